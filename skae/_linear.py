@@ -1,0 +1,359 @@
+"""The start at PCA: the best linear autoencoder, in closed form.
+
+With ``x~ = (x - mean) / scale`` and one scalar ``scale``, let ``U`` be the principal
+axes of the rows and ``L`` their variances. Then ``u = L^-1/2 U' x~`` is the whitened
+code and ``x^ = U L^1/2 u`` its reconstruction, and no linear map does better (Bourlard
+& Kamp 1988; Baldi & Hornik 1989). scikit-learn's solvers find ``U`` and ``L``.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import svd_flip
+
+from ._dataset import is_streamed, row_chunks
+
+# Directions with less than this share of the first one's variance carry rounding
+# errors, not data: whitening does not blow them up any further.
+RANK_TOLERANCE = 1e-9
+# Below this share, formulas that are equal on paper no longer agree in float64.
+DEGENERATE = 1e-8
+
+
+@dataclass(frozen=True)
+class LinearStart:
+    """PCA of the training rows, under PCA's own names."""
+
+    mean: NDArray  # (d,)
+    components: NDArray  # (k, d)
+    explained_variance: NDArray  # (k,)
+    explained_variance_ratio: NDArray  # (k,)
+    noise_variance: float
+    scale: float
+
+    @property
+    def n_components(self) -> int:
+        """Number of principal axes, k."""
+        return len(self.components)
+
+    @property
+    def code_scale(self) -> NDArray:
+        """Standard deviation by which each code is whitened, shape (k,)."""
+        variance = np.asarray(self.explained_variance, dtype=np.float64)
+        floor = RANK_TOLERANCE * variance.max(initial=0.0)
+        return np.sqrt(np.maximum(variance, floor if floor > 0 else 1.0))
+
+    def padded(self, n_components: int) -> LinearStart:
+        """Return the same start with empty axes up to `n_components`."""
+        missing = max(n_components - self.n_components, 0)
+        zeros = np.zeros(missing)
+        return replace(
+            self,
+            components=np.pad(self.components, ((0, missing), (0, 0))),
+            explained_variance=np.append(self.explained_variance, zeros),
+            explained_variance_ratio=np.append(self.explained_variance_ratio, zeros),
+        )
+
+    def transform(self, X: NDArray) -> NDArray:
+        """Return PCA's codes of dense rows, shape (n, k), in the dtype of X."""
+        return (X - self.mean.astype(X.dtype)) @ self.components.T.astype(X.dtype)
+
+    def inverse_transform(self, codes: NDArray) -> NDArray:
+        """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
+        mean = self.mean.astype(codes.dtype)
+        return codes @ self.components.astype(codes.dtype) + mean
+
+    def score_samples(self, X: Any) -> NDArray:
+        """Return PCA's log-likelihood of dense rows in nats, shape (n,).
+
+        It is a code term plus a residual term (Tipping & Bishop 1999). Where variances
+        vanish, PCA's own arithmetic decides as long as its answer is finite.
+        """
+        variance = np.asarray(self.explained_variance, dtype=np.float64)
+        n_residual = X.shape[1] - self.n_components
+        smallest = min(variance.min(), self.noise_variance if n_residual else np.inf)
+        if smallest < DEGENERATE * variance.max():
+            scores = self._pca_score_samples(X)
+            if np.isfinite(scores).all():
+                return scores
+        floor = max(RANK_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        codes = self.transform(X)
+        residual = X - self.inverse_transform(codes)
+        return gaussian_log_density(
+            codes, np.maximum(variance, floor)
+        ) + residual_log_density(residual, max(self.noise_variance, floor), n_residual)
+
+    def _pca_score_samples(self, X: Any) -> NDArray:
+        pca = PCA(self.n_components)
+        pca.components_, pca.mean_ = self.components, self.mean
+        pca.explained_variance_ = self.explained_variance
+        pca.noise_variance_ = self.noise_variance
+        pca.n_components_, pca.n_features_in_ = self.components.shape
+        try:
+            with np.errstate(all="ignore"):
+                return pca.score_samples(X).astype(np.float64)
+        except (np.linalg.LinAlgError, ValueError):
+            return np.full(len(X), np.nan)
+
+
+@dataclass(frozen=True)
+class GaussianCodes:
+    """A normal distribution fitted to codes that may be correlated."""
+
+    mean: NDArray  # (k,)
+    covariance: NDArray  # (k, k)
+
+    @classmethod
+    def of(cls, codes: NDArray, weight: NDArray | None) -> GaussianCodes:
+        """Fit the distribution to codes, shape (n, k); one row has no covariance."""
+        codes = codes.astype(np.float64)
+        mean = np.average(codes, 0, weight)
+        if len(codes) == 1:
+            return cls(mean, np.zeros((len(mean), len(mean))))
+        covariance = np.cov(codes, rowvar=False, aweights=weight)
+        return cls(mean, np.atleast_2d(covariance))
+
+    def mixed(self, other: GaussianCodes, share: float) -> GaussianCodes:
+        """Return the moments of a mixture in which `other` has this share."""
+        step = other.mean - self.mean
+        covariance = (1 - share) * self.covariance + share * (
+            other.covariance + (1 - share) * np.outer(step, step)
+        )
+        return GaussianCodes(self.mean + share * step, covariance)
+
+    def log_density(self, codes: NDArray) -> NDArray:
+        """Return the log-density of codes in nats, shape (n,)."""
+        variances, axes = np.linalg.eigh(self.covariance)
+        floor = RANK_TOLERANCE * variances.max() or 1.0
+        independent = (codes.astype(np.float64) - self.mean) @ axes
+        return gaussian_log_density(independent, np.maximum(variances, floor))
+
+
+def gaussian_log_density(codes: NDArray, variance: NDArray) -> NDArray:
+    """Log-density of independent centred normals in nats, shape (n,)."""
+    squares = codes.astype(np.float64) ** 2 / variance
+    return -0.5 * (squares.sum(1) + np.log(2 * np.pi * variance).sum())
+
+
+def residual_log_density(residual: NDArray, variance: float, n_dims: int) -> NDArray:
+    """Log-density of residuals spread over `n_dims` dimensions in nats, shape (n,)."""
+    if not n_dims:
+        return np.zeros(len(residual))
+    squares = np.einsum("ij,ij->i", residual, residual, dtype=np.float64) / variance
+    return -0.5 * (squares + n_dims * np.log(2 * np.pi * variance))
+
+
+def linear_start(
+    X: Any,
+    n_components: int | float | None,
+    sample_weight: NDArray | None = None,
+    random_state: int | RandomState | None = None,
+) -> LinearStart:
+    """Find the principal axes of the rows of `X`.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+        A table on disk (a read-only memory map) is read in chunks.
+    n_components : int, float in (0, 1) or None
+        As in :class:`sklearn.decomposition.PCA`.
+    sample_weight : ndarray of shape (n_samples,), optional
+        A weight of 2 counts as the row given twice.
+    random_state : int, RandomState or None
+        Used by PCA's randomised solver.
+    """
+    if sample_weight is not None:
+        return _weighted_start(X, n_components, sample_weight, random_state)
+    if not sp.issparse(X) and is_streamed(X):
+        return _streamed_start(X, n_components)
+    k = _full_rank_if_none(n_components, *X.shape)
+    solver = "auto"
+    if sp.issparse(X) and (not isinstance(k, Integral) or int(k) >= min(X.shape)):
+        solver = "covariance_eigh"  # the only sparse solver that finds every axis
+    pca = PCA(k, svd_solver=solver, random_state=random_state)
+    # Constant data have no variance to share out; PCA then divides 0 by 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pca.fit(X)
+    return _from_solver(pca, X.shape[1], X.shape[0])
+
+
+def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> IncrementalPCA:
+    """Return the solver for a stream of batches, of which `shape` is the first.
+
+    Raises
+    ------
+    ValueError
+        If the batch has fewer rows or columns than `n_components`, or `n_components`
+        is a share of a variance that is not known yet.
+    """
+    k = min(shape) if n_components is None else n_components
+    if not isinstance(k, Integral):
+        raise ValueError(
+            f"n_components={k!r}: partial_fit needs an integer, because the share of "
+            "the variance is not known before all rows are seen."
+        )
+    if k > min(shape):
+        raise ValueError(
+            f"n_components={k} must be at most min(n_samples, n_features)="
+            f"{min(shape)} of the first batch that partial_fit is given."
+        )
+    return IncrementalPCA(int(k))
+
+
+def follow(pca: IncrementalPCA, X: NDArray) -> IncrementalPCA:
+    """Return the solver after one more batch; `pca` and `X` stay as they are."""
+    return copy.copy(pca).partial_fit(np.array(X, dtype=np.float64), check_input=False)
+
+
+def incremental_start(pca: IncrementalPCA, previous: LinearStart | None) -> LinearStart:
+    """Return the start that a partially fitted IncrementalPCA has reached.
+
+    An axis may come back with the opposite sign; it then follows the previous one, so
+    that the codes of successive calls can be compared.
+    """
+    start = _from_incremental(pca, pca.n_components_)
+    if previous is None:
+        return start
+    signs = np.sign(np.sum(start.components * previous.components, axis=1))
+    signs[signs == 0] = 1.0
+    return replace(start, components=start.components * signs[:, None])
+
+
+def _full_rank_if_none(n_components: Any, n: int, d: int) -> Any:
+    return min(n, d) if n_components is None else n_components
+
+
+def _from_solver(pca: PCA, d: int, n: int) -> LinearStart:
+    discarded = max(min(n, d) - pca.n_components_, 0)
+    total = float(pca.explained_variance_.sum() + discarded * pca.noise_variance_)
+    return LinearStart(
+        mean=pca.mean_,
+        components=pca.components_,
+        explained_variance=pca.explained_variance_,
+        explained_variance_ratio=pca.explained_variance_ratio_,
+        noise_variance=float(pca.noise_variance_),
+        scale=_scalar_scale(total, d),
+    )
+
+
+def _from_incremental(pca: IncrementalPCA, k: Any) -> LinearStart:
+    n = int(pca.n_samples_seen_)
+    total = float(np.sum(pca.var_)) * n / max(n - 1, 1)
+    variances = pca.explained_variance_
+    return _select(variances, pca.components_, pca.mean_, total, k, n)
+
+
+def _scalar_scale(total_variance: float, d: int) -> float:
+    """Root of the mean variance of the columns; 1 for constant data."""
+    scale = math.sqrt(max(total_variance, 0.0) / d)
+    return scale if scale > 0 and math.isfinite(scale) else 1.0
+
+
+def _select(
+    variances: NDArray,
+    axes: NDArray,
+    mean: NDArray,
+    total: float,
+    n_components: Any,
+    n: float,
+) -> LinearStart:
+    """Keep the leading axes of an eigendecomposition sorted by variance."""
+    d = len(mean)
+    k = n_components
+    if not isinstance(k, Integral):  # the smallest k that explains this share
+        cumulative = np.cumsum(variances) / max(total, np.finfo(float).tiny)
+        k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
+    rank = int(min(n, d))
+    rest = max(total - float(variances[:k].sum()), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = variances[:k] / np.float64(total)
+    return LinearStart(
+        mean=mean,
+        components=axes[:k],
+        explained_variance=variances[:k],
+        explained_variance_ratio=ratio,
+        noise_variance=rest / (rank - k) if rank > k else 0.0,
+        scale=_scalar_scale(total, d),
+    )
+
+
+def _weighted_start(
+    X: Any, n_components: Any, weight: NDArray, random_state: Any
+) -> LinearStart:
+    """PCA under row weights: the singular vectors of ``sqrt(w) (x - mean)``.
+
+    The unbiased variance divides by the sum of the weights less one, as if a weight
+    counted copies; weights that sum to 1 or less are first scaled to mean 1.
+    """
+    if weight.sum() <= 1:
+        weight = weight * (len(weight) / weight.sum())
+    n, d = float(weight.sum()), X.shape[1]
+    k = _full_rank_if_none(n_components, round(n), d)
+    mean = np.asarray(weight @ X).ravel() / n
+    root = np.sqrt(weight)
+    if sp.issparse(X):
+        return _weighted_sparse_start(X, k, mean, root, n, random_state)
+    rows = root[:, None] * (X - mean)
+    # Rows and their negatives have mean zero, so PCA's own centring changes nothing.
+    padding = np.zeros((max(0, min(round(n), d) - 2 * len(rows)), d))
+    pca = PCA(svd_solver="full").fit(np.concatenate([rows, -rows, padding]))
+    variances = pca.singular_values_**2 / 2 / (n - 1)
+    return _select(variances, pca.components_, mean, float(variances.sum()), k, n)
+
+
+def _weighted_sparse_start(
+    X: Any, k: Any, mean: NDArray, root: NDArray, n: float, random_state: Any
+) -> LinearStart:
+    """Weighted PCA of a large sparse table, which is never centred explicitly."""
+    if not isinstance(k, Integral) or k >= min(X.shape):
+        raise ValueError(
+            f"n_components={k!r} with sample_weight and a large sparse X: use an "
+            f"integer below min(n_samples, n_features)={min(X.shape)}."
+        )
+
+    def forward(v: NDArray) -> NDArray:
+        return root * (X @ v - mean @ v)
+
+    def backward(u: NDArray) -> NDArray:
+        weighted = root * u.ravel()
+        return X.T @ weighted - mean * weighted.sum()
+
+    operator = LinearOperator(
+        X.shape, matvec=lambda v: forward(v.ravel()), rmatvec=backward, dtype=np.float64
+    )
+    start = check_random_state(random_state).uniform(-1, 1, min(X.shape))
+    _, singular, axes = svds(operator, k=k, v0=start)
+    _, axes = svd_flip(None, axes[::-1], u_based_decision=False)
+    squares = X.multiply(X).T @ root**2 - n * mean**2
+    total = float(squares.sum()) / (n - 1)
+    return _select(singular[::-1] ** 2 / (n - 1), axes, mean, total, k, n)
+
+
+def _streamed_start(X: Any, n_components: Any) -> LinearStart:
+    """PCA of a table on disk, exact where all axes of a chunk fit in memory."""
+    n, d = X.shape
+    if not isinstance(n_components, Integral) or d <= 512:
+        kept = min(n, d)
+    else:
+        kept = min(n, d, 2 * int(n_components) + 10)
+    solver = IncrementalPCA(kept)
+    rows_per_chunk = max(2 * kept, 2**25 // (8 * d))
+    for rows in row_chunks(X, 8 * d * rows_per_chunk):
+        if n - rows.stop < kept:  # a last chunk must not be smaller than the axes
+            rows = slice(rows.start, n)
+        solver.partial_fit(np.array(X[rows], dtype=np.float64), check_input=False)
+        if rows.stop == n:
+            break
+    return _from_incremental(solver, _full_rank_if_none(n_components, n, d))

@@ -1,0 +1,104 @@
+"""The networks beside the linear path: a residual that starts at zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._linear import LinearStart
+
+
+class LinearResidual(nn.Module):
+    """A fixed linear map plus a network that starts at zero.
+
+    The last layer of the network starts at zero where it can be found and its gradient
+    survives. Any other network is multiplied by a scalar gain that starts at zero
+    (ReZero, Bachlechner et al. 2021). Either way the map is linear at first.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From ``(n, n_in)`` to ``(n, n_out)``.
+    n_in, n_out : int
+    gain : bool
+        Whether to use the gain although a last layer could be set to zero, as when the
+        network shares its weights with another.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import numpy as np
+    >>> from skae._residual import LinearResidual
+    >>> part = LinearResidual(nn.Sequential(nn.Linear(3, 2)), 3, 2, gain=False)
+    >>> _ = part.set_linear(np.ones((2, 3)), np.zeros(2))
+    >>> part(torch.ones(1, 3))
+    tensor([[3., 3.]], grad_fn=<AddBackward0>)
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self, network: nn.Module, n_in: int, n_out: int, *, gain: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("weight", torch.zeros(n_out, n_in))
+        self.register_buffer("bias", torch.zeros(n_out))
+        last = None if gain else last_layer(network)
+        self.gain = nn.Parameter(torch.zeros(())) if last is None else None
+        if last is not None:
+            nn.init.zeros_(last.weight)
+            if last.bias is not None:
+                nn.init.zeros_(last.bias)
+
+    def set_linear(self, weight: NDArray, bias: NDArray) -> LinearResidual:
+        """Set the linear map, of shapes (n_out, n_in) and (n_out,)."""
+        self.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+        self.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor of shape (n, n_in) to (n, n_out)."""
+        residual = self.network(x)
+        if self.gain is not None:
+            residual = self.gain * residual
+        return residual + nn.functional.linear(x, self.weight, self.bias)
+
+
+def last_layer(network: nn.Module) -> nn.Linear | None:
+    """Return the linear layer that a Sequential ends with, if it does."""
+    while isinstance(network, nn.Sequential) and len(network):
+        network = network[-1]
+    return network if isinstance(network, nn.Linear) else None
+
+
+def with_linear_path(
+    encoder: nn.Module, decoder: nn.Module, n_features: int, n_components: int
+) -> tuple[LinearResidual, LinearResidual]:
+    """Put the linear path beside both networks; see :func:`set_linear_path`."""
+    shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
+    return (
+        LinearResidual(encoder, n_features, n_components, gain=shared),
+        LinearResidual(decoder, n_components, n_features, gain=shared),
+    )
+
+
+def set_linear_path(
+    module: nn.Module, start: LinearStart, mean: NDArray, scale: float
+) -> None:
+    """Set a module's linear path to PCA, for rows given as ``(x - mean) / scale``.
+
+    `module` has the parts ``encoder`` and ``decoder``; parts without a linear path
+    are left alone.
+    """
+    shift = start.mean - mean
+    whitener = start.components / start.code_scale[:, None]  # (k, d)
+    colourer = start.components.T * start.code_scale  # (d, k)
+    if isinstance(module.encoder, LinearResidual):
+        module.encoder.set_linear(scale * whitener, -whitener @ shift)
+    if isinstance(module.decoder, LinearResidual):
+        module.decoder.set_linear(colourer / scale, shift / scale)

@@ -1,0 +1,144 @@
+"""A trained network that stands in for PCA: the same three methods as LinearStart."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ._dataset import sample_rows
+from ._linear import (
+    GaussianCodes,
+    LinearStart,
+    residual_log_density,
+)
+from ._residual import set_linear_path
+
+# Rows from which the statistics of the codes are taken.
+STATISTICS_ROWS = 10_000
+RATIO_ROWS = 1000
+
+
+@dataclass
+class TrainedNetwork:
+    """A module and what its codes and residuals look like.
+
+    Codes are in PCA's units: the module's whitened codes times `code_scale`. Rows and
+    codes are dense and results have their dtype: the network is trained in float32 and
+    cast where it is given float64.
+    """
+
+    module: Any
+    start: LinearStart
+    code_scale: NDArray  # (k,)
+    codes: GaussianCodes = field(init=False)
+    noise_variance: float = field(init=False)
+    _casts: dict[torch.dtype, Any] = field(default_factory=dict, repr=False)
+
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        held_out_error: float | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Measure the codes on (some of) the training rows.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+        weight : ndarray of shape (n_samples,) or None
+        held_out_error : float or None
+            Mean squared error, summed over the features, of rows that the network did
+            not train on; None takes that of `X`.
+        rng : numpy.random.Generator
+            Chooses the rows.
+        """
+        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        codes = self.transform(rows)
+        self.codes = GaussianCodes.of(codes, weight)
+        if held_out_error is None:
+            squares = (rows - self.inverse_transform(codes)) ** 2
+            held_out_error = float(np.average(squares.sum(1), weights=weight))
+        k, d = self.start.components.shape[0], rows.shape[1]
+        floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
+        self.noise_variance = max(held_out_error / max(d - k, 1), floor)
+
+    def variance_ratio(
+        self, X: Any, weight: NDArray | None, rng: np.random.Generator
+    ) -> NDArray:
+        """Return the share of the variance of X that each code explains, shape (k,).
+
+        The shares are in proportion to the error that fixing a code at its mean adds,
+        and add up to the R2 of the reconstruction. For PCA these are its own ratios.
+        """
+        rows, weight = sample_rows(X, weight, RATIO_ROWS, rng)
+        codes = self.transform(rows)
+
+        def error(codes: NDArray) -> float:
+            squares = (rows - self.inverse_transform(codes)) ** 2
+            return float(np.average(squares, 0, weight).sum())
+
+        smallest = error(codes)
+        added = np.empty(codes.shape[1])
+        for j in range(codes.shape[1]):
+            fixed = codes.copy()
+            fixed[:, j] = self.codes.mean[j]
+            added[j] = error(fixed) - smallest
+        centred = rows - np.average(rows, 0, weight)
+        total = float(np.average(centred**2, 0, weight).sum())
+        return added / added.sum() * (1 - smallest / total)
+
+    def transform(self, X: NDArray) -> NDArray:
+        """Return the codes of dense rows, shape (n, k)."""
+        x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
+        module = self._module_for(x.dtype)
+        with torch.inference_mode():
+            u = module.encode(x.to(_device(module))).cpu().numpy()
+        return u * self.code_scale.astype(X.dtype)
+
+    def inverse_transform(self, codes: NDArray) -> NDArray:
+        """Return the dense rows that codes stand for, shape (n, d)."""
+        u = torch.from_numpy(codes / self.code_scale.astype(codes.dtype))
+        module = self._module_for(u.dtype)
+        with torch.inference_mode():
+            x = module.decode(u.to(_device(module))).cpu().numpy()
+        return x * self.start.scale + self.start.mean.astype(x.dtype)
+
+    def score_samples(self, X: NDArray) -> NDArray:
+        """Return the log-likelihood of dense rows in nats, shape (n,).
+
+        The split of PCA's log-likelihood is kept: a normal density of the code, with
+        the covariance of the training codes, plus one of the residual over the other
+        d - k dimensions. The change of volume by a curved decoder is ignored. Codes as
+        wide as the rows leave no such split: the residual alone counts, over d.
+        """
+        codes = self.transform(X)
+        residual = X - self.inverse_transform(codes)
+        n_residual = X.shape[1] - codes.shape[1]
+        if n_residual <= 0:
+            return residual_log_density(residual, self.noise_variance, X.shape[1])
+        return self.codes.log_density(codes) + residual_log_density(
+            residual, self.noise_variance, n_residual
+        )
+
+    def _module_for(self, dtype: torch.dtype) -> Any:
+        if dtype == torch.float32:
+            return self.module
+        if dtype not in self._casts:
+            cast = copy.deepcopy(self.module).to(dtype)
+            set_linear_path(cast, self.start, self.start.mean, self.start.scale)
+            self._casts[dtype] = cast.eval()
+        return self._casts[dtype]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_casts": {}}
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

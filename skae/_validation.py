@@ -1,0 +1,230 @@
+"""Checks of what the user passes, with errors that name the parameter or column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import nn
+
+from ._dataset import row_chunks
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Put the attributes of `estimator` back if the block raises anything."""
+    before = estimator.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__ = before
+        raise
+
+
+def check_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, ensure_min_samples: int = 1
+) -> Any:
+    """Return `X` as a float32 or float64 array or CSR matrix, without needless copies.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its ``n_features_in_`` and ``feature_names_in_`` are set or compared.
+    X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+    reset : bool
+        Whether this is the first time that the estimator sees rows.
+    ensure_min_samples : int, default=1
+
+    Raises
+    ------
+    ValueError
+        For anything but finite real numbers in two dimensions.
+    """
+    try:
+        rows = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=ensure_min_samples,
+        )
+    except (ValueError, TypeError) as error:
+        column = _first_column_not_numeric(X)
+        if column is None:
+            raise
+        name, value = column
+        raise type(error)(
+            f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
+            "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
+            f"({error})"
+        ) from error
+    check_finite(rows, getattr(estimator, "feature_names_in_", None))
+    return rows
+
+
+def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
+    """Return the name and the first offending value of a column that is no number."""
+    if hasattr(X, "columns"):
+        columns = {name: np.asarray(X[name]) for name in X.columns}
+    else:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+        if array.ndim != 2 or array.dtype.kind not in "OUS":
+            return None
+        columns = dict(enumerate(array.T))
+    for name, column in columns.items():
+        for value in column if column.dtype.kind in "OUSMmTV" else ():
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                return name, value
+    return None
+
+
+def check_finite(X: Any, feature_names: NDArray | None = None) -> None:
+    """Raise a ValueError that names the first column with NaN or infinity.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+    feature_names : array of str, optional
+        Names of the columns; by default their numbers are used.
+    """
+    if sp.issparse(X):
+        if np.isfinite(X.data).all():
+            return
+        coo = X.tocoo()
+        entry = np.flatnonzero(~np.isfinite(coo.data))[0]
+        _raise_not_finite(
+            coo.row[entry], coo.col[entry], coo.data[entry], feature_names
+        )
+    for rows in row_chunks(X):
+        chunk = X[rows]
+        # A finite sum proves finite entries; an infinite one may be an overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(chunk.sum(dtype=np.float64)):
+                continue
+        bad = np.argwhere(~np.isfinite(chunk))
+        if len(bad):
+            i, j = bad[0]
+            _raise_not_finite(rows.start + i, j, chunk[i, j], feature_names)
+
+
+def _raise_not_finite(
+    row: int, column: int, value: float, feature_names: NDArray | None
+) -> None:
+    name = repr(str(feature_names[column])) if feature_names is not None else column
+    kind = "NaN" if np.isnan(value) else "infinity"
+    raise ValueError(
+        f"Input X contains {kind} in column {name} (row {row}). Every value must be "
+        "finite: drop such rows or fill them, for instance with "
+        "sklearn.impute.SimpleImputer. Missing values (NaN) are not accepted."
+    )
+
+
+def check_weights(X: Any, sample_weight: Any) -> tuple[Any, NDArray | None]:
+    """Return the rows with a weight above zero and their weights.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit the rows, are negative, or are all zero.
+    """
+    if sample_weight is None:
+        return X, None
+    if not np.any(sample_weight):
+        raise ValueError("sample_weight is zero for every row: give one row a weight.")
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    used = weight > 0
+    return (X, weight) if used.all() else (X[used], weight[used])
+
+
+def merge_duplicates(X: Any, weight: NDArray | None) -> tuple[Any, NDArray | None]:
+    """Merge equal rows and add up their weights, if there are weights or equal rows.
+
+    A row given twice then equals a row of weight 2, and no copy of a row can be held
+    out to judge a network that trained on the other.
+    """
+    distinct, inverse = np.unique(X, axis=0, return_inverse=True)
+    if weight is None and len(distinct) == len(X):
+        return X, None
+    return distinct, np.bincount(inverse.ravel(), weights=weight).astype(np.float64)
+
+
+def check_n_components(n_components: Any, shape: tuple[int, int], init: str) -> Any:
+    """Return the number of principal axes to find.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many and the estimator is to start there.
+    """
+    most = min(shape)
+    if not isinstance(n_components, Integral) or n_components <= most:
+        return n_components
+    if init == "pca":
+        raise ValueError(
+            f"n_components={n_components} must be at most min(n_samples, n_features)="
+            f'{most} with init="pca"; init="random" lifts this.'
+        )
+    return most
+
+
+def check_widths(
+    encoder: nn.Module, decoder: nn.Module, n_features: int, n_components: int
+) -> None:
+    """Raise a ValueError unless the networks fit the data and each other."""
+    for name, network, n_in, n_out in (
+        ("encoder", encoder, n_features, n_components),
+        ("decoder", decoder, n_components, n_features),
+    ):
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.inference_mode():
+                shape = tuple(network(torch.zeros(2, n_in)).shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"The {name} cannot take rows of width {n_in}: {error}"
+            ) from error
+        if shape != (2, n_out):
+            raise ValueError(
+                f"The {name} returns shape {shape} for 2 rows of width {n_in}: the "
+                f"last dimension is {shape[-1]} where {n_out} is needed."
+            )
+        network.train(was_training)
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a parameter is left to follow from the data."""
+    return isinstance(value, str) and value == "auto"
+
+
+def new_random_state(random_state: Any) -> RandomState:
+    """Return a RandomState; None draws a fresh seed and leaves numpy's alone."""
+    return RandomState() if random_state is None else check_random_state(random_state)
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Return the device to train on; "auto" takes CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f'device={device!r}: use "auto", "cpu", "cuda" or a torch.device.'
+        ) from error

@@ -1,0 +1,48 @@
+"""What an architecture is: a small parameter object that builds two networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+
+class Architecture(BaseEstimator, ABC):
+    """Base class of architectures.
+
+    An architecture says which networks to train and an estimator says how, so that
+    every objective works with every architecture. Being a
+    :class:`sklearn.base.BaseEstimator`, an architecture has ``get_params``, can be
+    cloned, and takes part in a grid search as ``architecture__<parameter>``.
+
+    Subclasses define ``__init__`` (which only assigns) and :meth:`build`. Any other
+    object with the same ``build`` method is accepted as well.
+    """
+
+    @abstractmethod
+    def build(
+        self,
+        sample_shape: tuple[int, ...],
+        n_components: int,
+        generator: torch.Generator,
+    ) -> tuple[nn.Module, nn.Module]:
+        """Build an encoder and a decoder with fresh weights.
+
+        Parameters
+        ----------
+        sample_shape : tuple of int
+            Shape of one sample; ``(n_features,)`` for a table.
+        n_components : int
+            Width of the code.
+        generator : torch.Generator
+            The only source of randomness for the initial weights.
+
+        Returns
+        -------
+        encoder : torch.nn.Module
+            Maps a tensor of shape ``(n, *sample_shape)`` to ``(n, n_components)``.
+        decoder : torch.nn.Module
+            Maps a tensor of shape ``(n, n_components)`` to ``(n, *sample_shape)``.
+        """

@@ -1,0 +1,185 @@
+"""The multilayer perceptron, with free or with tied weights."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from ._base import Architecture
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def make_activation(name: str, parameter: str = "activation") -> nn.Module:
+    """Return the activation called `name`, or raise a ValueError that lists them."""
+    try:
+        return ACTIVATIONS[name]()
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"Unknown {parameter} {name!r}: use one of {sorted(ACTIVATIONS)}."
+        ) from None
+
+
+def make_linear(
+    n_in: int, n_out: int, gain: float, generator: torch.Generator
+) -> nn.Linear:
+    """Return a linear layer with Glorot-normal weights times `gain` and zero bias."""
+    layer = skip_init(nn.Linear, n_in, n_out)
+    nn.init.xavier_normal_(layer.weight, gain=gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class TiedDecoder(nn.Module):
+    """A decoder whose weights are the transposes of an encoder's.
+
+    Only the biases are its own.
+
+    Parameters
+    ----------
+    layers : list of torch.nn.Linear
+        The encoder's linear layers, first to last; their weights are shared.
+    activation : str
+        Activation between the layers.
+
+    Notes
+    -----
+    Shape: ``(n, n_components)`` to ``(n, n_features)``.
+
+    References
+    ----------
+    Bourlard & Kamp (1988), Auto-association by multilayer perceptrons and singular
+    value decomposition.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skae.architectures._mlp import TiedDecoder
+    >>> encoder = nn.Linear(5, 2)
+    >>> TiedDecoder([encoder], "relu")(torch.zeros(3, 2)).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, layers: list[nn.Linear], activation: str) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([layer.weight for layer in reversed(layers)])
+        self.biases = nn.ParameterList(
+            [nn.Parameter(torch.zeros(layer.in_features)) for layer in reversed(layers)]
+        )
+        self.activation = make_activation(activation)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode a tensor of shape (n, n_components)."""
+        last = len(self.weights) - 1
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            z = nn.functional.linear(z, weight.T, bias)
+            if i < last:
+                z = self.activation(z)
+        return z
+
+
+class MLP(Architecture):
+    """Fully connected layers; the decoder mirrors the encoder.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(256, 128)
+        Widths of the encoder's hidden layers, from the data to the code. The decoder
+        has them in reverse. ``()`` means linear maps.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``.
+    code_activation : str, default="identity"
+        Activation on the code itself, after the encoder's last layer.
+    tied_weights : bool, default=False
+        Use the encoder's transposed weights in the decoder (Bourlard & Kamp 1988),
+        which halves the number of parameters. The biases stay free.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae.architectures import MLP
+    >>> encoder, decoder = MLP((3,)).build((4,), 2, torch.Generator().manual_seed(0))
+    >>> encoder(torch.zeros(5, 4)).shape
+    torch.Size([5, 2])
+    >>> decoder
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=3, out_features=4, bias=True)
+    )
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (256, 128),
+        activation: str = "relu",
+        *,
+        code_activation: str = "identity",
+        tied_weights: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.code_activation = code_activation
+        self.tied_weights = tied_weights
+
+    def build(
+        self,
+        sample_shape: tuple[int, ...],
+        n_components: int,
+        generator: torch.Generator,
+    ) -> tuple[nn.Module, nn.Module]:
+        """Build the encoder and the decoder; see :class:`Architecture`.
+
+        Raises
+        ------
+        ValueError
+            If an activation is unknown or a layer is not at least 1 wide.
+        """
+        n_features = math.prod(sample_shape)
+        widths = [n_features, *self._check_widths(), n_components]
+        encoder = self._stack(widths, generator)
+        layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
+        if self.code_activation != "identity":
+            encoder.append(make_activation(self.code_activation, "code_activation"))
+        if self.tied_weights:
+            return encoder, TiedDecoder(layers, self.activation)
+        return encoder, self._stack(widths[::-1], generator)
+
+    def _check_widths(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        try:
+            widths = [
+                int(size) for size in ([sizes] if isinstance(sizes, int) else sizes)
+            ]
+        except (TypeError, ValueError):
+            widths = [0]
+        if any(width < 1 for width in widths):
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r}: use a tuple of integers of at least 1, "
+                "such as (256, 128), or () for no hidden layer."
+            )
+        return widths
+
+    def _stack(self, widths: list[int], generator: torch.Generator) -> nn.Sequential:
+        gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
+        stack = nn.Sequential()
+        last = len(widths) - 2
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            stack.append(make_linear(n_in, n_out, gain if i < last else 1.0, generator))
+            if i < last:
+                stack.append(make_activation(self.activation))
+        return stack

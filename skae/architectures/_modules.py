@@ -1,0 +1,98 @@
+"""A user's own torch modules as an architecture."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ._base import Architecture
+
+ModuleLike = nn.Module | Callable[..., nn.Module]
+
+
+class Modules(Architecture):
+    """Two torch modules of your own; the decoder need not mirror the encoder.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module, or class or function that returns one
+        Maps ``(n, n_features)`` to ``(n, n_components)``. A class or function is
+        called with ``(n_features, n_components)``, or without arguments if it needs
+        none. An instance is deep-copied and its weights are reset for every fit, so
+        that cross-validation folds never share weights.
+    decoder : torch.nn.Module, or class or function that returns one
+        Maps ``(n, n_components)`` to ``(n, n_features)``; a class or function is called
+        with ``(n_components, n_features)``.
+
+    Notes
+    -----
+    Modules draw their initial weights from torch's global generator. It is seeded from
+    ``random_state`` while they are built, and put back afterwards.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.architectures import Modules
+    >>> def encoder(n_features, n_components):
+    ...     return nn.Sequential(
+    ...         nn.Linear(n_features, 32), nn.Tanh(), nn.Linear(32, n_components)
+    ...     )
+    >>> architecture = Modules(encoder, nn.Linear)
+    >>> AutoencoderTransformer(2, architecture=architecture).n_components
+    2
+    """
+
+    def __init__(self, encoder: ModuleLike, decoder: ModuleLike) -> None:
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def build(
+        self,
+        sample_shape: tuple[int, ...],
+        n_components: int,
+        generator: torch.Generator,
+    ) -> tuple[nn.Module, nn.Module]:
+        """Build the encoder and the decoder; see :class:`Architecture`.
+
+        Raises
+        ------
+        TypeError
+            If `encoder` or `decoder` is not a module and does not return one.
+        """
+        n_features = math.prod(sample_shape)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return (
+                _fresh("encoder", self.encoder, n_features, n_components),
+                _fresh("decoder", self.decoder, n_components, n_features),
+            )
+
+
+def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
+    """Return a new module from a class, a function or an instance."""
+    if isinstance(source, nn.Module):
+        module = copy.deepcopy(source)
+        for part in module.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()  # type: ignore[operator]
+        return module
+    if not callable(source):
+        raise TypeError(
+            f"{name}={source!r}: expected a torch.nn.Module, or a class or function "
+            "that returns one."
+        )
+    parameters = inspect.signature(source).parameters.values()
+    needs_widths = any(
+        p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters
+    )
+    module = source(n_in, n_out) if needs_widths else source()
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{name} returned {module!r} instead of a torch.nn.Module.")
+    return module

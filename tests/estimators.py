@@ -1,0 +1,50 @@
+"""The one table: every estimator and architecture worth testing, made fast.
+
+A new estimator or architecture needs a row here and nothing else: the checks of
+scikit-learn and our own contract run over every row.
+"""
+
+from torch import nn
+
+from skae import AutoencoderTransformer
+from skae.architectures import MLP, Modules
+
+
+class Encoder(nn.Module):
+    """A user's module: its last layer is an activation, so it cannot start at zero."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.hidden = nn.Linear(n_features, 4)
+        self.last = nn.Linear(4, n_components)
+
+    def forward(self, x):
+        return self.last(self.hidden(x).tanh()).tanh()
+
+
+def decoder(n_components, n_features):
+    """Return a user's decoder, which is not the mirror of the encoder."""
+    return nn.Sequential(nn.Linear(n_components, 5), nn.ReLU(), nn.Linear(5, n_features))
+
+
+FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+
+ESTIMATORS = {
+    "default": AutoencoderTransformer(**FAST),
+    "whiten": AutoencoderTransformer(**FAST, whiten=True),
+    "random": AutoencoderTransformer(2, **FAST, init="random"),
+    "split": AutoencoderTransformer(2, **FAST, validation_fraction=0.25),
+    "tied": AutoencoderTransformer(
+        2, max_iter=2, random_state=0, architecture=MLP((4,), "tanh", tied_weights=True)
+    ),
+    "modules": AutoencoderTransformer(
+        2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
+    ),
+    "modules, random": AutoencoderTransformer(
+        2,
+        max_iter=2,
+        random_state=0,
+        init="random",
+        architecture=Modules(Encoder, decoder),
+    ),
+}

@@ -1,0 +1,471 @@
+"""Our own promises, over every row of the table; one behaviour each."""
+
+import copy
+import pickle
+import random
+
+import cloudpickle
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from estimators import ESTIMATORS
+from sklearn.base import clone
+from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+METHODS = ("transform", "inverse_transform", "score_samples", "score")
+METHODS += ("reconstruction_error",)
+
+
+@pytest.fixture(params=ESTIMATORS)
+def estimator(request):
+    return clone(ESTIMATORS[request.param])
+
+
+@pytest.fixture(scope="module")
+def X():
+    """A bent sheet: three informative directions in six columns."""
+    rng = np.random.RandomState(0)
+    z = rng.randn(90, 2)
+    z = np.column_stack([z, z[:, 0] ** 2])
+    return z @ rng.randn(3, 6) + 0.1 * rng.randn(90, 6) + 5
+
+
+def call(model, method, X):
+    if method == "inverse_transform":
+        X = model.transform(X)
+    return getattr(model, method)(X)
+
+
+def outputs(model, X):
+    return [np.asarray(call(model, method, X)) for method in METHODS]
+
+
+def assert_same_outputs(model, other, X):
+    for method, a, b in zip(METHODS, outputs(model, X), outputs(other, X), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=method)
+
+
+# Randomness
+
+
+def global_states():
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), kind, keys.tolist(), rest, random.getstate()
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_fit_leaves_the_global_rng_alone(estimator, random_state, X):
+    estimator.set_params(random_state=random_state)
+    before = global_states()
+    estimator.fit(X)
+    assert global_states() == before
+    estimator.fit_transform(X)
+    assert global_states() == before
+    for method in METHODS:
+        call(estimator, method, X)
+        assert global_states() == before, method
+    estimator.partial_fit(X)
+    assert global_states() == before
+    clone(estimator).partial_fit(X).partial_fit(X)
+    assert global_states() == before
+    estimator.set_params(warm_start=True).fit(X)
+    assert global_states() == before
+
+
+def test_the_global_rng_is_never_read(estimator, X):
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    first = outputs(clone(estimator).fit(X), X)
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    second = outputs(clone(estimator).fit(X), X)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_same_seed_same_codes(estimator, X):
+    first = clone(estimator).set_params(random_state=3).fit(X)
+    second = clone(estimator).set_params(random_state=3).fit(X)
+    assert_same_outputs(first, second, X)
+    assert first.loss_curve_ == second.loss_curve_
+
+
+def test_fitting_twice_gives_the_same(estimator, X):
+    first = outputs(estimator.fit(X), X)
+    second = outputs(estimator.fit(X), X)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_no_seed_differs_from_fit_to_fit(estimator, X):
+    estimator.set_params(random_state=None)
+    first, second = clone(estimator).fit(X), clone(estimator).fit(X)
+    assert first.loss_curve_ != second.loss_curve_
+
+
+def test_a_random_state_instance_is_advanced(estimator, X):
+    rng = check_random_state(0)
+    first = clone(estimator).set_params(random_state=rng)
+    first.random_state = rng  # set_params keeps it; clone would copy it
+    curve = first.fit(X).loss_curve_
+    assert first.fit(X).loss_curve_ != curve
+
+
+def test_transform_is_deterministic(estimator, X):
+    estimator.fit(X)
+    for a, b in zip(outputs(estimator, X), outputs(estimator, X), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_fitted_module_is_left_in_evaluation_mode(estimator, X):
+    estimator.fit(X).transform(X)
+    assert not any(part.training for part in estimator.module_.modules())
+
+
+# Shapes and types
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_codes_have_n_components_columns(estimator, n_components, X):
+    codes = estimator.set_params(n_components=n_components).fit_transform(X)
+    assert codes.shape == (90, n_components)
+    assert estimator.n_components_ == n_components
+    assert estimator.explained_variance_.shape == (n_components,)
+    assert estimator.explained_variance_ratio_.shape == (n_components,)
+    assert len(estimator.get_feature_names_out()) == n_components
+
+
+def test_inverse_transform_restores_the_input_shape(estimator, X):
+    codes = estimator.fit_transform(X)
+    assert estimator.inverse_transform(codes).shape == X.shape
+    assert estimator.inverse_transform(codes[:1]).shape == (1, 6)
+
+
+def test_scores_have_one_number_per_row(estimator, X):
+    estimator.fit(X)
+    assert estimator.score_samples(X).shape == (90,)
+    assert estimator.score_samples(X).dtype == np.float64
+    assert estimator.reconstruction_error(X).shape == (90,)
+    assert estimator.reconstruction_error(X, per_feature=True).shape == X.shape
+    assert type(estimator.score(X)) is float
+
+
+def test_score_is_the_weighted_mean_of_score_samples(estimator, X):
+    estimator.fit(X)
+    weight = np.arange(90.0)
+    scores = estimator.score_samples(X)
+    assert estimator.score(X) == pytest.approx(scores.mean())
+    expected = np.average(scores, weights=weight)
+    assert estimator.score(X, sample_weight=weight) == pytest.approx(expected)
+
+
+def test_reconstruction_error_is_that_of_the_round_trip(estimator, X):
+    estimator.fit(X)
+    squares = (X - estimator.inverse_transform(estimator.transform(X))) ** 2
+    per_feature = estimator.reconstruction_error(X, per_feature=True)
+    np.testing.assert_allclose(per_feature, squares, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        estimator.reconstruction_error(X), squares.mean(1), rtol=1e-6, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_precision_of_the_input_is_kept(estimator, dtype, X):
+    codes = estimator.fit(X.astype(dtype)).transform(X.astype(dtype))
+    assert codes.dtype == dtype
+    assert estimator.inverse_transform(codes).dtype == dtype
+
+
+def test_float32_and_float64_rows_get_the_same_codes(estimator, X):
+    estimator.fit(X)
+    single = estimator.transform(X.astype(np.float32))
+    scale = np.abs(estimator.transform(X)).max()
+    np.testing.assert_allclose(single, estimator.transform(X), atol=2e-5 * scale)
+
+
+def test_integers_are_taken_as_numbers(estimator):
+    X = load_iris().data.round().astype(int)
+    estimator.fit(X)
+    np.testing.assert_array_equal(
+        estimator.transform(X), estimator.transform(X.astype(float))
+    )
+
+
+def test_fit_returns_the_estimator(estimator, X):
+    assert estimator.fit(X) is estimator
+    assert estimator.partial_fit(X) is estimator
+
+
+def test_fit_transform_equals_fit_and_transform(estimator, X):
+    codes = clone(estimator).fit_transform(X)
+    np.testing.assert_array_equal(codes, clone(estimator).fit(X).transform(X))
+
+
+def test_every_promised_attribute_is_there(estimator, X):
+    estimator.fit(pd.DataFrame(X, columns=list("abcdef")))
+    k = estimator.n_components_
+    assert estimator.n_features_in_ == 6
+    assert list(estimator.feature_names_in_) == list("abcdef")
+    assert estimator.n_samples_ == 90
+    assert estimator.mean_.shape == (6,)
+    assert estimator.components_.shape == (k, 6)
+    assert estimator.explained_variance_.shape == (k,)
+    assert estimator.noise_variance_ >= 0
+    assert 1 <= estimator.n_iter_
+    assert 0 <= estimator.best_iter_ <= estimator.n_iter_
+    assert len(estimator.loss_curve_) == estimator.n_iter_ == len(estimator.history_)
+    assert len(estimator.validation_scores_) > 1
+    assert isinstance(estimator.module_, torch.nn.Module)
+    assert estimator.net_.module_ is estimator.module_
+
+
+def test_explained_variance_ratios_add_up_to_the_r2(estimator, X):
+    estimator.fit(X)
+    residual = X - estimator.inverse_transform(estimator.transform(X))
+    r2 = 1 - (residual**2).sum() / ((X - X.mean(0)) ** 2).sum()
+    assert estimator.explained_variance_ratio_.sum() == pytest.approx(r2, abs=1e-6)
+
+
+def test_explained_variance_is_that_of_the_codes(estimator, X):
+    codes = estimator.fit(X).set_params(whiten=False).transform(X)
+    np.testing.assert_allclose(
+        codes.var(0, ddof=1), estimator.explained_variance_, rtol=1e-6
+    )
+
+
+def test_whitened_codes_have_unit_variance(estimator, X):
+    codes = estimator.set_params(whiten=True).fit_transform(X)
+    np.testing.assert_allclose(codes.var(0, ddof=1), 1, rtol=1e-6)
+
+
+# Copies
+
+
+@pytest.mark.parametrize("package", [pickle, cloudpickle], ids=lambda p: p.__name__)
+def test_pickle_preserves_codes(estimator, package, X):
+    estimator.fit(X)
+    assert_same_outputs(estimator, pickle.loads(package.dumps(estimator)), X)
+
+
+def test_joblib_preserves_codes(estimator, tmp_path, X):
+    joblib.dump(estimator.fit(X), tmp_path / "model")
+    assert_same_outputs(estimator, joblib.load(tmp_path / "model"), X)
+
+
+def test_a_memory_mapped_pickle_preserves_codes(estimator, tmp_path, X):
+    joblib.dump(estimator.fit(X), tmp_path / "model")
+    other = joblib.load(tmp_path / "model", mmap_mode="r")
+    assert_same_outputs(estimator, other, X)
+
+
+def test_deepcopy_preserves_codes(estimator, X):
+    assert_same_outputs(estimator.fit(X), copy.deepcopy(estimator), X)
+
+
+def test_a_pickle_can_be_trained_further(estimator, X):
+    other = pickle.loads(pickle.dumps(estimator.fit(X))).partial_fit(X)
+    assert_same_outputs(other, estimator.partial_fit(X), X)
+
+
+def test_a_clone_is_not_fitted_and_fits_to_the_same(estimator, X):
+    estimator.fit(X)
+    copied = clone(estimator)
+    with pytest.raises(NotFittedError):
+        copied.transform(X)
+    assert_same_outputs(estimator, copied.fit(X), X)
+
+
+def test_fit_changes_no_parameter(estimator, X):
+    before = {k: joblib.hash(v) for k, v in estimator.get_params(deep=False).items()}
+    estimator.fit(X).transform(X)
+    estimator.partial_fit(X)
+    after = {k: joblib.hash(v) for k, v in estimator.get_params(deep=False).items()}
+    assert after == before
+
+
+# Input
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_input_is_never_modified(estimator, order, X):
+    given = np.array(X, order=order)
+    estimator.fit(given)
+    estimator.partial_fit(given)
+    outputs(estimator, given)
+    np.testing.assert_array_equal(given, X)
+    codes = estimator.transform(X)
+    kept = codes.copy()
+    estimator.inverse_transform(codes)
+    np.testing.assert_array_equal(codes, kept)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_read_only_memory_map_is_as_good_as_an_array(estimator, dtype, tmp_path, X):
+    np.save(tmp_path / "X.npy", X.astype(dtype))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    on_disk, in_memory = clone(estimator).fit(mapped), clone(estimator)
+    in_memory.fit(X.astype(dtype))
+    for method in METHODS:
+        np.testing.assert_array_equal(
+            call(on_disk, method, mapped), call(in_memory, method, X.astype(dtype))
+        )
+    on_disk.partial_fit(mapped)
+
+
+def test_a_list_is_as_good_as_an_array(estimator, X):
+    codes = clone(estimator).fit(X.tolist()).transform(X.tolist())
+    np.testing.assert_array_equal(codes, clone(estimator).fit(X).transform(X))
+
+
+def test_feature_names_are_remembered_and_checked(estimator, X):
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    estimator.fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        estimator.transform(frame[list("fedcba")])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        estimator.transform(X)
+    prefix = type(estimator).__name__.lower()
+    assert estimator.get_feature_names_out()[0] == f"{prefix}0"
+
+
+def test_a_failed_fit_leaves_the_earlier_one_unharmed(estimator, X):
+    estimator.fit(X)
+    before = outputs(estimator, X)
+    state = {k: id(v) for k, v in vars(estimator).items()}
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    for rows in (bad, X[:1], X.astype(str), X[:0], X + 1j, X[0]):
+        for method in (estimator.fit, estimator.partial_fit):
+            # `X.astype(str)` holds numbers, which scikit-learn accepts by design
+            if np.asarray(rows).dtype.kind == "U":
+                rows = np.full((5, 6), "word")
+            if method == estimator.partial_fit and np.array_equal(rows, X[:1]):
+                continue  # a later batch may well have one row
+            with pytest.raises(ValueError):  # noqa: PT011
+                method(rows)
+    with pytest.raises(ValueError, match="sample_weight"):
+        estimator.fit(X, sample_weight=-np.ones(90))
+    with pytest.raises(ValueError, match="sample_weight"):
+        estimator.fit(X, sample_weight=np.ones(89))
+    assert {k: id(v) for k, v in vars(estimator).items()} == state
+    for a, b in zip(before, outputs(estimator, X), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unfitted_use_is_an_error(estimator, method, X):
+    with pytest.raises(NotFittedError):
+        getattr(estimator, method)(X)
+
+
+# Learning
+
+
+def test_every_parameter_receives_a_gradient(estimator, X):
+    """The last layers start at zero: two steps on, the layers before them learn."""
+    estimator.set_params(max_iter=0).fit(X)
+    module, criterion = estimator.module_.train(), estimator.net_.criterion_
+    x = torch.from_numpy((X - X.mean(0)) / np.sqrt(X.var(0).mean())).float()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum(criterion(module(x), x).values()).mean().backward()
+        optimizer.step()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_training_reduces_the_loss(estimator, X):
+    estimator.set_params(max_iter=30, validation_fraction=0.2).fit(X)
+    assert estimator.loss_curve_[-1] < estimator.loss_curve_[0]
+    scores = estimator.validation_scores_
+    assert max(scores) > scores[0]
+
+
+def test_history_terms_sum_to_the_loss(estimator, X):
+    estimator.set_params(max_iter=3).fit(X)
+    totals = ("train_loss", "valid_loss", "valid_loss_best")
+    for epoch, loss in zip(estimator.history_, estimator.loss_curve_, strict=True):
+        terms = [
+            value
+            for name, value in epoch.items()
+            if name.startswith("train_") and name not in totals
+        ]
+        assert np.isfinite(loss)
+        assert epoch["train_loss"] == loss
+        if terms:
+            assert sum(terms) == pytest.approx(loss)
+    assert estimator.net_.criterion_((torch.zeros(2, 6),), torch.ones(2, 6))
+
+
+def test_outliers_score_lower_than_inliers(estimator, X):
+    estimator.fit(X)
+    rng = np.random.RandomState(1)
+    far = X.mean(0) + 10 * X.std(0) * rng.choice([-1, 1], X.shape)
+    assert estimator.score_samples(far).max() < np.median(estimator.score_samples(X))
+    assert estimator.reconstruction_error(far).mean() > (
+        estimator.reconstruction_error(X).mean()
+    )
+
+
+def test_batch_size_does_not_change_transform(estimator, X):
+    estimator.fit(X)
+    codes, scores = estimator.transform(X), estimator.score_samples(X)
+    pieces = [X[:1], X[1:2], X[2:40], X[40:]]
+    whole = np.concatenate([estimator.transform(piece) for piece in pieces])
+    np.testing.assert_allclose(whole, codes, rtol=1e-9, atol=1e-12)
+    whole = np.concatenate([estimator.score_samples(piece) for piece in pieces])
+    np.testing.assert_allclose(whole, scores, rtol=1e-9)
+    estimator.set_params(batch_size=7)
+    np.testing.assert_array_equal(estimator.transform(X), codes)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 89, 90, 1000])
+def test_any_batch_size_trains(estimator, batch_size, X):
+    estimator.set_params(batch_size=batch_size, max_iter=1).fit(X)
+    assert np.isfinite(estimator.score(X))
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 10, 11, 17])
+def test_a_few_rows_are_enough(estimator, n, X):
+    estimator.set_params(n_components=1).fit(X[:n])
+    assert np.isfinite(estimator.transform(X)).all()
+    assert np.isfinite(estimator.score_samples(X)).all()
+    assert estimator.n_iter_ >= 1
+
+
+def test_one_column_is_enough(estimator, X):
+    estimator.set_params(n_components=1).fit(X[:, :1])
+    assert estimator.transform(X[:, :1]).shape == (90, 1)
+    assert np.isfinite(estimator.score(X[:, :1]))
+
+
+def test_constant_data_give_finite_numbers(estimator):
+    X = np.full((20, 3), 7.0)
+    estimator.set_params(n_components=2).fit(X)
+    for result in outputs(estimator, X):
+        assert np.isfinite(result).all()
+    np.testing.assert_allclose(
+        estimator.inverse_transform(estimator.transform(X)), X, rtol=1e-5
+    )
+
+
+def test_works_in_a_pipeline_and_a_grid_search(estimator):
+    X, y = load_wine(return_X_y=True)
+    estimator.set_params(max_iter=1)
+    pipe = make_pipeline(StandardScaler(), estimator, LogisticRegression())
+    step = estimator.__class__.__name__.lower()
+    search = GridSearchCV(pipe, {f"{step}__n_components": [1, 4]}, cv=2)
+    search.fit(X, y)
+    if estimator.init == "pca":
+        assert search.best_params_ == {f"{step}__n_components": 4}
+    assert search.score(X, y) > 0.6
