@@ -47,7 +47,148 @@ class AutoencoderModule(nn.Module):
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Nonlinear dimensionality reduction that starts at PCA and only gets better."""
+    """Nonlinear dimensionality reduction that starts at PCA and only gets better.
+
+    Drop-in replacement for :class:`sklearn.decomposition.PCA`. Fitting finds PCA in
+    closed form, trains a network for what PCA leaves over, and keeps the network only
+    where rows that it has not seen say that it is better.
+
+    Parameters
+    ----------
+    n_components : int, float or None, default=None
+        Number of codes. A float in (0, 1) takes as many as PCA needs for this share
+        of the variance; None takes ``min(n_samples, n_features)``.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder mirrors them. "auto" is
+        ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used when
+        `architecture` is None.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used when `architecture` is None.
+    architecture : Architecture or None, default=None
+        Which networks to train: :class:`skae.architectures.MLP`,
+        :class:`skae.architectures.Modules` for your own torch modules, or any object
+        with a method ``build``. None is an MLP.
+    init : {"pca", "random"}, default="pca"
+        "pca" starts exactly at PCA, and needs `n_components` of at most
+        ``min(n_samples, n_features)``. "random" is the network alone, without a
+        linear path and without PCA to fall back on, as in the textbooks.
+    whiten : bool, default=False
+        Divide each code by its standard deviation over the training rows, as PCA does.
+    alpha : float, default=1e-2
+        Weight decay (AdamW's, decoupled from the gradient).
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8`` below
+        1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from there;
+        at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 60 up to 20,000 rows and ``60 * sqrt(20000 / n)`` beyond, at
+        least 2. With 0, nothing is trained and the estimator is PCA.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
+        10,000); with fewer rows each is held out once, in 5 folds, and a network that
+        wins is trained again on all rows. Below 10 distinct rows PCA is kept.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    warm_start : bool, default=False
+        Let :meth:`fit` go on from the network and the linear start of the last fit.
+    verbose : bool, default=False
+        Print a line for each epoch.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows, the order of the rows and PCA's
+        randomised solver. Global random states are never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains. A :class:`skorch.callbacks.LRScheduler`
+        replaces the one-cycle learning rate.
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of codes.
+    n_features_in_ : int
+        Number of columns seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all are strings.
+    n_samples_ : int
+        Number of rows seen in :meth:`fit`.
+    mean_ : ndarray of shape (n_features_in_,)
+        Mean of the rows.
+    components_ : ndarray of shape (n_components_, n_features_in_)
+        PCA's principal axes: the linear path of the encoder.
+    explained_variance_ : ndarray of shape (n_components_,)
+        Variance of each code over the training rows (10,000 of them at most).
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Share of the variance of the training rows (1000 at most) that each code
+        explains. The sum is the R2 of the reconstruction; each code has a part of it
+        in proportion to the error that fixing this code at its mean would add. For PCA
+        that is PCA's own ratio.
+    noise_variance_ : float
+        Variance of what the codes leave over, in each of the
+        ``n_features_in_ - n_components_`` other dimensions, for held-out rows where
+        there are any.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose weights are used; 0 if PCA was kept.
+    loss_curve_ : list of float
+        Training loss of each epoch: squared error summed over the features, for rows
+        divided by the one scalar that brings their mean variance to 1.
+    validation_scores_ : list of float
+        R2 of the held-out rows for each epoch, from epoch 0 (PCA) on.
+    history_ : skorch.history.History
+        skorch's history, with an entry for each epoch.
+    module_ : torch.nn.Module
+        The trained module: ``encode`` and ``decode`` for standardised rows and
+        whitened codes.
+    net_ : skorch.NeuralNet
+        The net that trained it.
+    device_ : torch.device
+        Where it is.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear start.
+    skae.architectures.MLP : The default network, with more options.
+
+    Notes
+    -----
+    With one scalar `scale`, ``x~ = (x - mean) / scale``, and principal axes U of
+    variance L, the code is ``u = L^-1/2 U' x~ + f(x~)`` and the reconstruction
+    ``U L^1/2 u + g(u)``. The networks f and g start at zero.
+
+    References
+    ----------
+    Bourlard & Kamp (1988), Auto-association by multilayer perceptrons and singular
+    value decomposition. Biological Cybernetics 59.
+
+    Baldi & Hornik (1989), Neural networks and principal component analysis: learning
+    from examples without local minima. Neural Networks 2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import AutoencoderTransformer
+    >>> X = load_iris().data
+    >>> autoencoder = AutoencoderTransformer(1, random_state=0).fit(X)
+    >>> autoencoder.transform(X).shape
+    (150, 1)
+    >>> PCA(1).fit(X).explained_variance_ratio_.sum().round(2)
+    np.float64(0.92)
+    >>> bool(autoencoder.explained_variance_ratio_.sum() > 0.95)
+    True
+    """
 
     def __init__(
         self,
