@@ -181,7 +181,7 @@ def fit_encdr(X: Array, k: int, seed: int) -> Reconstruct:
     return lambda Y: net.inverse_transform(net.transform(Y))
 
 
-def fit_skae(X: Array, k: int, seed: int, **params: Any) -> Reconstruct:  # noqa: ANN401
+def fit_skae(X: Array, k: int, seed: int, **params: Any) -> Reconstruct:
     """Fit skae's AutoencoderTransformer at its defaults, or with ``params``."""
     from skae import AutoencoderTransformer
 

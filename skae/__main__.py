@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.base import TransformerMixin
+from sklearn.base import TransformerMixin, clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -30,6 +32,7 @@ import skae
 
 MIN_ROWS = 10
 MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
+HUGE = 1e100  # squares of larger numbers overflow
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
 TABLES, PICTURES = (".csv", ".parquet"), (".png", ".pdf", ".svg", ".jpg")
 
@@ -44,24 +47,147 @@ class Table:
 
     name: str
     X: NDArray
-    y: NDArray | None = None
-    target: str = ""
+    y: Any = None
+    target: str | None = None
     is_class: bool = False
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] = ()
+
+
+def _pandas() -> Any:
+    """Return pandas, or None where it is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        return None
+    return pandas
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)} in all)"
+
+
+def load_digits_table() -> Table:
+    """Return the digits of scikit-learn."""
+    data = load_digits()
+    return Table("digits", data.data, data.target, "digit", True, (8, 8))
+
+
+def read_table(path: Path, target: str | None) -> Table:
+    """Return the checked table of a file."""
+    try:
+        columns = _read_columns(path)
+    except (OSError, ValueError, ImportError, csv.Error) as error:
+        raise InputError(f"cannot read {path}: {_reason(error)}") from error
+    if target is not None and target not in columns:
+        has = _quoted([*columns])
+        raise InputError(f"{path} has no column {target!r}; its columns are {has}")
+    n_rows = max(map(len, columns.values()), default=0)
+    if n_rows < MIN_ROWS:
+        raise InputError(
+            f"{path} has {n_rows} rows, but at least {MIN_ROWS} are needed"
+        )
+    words = [k for k, c in columns.items() if c.dtype == object and k != target]
+    if words:
+        hint = "leave them out, or make one the --target"
+        raise InputError(f"{path} has non-numeric columns: {_quoted(words)} ({hint})")
+    missing = [name for name, column in columns.items() if _has_missing(column)]
+    if missing:
+        what = "missing, infinite or huge values"
+        raise InputError(f"{path} has {what} in {_quoted(missing)}")
+    y = None if target is None else columns.pop(target)
+    X = np.column_stack([np.empty((n_rows, 0)), *columns.values()])
+    if target is None:
+        return Table(path.name, X)
+    return Table(path.name, X, *_check_target(target, y))
+
+
+def _read_columns(path: Path) -> dict[str, NDArray]:
+    """Return the columns of a file: float64, or object where there is text."""
+    pandas, suffix = _pandas(), path.suffix.lower()
+    if suffix not in TABLES:
+        raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
+    if suffix == ".csv" and pandas is None:
+        return _read_plain_csv(path)
+    if pandas is None:
+        raise ImportError("Parquet needs pandas and pyarrow")
+    if suffix == ".csv":
+        frame = pandas.read_csv(path, low_memory=False)
+    else:
+        frame = pandas.read_parquet(path)
+    return {
+        str(name): series.to_numpy(dtype=float, na_value=np.nan)
+        if series.dtype.kind in "biuf"
+        else series.astype(object).where(series.notna(), None).to_numpy()
+        for name, series in frame.items()
+    }
+
+
+def _read_plain_csv(path: Path) -> dict[str, NDArray]:
+    """Return the columns of a CSV file without the help of pandas."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have the same name")
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError("its lines have different numbers of cells")
+    return {name: _parse([row[i] for row in rows]) for i, name in enumerate(names)}
+
+
+def _parse(cells: list[str]) -> NDArray:
+    present = [None if c.strip().lower() in MISSING else c for c in cells]
+    try:
+        return np.array([np.nan if c is None else float(c) for c in present])
+    except ValueError:
+        return np.array(present, dtype=object)
+
+
+def _has_missing(column: NDArray) -> bool:
+    if column.dtype == object:
+        return any(value is None for value in column)
+    return not (np.abs(column) < HUGE).all()
+
+
+def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
+    """Return a target, its name, and whether it holds classes."""
+    is_text = column.dtype == object
+    y = column.astype(str) if is_text else column
+    values = np.unique(y)
+    if len(values) == 1:
+        raise InputError(f"the target {name!r} has only one value, {values[0]}")
+    if is_text and len(values) > len(y) // 3:
+        counts = f"{len(values)} different texts in {len(y)} rows"
+        raise InputError(
+            f"the target {name!r} has {counts}: neither classes nor numbers"
+        )
+    few = len(values) <= min(MAX_CLASSES, len(y) // 3)
+    return y, name, is_text or (few and not np.any(values % 1))
 
 
 @dataclass(frozen=True)
 class Result:
     """A fitted model, its codes of the held-out rows and its figures (NaN: none)."""
 
-    n_components: int
-    name: str
     model: Any
     codes: NDArray
     r2: float
     log_likelihood: float
     linear: float
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return type(self.model).__name__
+
+    @property
+    def n_components(self) -> int:
+        """Number of codes."""
+        return self.codes.shape[1]
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,10 +202,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = Parser("python -m skae", description="Would an autoencoder beat PCA here?")
     add = parser.add_argument
-    default = "the digits of scikit-learn, unscaled"
-    text = (
-        f".csv with a header, or .parquet; numeric but for COLUMN (default: {default})"
-    )
+    text = "a .csv with a header or a .parquet file, numeric but for the target "
+    text += "(default: the digits of scikit-learn)"
     add("table", nargs="?", type=Path, help=text)
     text = "predict this column from the codes, by a linear model"
     add("--target", metavar="COLUMN", help=text)
@@ -109,132 +233,66 @@ def _whole(minimum: int, text: str) -> int:
 
 def _check_destination(path: Path, suffixes: Sequence[str], table: Path | None) -> None:
     """Refuse before any work what could not be written after it."""
+    suffix, place = path.suffix.lower(), path if path.exists() else path.parent
     problems = {
-        f"the suffix must be {' or '.join(suffixes)}": path.suffix not in suffixes,
-        "Parquet needs pandas": path.suffix == ".parquet" and _pandas() is None,
+        f"the suffix must be {' or '.join(suffixes)}": suffix not in suffixes,
+        "Parquet needs pandas and pyarrow": suffix == ".parquet" and _pandas() is None,
         "it is the table itself": table and path.resolve() == table.resolve(),
         f"there is no folder {path.parent}": not path.parent.is_dir(),
         "it is a folder": path.is_dir(),
+        "permission denied": not os.access(place, os.W_OK),
     }
     for problem, found in problems.items():
         if found:
             raise InputError(f"cannot write {path}: {problem}")
 
 
-def _pandas() -> Any:
-    """Return pandas, or None where it is not installed."""
-    try:
-        import pandas
-    except ImportError:
-        return None
-    return pandas
+def choose_counts(
+    asked: Sequence[int] | None, n_rows: int, n_columns: int
+) -> list[int]:
+    """Return the numbers of codes that are smaller than the table."""
+    limit = min(n_rows, n_columns)
+    if limit < 2:
+        raise InputError(f"{n_columns} numeric columns vary, but at least 2 are needed")
+    if asked is None:
+        counts = [k for k in (2, 8, 16) if k < limit]
+        return counts if len(counts) > 1 else [k for k in (1, 2, 4) if k < limit][-2:]
+    kept = [k for k in dict.fromkeys(asked) if k < limit]
+    left = ", ".join(str(k) for k in dict.fromkeys(asked) if k >= limit)
+    why = f"must be below {limit} ({n_rows} rows to fit, {n_columns} columns that vary)"
+    if not kept:
+        raise InputError(f"--n-components {left}: {why}")
+    if left:
+        print(f"n_components {left} left out: {why}.")
+    return kept
 
 
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
-    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)} in all)"
+def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
+    """Return PCA and every public estimator of skae for each number of codes."""
+    public = [getattr(skae, name) for name in skae.__all__]
+    ours = [
+        c for c in public if isinstance(c, type) and issubclass(c, TransformerMixin)
+    ]
+    seed = options.random_state
+    models = [
+        c(n_components=k, random_state=seed) for k in counts for c in (PCA, *ours)
+    ]
+    for model in models:
+        if options.max_iter is not None and "max_iter" in model.get_params():
+            model.set_params(max_iter=options.max_iter)
+    return models
 
 
-def read_table(path: Path, target: str | None) -> Table:
-    """Return the checked table of a file."""
-    try:
-        columns = _read_columns(path)
-    except (OSError, ValueError, ImportError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"cannot read {path}: {reason}") from error
-    if target is not None and target not in columns:
-        has = _quoted([*columns])
-        raise InputError(f"{path} has no column {target!r}; its columns are {has}")
-    n_rows = max(map(len, columns.values()), default=0)
-    if n_rows < MIN_ROWS:
-        raise InputError(
-            f"{path} has {n_rows} rows, but at least {MIN_ROWS} are needed"
-        )
-    words = [k for k, c in columns.items() if c.dtype == object and k != target]
-    if words:
-        hint = "leave them out, or make one the --target"
-        raise InputError(f"{path} has non-numeric columns: {_quoted(words)} ({hint})")
-    missing = [name for name, column in columns.items() if _has_missing(column)]
-    if missing:
-        raise InputError(f"{path} has missing or infinite values in {_quoted(missing)}")
-    y = columns.pop(target) if target is not None else None
-    X = np.column_stack([*columns.values()]) if columns else np.empty((n_rows, 0))
-    if (np.ptp(X, axis=0) > 0).sum() < 2:
-        raise InputError(
-            f"{path} has fewer than 2 columns (besides a target) that vary"
-        )
-    if y is None:
-        return Table(path.name, X)
-    return Table(path.name, X, *_check_target(str(target), y))
-
-
-def _read_columns(path: Path) -> dict[str, NDArray]:
-    """Return the columns of a file, float64, or object where there is text."""
-    pandas = _pandas()
-    if path.suffix not in TABLES:
-        raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
-    if pandas is None:
-        if path.suffix == ".parquet":
-            raise ImportError("Parquet needs pandas and pyarrow")
-        return _read_plain_csv(path)
-    read = {".csv": partial(pandas.read_csv, low_memory=False)}
-    frame = read.get(path.suffix, pandas.read_parquet)(path)
-    return {
-        str(name): series.to_numpy(dtype=float, na_value=np.nan)
-        if series.dtype.kind in "biuf"
-        else series.astype(object).where(series.notna(), None).to_numpy()
-        for name, series in frame.items()
-    }
-
-
-def _read_plain_csv(path: Path) -> dict[str, NDArray]:
-    """Return the columns of a CSV file without the help of pandas."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        names, *rows = [row for row in csv.reader(file) if row] or [[]]
-    if len(set(names)) < len(names):
-        raise ValueError("two columns have the same name")
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("its lines have different numbers of cells")
-    return {k: _parse([row[i] for row in rows]) for i, k in enumerate(names)}
-
-
-def _parse(cells: list[str]) -> NDArray:
-    present = [None if c.strip().lower() in MISSING else c for c in cells]
-    try:
-        return np.array([np.nan if c is None else float(c) for c in present])
-    except ValueError:
-        return np.array(present, dtype=object)
-
-
-def _has_missing(column: NDArray) -> bool:
-    if column.dtype == object:
-        return any(value is None for value in column)
-    return not np.isfinite(column).all()
-
-
-def _check_target(name: str, column: NDArray) -> tuple[NDArray, str, bool]:
-    """Return a target, its name, and whether it holds classes."""
-    is_text = column.dtype == object
-    y = column.astype(str) if is_text else column
-    values = np.unique(y)
-    if len(values) == 1:
-        raise InputError(f"the target {name!r} has only one value, {values[0]}")
-    if is_text and len(values) > len(y) // 2:
-        counts = f"{len(values)} different texts in {len(y)} rows"
-        raise InputError(
-            f"the target {name!r} has {counts}: neither classes nor numbers"
-        )
-    few = len(values) <= min(MAX_CLASSES, len(y) // 2)
-    return y, name, is_text or (few and not np.any(values % 1))
-
-
-def compare(table: Table, split: Any, models: Sequence[Any]) -> list[Result]:
+def compare(
+    table: Table, train: NDArray, test: NDArray, models: Sequence[Any]
+) -> list[Result]:
     """Fit each model on the rows to fit and measure it on the held-out rows."""
+    # Loads what the first optimizer would: seconds that belong to no estimator.
+    torch.compiler.disable(_announce)
     results = []
-    for number, model in enumerate(models, 1):
-        name, k = type(model).__name__, model.n_components
-        _announce(f"[{number}/{len(models)}] fitting {name}, n_components={k}")
-        results.append(_measure(table, *split, model))
+    for i, model in enumerate(models, 1):
+        _announce(f"[{i}/{len(models)}] fitting {_describe(model)}")
+        results.append(_measure(table, train, test, model))
     _announce("")
     return results
 
@@ -247,151 +305,198 @@ def _announce(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def _describe(model: Any) -> str:
+    return f"{type(model).__name__}, n_components={model.n_components}"
+
+
 def _measure(table: Table, train: NDArray, test: NDArray, model: Any) -> Result:
     X, held_out = table.X[train], table.X[test]
     start = perf_counter()
     model.fit(X)
     seconds = perf_counter() - start
     codes = model.transform(held_out)
-    error = (held_out - model.inverse_transform(codes)) ** 2
-    r2 = 1 - error.sum() / ((held_out - X.mean(axis=0)) ** 2).sum()
-    try:  # rows in a plane have no density: a singular covariance, the log of 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            likelihood = model.score(held_out) if hasattr(model, "score") else np.nan
-    except np.linalg.LinAlgError:
-        likelihood = np.nan
+    error = ((held_out - model.inverse_transform(codes)) ** 2).sum()
+    r2 = 1 - error / ((held_out - X.mean(axis=0)) ** 2).sum()
     linear = np.nan
     if table.y is not None and len(np.unique(table.y[train])) > 1:
         head = LogisticRegression(max_iter=1000) if table.is_class else Ridge()
         head = make_pipeline(StandardScaler(), head)
-        linear = head.fit(model.transform(X), table.y[train]).score(
-            codes, table.y[test]
-        )
-    k, name = model.n_components, type(model).__name__
-    return Result(k, name, model, codes, r2, likelihood, linear, seconds)
+        head.fit(model.transform(X), table.y[train])
+        linear = head.score(codes, table.y[test])
+    return Result(model, codes, r2, _log_likelihood(model, held_out), linear, seconds)
 
 
-def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
-    """Return, for each number of codes, PCA and every public estimator of skae."""
-    public = [getattr(skae, name) for name in skae.__all__]
-    ours = [
-        c for c in public if isinstance(c, type) and issubclass(c, TransformerMixin)
-    ]
-    seed = options.random_state
-    models = [
-        cls(n_components=k, random_state=seed) for k in counts for cls in [PCA, *ours]
-    ]
-    for model in models:
-        if options.max_iter is not None and "max_iter" in model.get_params():
-            model.set_params(max_iter=options.max_iter)
-    return models
+def _log_likelihood(model: Any, X: NDArray) -> float:
+    """Return the mean log-likelihood, NaN where there is none."""
+    noise = getattr(model, "noise_variance_", None)
+    # Rows in a plane have no density, and PCA's figure for them is rounding error.
+    in_a_plane = noise is not None and noise <= 1e-12 * model.explained_variance_[0]
+    return model.score(X) if hasattr(model, "score") and not in_a_plane else np.nan
 
 
-def choose_counts(
-    asked: Sequence[int] | None, n_rows: int, n_columns: int
-) -> list[int]:
-    """Return the numbers of codes that are smaller than the table."""
-    limit = min(n_rows, n_columns)
-    if asked is None:
-        counts = [k for k in (2, 8, 16) if k < limit]
-        return counts if len(counts) > 1 else [k for k in (1, 2, 4) if k < limit][-2:]
-    kept = [k for k in dict.fromkeys(asked) if k < limit]
-    left = ", ".join(str(k) for k in dict.fromkeys(asked) if k >= limit)
-    why = f"not below {limit}, the smaller of {n_rows} rows to fit and {n_columns} columns"
-    if not kept:
-        raise InputError(f"--n-components {left}: {why}")
-    if left:
-        print(f"n_components {left} left out: {why}.")
-    return kept
-
-
-def format_results(results: Sequence[Result], linear: str | None) -> str:
-    """Return the aligned table, rows grouped by the number of codes."""
-    heads = ["n_components", "estimator", "R2", "log-likelihood", linear, "fit s"]
-    rows = [[head for head in heads if head]]
+def format_results(results: Sequence[Result], table: Table) -> str:
+    """Return the figures aligned, in groups of one number of codes."""
+    linear = ["accuracy" if table.is_class else "linear R2"] * (table.y is not None)
+    rows = [["n_components", "estimator", "R2", "nats/row", *linear, "fit s"]]
     for i, r in enumerate(results):
         first = i == 0 or r.n_components != results[i - 1].n_components
-        likelihood = f"{r.log_likelihood:.2f}" if np.isfinite(r.log_likelihood) else "-"
-        accuracy = (
-            [f"{r.linear:.3f}" if np.isfinite(r.linear) else "-"] if linear else []
-        )
-        k = [str(r.n_components) if first else "", r.name, f"{r.r2:.3f}", likelihood]
-        rows += [[""] * len(rows[0])] * first + [[*k, *accuracy, f"{r.seconds:.1f}"]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 1 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+        rows += [[""] * len(rows[0])] * first
+        numbers = [f"{r.r2:.3f}", f"{r.log_likelihood:.2f}", f"{r.linear:.3f}"]
+        shown = ["-" if number == "nan" else number for number in numbers]
+        k = str(r.n_components) if first else ""
+        rows += [[k, r.name, *shown[: 2 + len(linear)], f"{r.seconds:.1f}"]]
+    columns = []
+    for i, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, cells)) * (
+            -1 if i == 1 else 1
+        )  # % aligns names on the left
+        columns.append([f"%{width}s" % cell for cell in cells])
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    model = "logistic" if table.is_class else "ridge"
+    note = f"; {linear[0]}: a {model} regression on the codes" if linear else ""
+    note = f"Of the held-out rows; nats/row: mean log-likelihood{note}."
+    return "\n".join([*lines, "", note])
+
+
+def _components(result: Result) -> str:
+    return f"{result.n_components} component{'s' * (result.n_components > 1)}"
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """Say where an estimator of skae gains most over PCA."""
+    """Say in a sentence where an estimator of skae gains most over PCA."""
     pca = {r.n_components: r.r2 for r in results if r.name == "PCA"}
     ours = [r for r in results if r.name != "PCA"]
     best = max(ours, key=lambda r: r.r2 - pca[r.n_components])
     ahead = {r.n_components for r in ours if r.r2 - pca[r.n_components] > 0.0005}
-    k = best.n_components
+    answer = f"{'Yes' if ahead else 'No'}, for {len(ahead)} of {len(pca)} n_components"
     return (
-        f"{'Yes' if ahead else 'No'}: {best.name} explains {best.r2:.2f} of the held-out "
-        f"variance with {k} component{'s' * (k > 1)}, PCA {pca[k]:.2f} "
-        f"(ahead at {len(ahead)} of {len(pca)} n_components)."
+        f"{answer}: {best.name} explains {best.r2:.3f} of the held-out variance with "
+        f"{_components(best)}, PCA {pca[best.n_components]:.3f}."
     )
 
 
-def write_codes(path: Path, model: Any, X: NDArray) -> None:
-    """Fit a model on all rows and write their codes."""
+def write_codes(path: Path, model: Any, X: NDArray) -> str:
+    """Fit a model on all rows and write their codes; return what was done."""
+    _announce(f"fitting {_describe(model)}, on all rows")
     codes = model.fit(X).transform(X)
+    _announce("")
     names = [str(name) for name in model.get_feature_names_out()]
-    if path.suffix == ".parquet":
-        _pandas().DataFrame(codes, columns=names).to_parquet(path, index=False)
-    else:
-        header = ",".join(names)
-        np.savetxt(path, codes, "%.17g", ",", header=header, comments="")
+    try:
+        if path.suffix.lower() == ".parquet":
+            _pandas().DataFrame(codes, columns=names).to_parquet(path, index=False)
+        else:
+            head = ",".join(names)
+            np.savetxt(path, codes, "%.17g", delimiter=",", header=head, comments="")
+    except (OSError, ImportError) as error:
+        raise InputError(f"cannot write {path}: {_reason(error)}") from error
+    return f"Codes of all rows ({_describe(model)}): {path}"
 
 
-def save_picture(path: Path, table: Table, test: NDArray, results: Any) -> str:
-    """Draw the held-out codes of PCA and of one estimator; return what was done."""
+def save_picture(
+    path: Path, table: Table, test: NDArray, results: Sequence[Result]
+) -> str:
+    """Draw PCA beside the first estimator of skae; return what was done."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return "No picture without matplotlib: python -m pip install 'skae[plot]'"
     counts = list(dict.fromkeys(r.n_components for r in results))
-    k = min((k for k in counts if k > 1), default=1)
-    pair = [r for r in results if r.n_components == k][:2]
-    images = table.image_shape is not None
-    figure = Figure(figsize=(10, 8 if images else 4.8), layout="constrained")
-    layout = [[0, 1], [2, 2]] if images else [[0, 1]]
-    ratios = [1.6, 1] if images else [1]
-    axes = figure.subplot_mosaic(layout, height_ratios=ratios)
-    for i, result in enumerate(pair):
-        _scatter(axes[i], table, test, result, last=i == 1)
-    if images:
-        k = counts[len(counts) // 2]
-        _reconstructions(
-            axes[2], table, test, [r for r in results if r.n_components == k][:2]
-        )
-    figure.suptitle(f"{table.name}: {len(test)} held-out rows")
-    figure.savefig(path, dpi=120)
+    pairs = {k: [r for r in results if r.n_components == k][:2] for k in counts}
+    n_rows = 2 if table.image_shape else 1
+    figure = Figure(figsize=(10, 1 + 3.6 * n_rows), layout="constrained")
+    parts = figure.subfigures(n_rows, 1, height_ratios=[1.7, 1][:n_rows], squeeze=False)
+    panels = parts[0, 0].subplots(1, 2)
+    flattest = pairs[min((k for k in counts if k > 1), default=1)]
+    points = [_scatter(panels[i], table, test, flattest[i]) for i in range(2)]
+    if table.y is not None and points[1] is not None:
+        parts[0, 0].colorbar(points[1], ax=panels[1], label=table.target)
+    if table.image_shape:
+        middle = pairs[counts[len(counts) // 2]]
+        _draw_images(parts[1, 0].subplots(), table, test, middle)
+    parts[0, 0].suptitle(f"{table.name}: {len(test)} held-out rows")
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {_reason(error)}") from error
     return f"Picture: {path}"
 
 
-def _scatter(
-    axes: Any, table: Table, test: NDArray, result: Result, last: bool
+def _scatter(axes: Any, table: Table, test: NDArray, result: Result) -> Any:
+    """Draw two codes, or one at random heights; return points that share a scale."""
+    flat = result.n_components == 1
+    heights = np.random.default_rng(0).uniform(size=len(test))
+    x, y = result.codes[:, 0], heights if flat else result.codes[:, 1]
+    axes.set(xlabel="code 1", ylabel="random height" if flat else "code 2")
+    title = f"{result.name}: R2 {result.r2:.2f} with {_components(result)}"
+    axes.set_title(title, fontsize="medium")
+    style = {"s": 16, "alpha": 0.8, "linewidths": 0}
+    if table.y is None:
+        return axes.scatter(x, y, **style)
+    values, index = np.unique(table.y, return_inverse=True)
+    if not table.is_class or len(values) > 10:
+        colours = index if table.is_class else table.y
+        return axes.scatter(x, y, c=colours[test], cmap="viridis", **style)
+    for i, value in enumerate(values):
+        rows = index[test] == i
+        label = value if isinstance(value, str) else f"{value:.15g}"
+        axes.scatter(x[rows], y[rows], color=f"C{i}", label=label, **style)
+    if result.name != "PCA":
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
+        axes.legend(title=table.target, **beside)
+    return None
+
+
+def _draw_images(
+    axes: Any, table: Table, test: NDArray, pair: Sequence[Result]
 ) -> None:
-    x, y = result.codes[:, 0], result.codes[:, -1 if result.n_components == 1 else 1]
-    target = None if table.y is None else table.y[test]
-    axes.set(xlabel="code 1", ylabel="code 2" if result.n_components > 1 else "code 1")
-    axes.set_title(
-        f"{result.name}, {result.n_components} components: R2 {result.r2:.2f}"
-    )
-    axes.scatter(x, y, c=target)
+    """Draw the first held-out image of each class above its reconstructions."""
+    _, first = np.unique(table.y[test], return_index=True)
+    images = {"original": table.X[test][first]}
+    images |= {r.name: r.model.inverse_transform(r.codes[first]) for r in pair}
+    sheet = np.stack([*images.values()])
+    sheet = sheet.reshape(len(images), len(first), *table.image_shape)
+    sheet = np.pad(sheet, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    height = sheet.shape[2]
+    sheet = sheet.swapaxes(1, 2).reshape(len(images) * height, -1)
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=images["original"].max())
+    axes.set_yticks((np.arange(len(images)) + 0.5) * height - 0.5, [*images])
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    title = f"Held-out images rebuilt from {_components(pair[0])}"
+    axes.set_title(title, fontsize="medium")
 
 
-def _reconstructions(axes: Any, table: Table, test: NDArray, pair: Any) -> None:
-    pass
+def run(options: argparse.Namespace) -> None:
+    """Compare, and print and write what was asked for."""
+    path, seed = options.table, options.random_state
+    for destination, suffixes in (options.output, TABLES), (options.plot, PICTURES):
+        if destination is not None:
+            _check_destination(destination, suffixes, path)
+    if path is None and options.target is not None:
+        raise InputError("--target needs a table; that of the digits is the digit")
+    table = load_digits_table() if path is None else read_table(path, options.target)
+    n_rows, n_columns = table.X.shape
+    train, test = train_test_split(np.arange(n_rows), test_size=0.25, random_state=seed)
+    X = table.X[train]
+    target = "" if table.target is None else f", target {table.target!r}"
+    size = f"{n_rows} rows ({len(test)} held out), {n_columns} columns{target}"
+    print(f"{table.name}: {size}", flush=True)
+    n_varying = int((np.ptp(X, axis=0) > 0).sum())
+    counts = choose_counts(options.n_components, len(X), n_varying)
+    scale = options.scale and path is not None
+    scaler = StandardScaler(with_mean=scale, with_std=scale).fit(X)
+    if scale:
+        print("Columns standardised by the rows to fit (--no-scale leaves them alone).")
+    scaled = replace(table, X=scaler.transform(table.X))
+    results = compare(scaled, train, test, make_models(counts, options))
+    print("", format_results(results, table), "", verdict(results), sep="\n")
+    if options.output is not None:
+        ours = [r for r in results if r.n_components == counts[0] and r.name != "PCA"]
+        best = clone(max(ours, key=lambda r: r.r2).model)
+        print(write_codes(options.output, best, scaler.fit_transform(table.X)))
+    if options.plot is not None:
+        print(save_picture(options.plot, scaled, test, results))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,8 +67,21 @@ def sample_rows(
     """Return at most `n_rows` dense rows of `X` and their weights."""
     if X.shape[0] > n_rows:
         chosen = np.sort(rng.choice(X.shape[0], n_rows, replace=False))
-        X, weight = X[chosen], None if weight is None else weight[chosen]
+        weight = None if weight is None else weight[chosen]
+        X = read_rows(X, chosen)
     return X.toarray() if sp.issparse(X) else X, weight
+
+
+def read_rows(X: Any, rows: NDArray) -> Any:
+    """Return rows by number; from a table on disk, a few pages at a time."""
+    mapped = memory_map(X)
+    if mapped is None:
+        return X[rows]
+    taken = np.empty((len(rows), X.shape[1]), dtype=X.dtype)
+    for start in range(0, len(rows), RUN_ROWS):
+        taken[start : start + RUN_ROWS] = X[rows[start : start + RUN_ROWS]]
+        release_pages(mapped)
+    return taken
 
 
 def as_tensor(weight: NDArray | None) -> Tensor | None:
@@ -98,7 +111,8 @@ class RowDataset:
         self.streamed = is_streamed(X)
         self._mapped = memory_map(X) if self.streamed else None
         if self.streamed:
-            self._X = X.tocsr() if sp.issparse(X) else X
+            self._X = X
+            self._n_read = 0
         else:
             self._tensor = torch.empty(self.shape, dtype=torch.float32, device=device)
             for rows in row_chunks(X):
@@ -114,7 +128,12 @@ class RowDataset:
         """Return the given rows, a tensor of shape (n_rows, n_features)."""
         if not self.streamed:
             return self._tensor.index_select(0, rows)
-        return self._standardise(self._X[rows.cpu().numpy()]).to(self.device)
+        taken = self._standardise(self._X[rows.cpu().numpy()]).to(self.device)
+        self._n_read += len(rows)
+        if self._n_read > RUN_ROWS * WINDOW_RUNS:
+            self._n_read = 0
+            release_pages(self._mapped)
+        return taken
 
     def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return `rows` in a random order, for one epoch.
@@ -132,7 +151,3 @@ class RowDataset:
             window = torch.cat([runs[i] for i in shuffled[start : start + WINDOW_RUNS]])
             windows.append(window[torch.randperm(len(window), generator=generator)])
         return torch.cat(windows)
-
-    def release(self) -> None:
-        """Give back the pages of a memory-mapped table that were read so far."""
-        release_pages(self._mapped)

@@ -239,11 +239,11 @@ class TrainingPlan:
         held_out = 0 if small else min(n // 10, MAX_HELD_OUT)
         if validation_fraction != "auto":
             folds, held_out = 0, max(1, round(float(validation_fraction) * n))
-        batch_size = n // 8 if small else max(min(n // 16, 256), n // 256)
+        batch_size = min(n // 3, 128) if small else max(min(n // 16, 256), n // 256)
         return cls(
             n_rows=n,
             hidden_layer_sizes=(64,) if small else (256, 128),
-            max_iter=max(2, round(min(60, 60 * math.sqrt(20_000 / n)))),
+            max_iter=max(2, round(min(50, 50 * math.sqrt(20_000 / n)))),
             batch_size=min(max(batch_size, 16), 1024),
             n_folds=folds,
             n_held_out=min(held_out, n - 1),
@@ -266,8 +266,11 @@ def train(
     `new_module` and `new_net` make the replicas that decide for a small table. With
     `required` the network is kept in any case, as there is no PCA to fall back on.
     """
-    rows = torch.arange(dataset.n_rows, device=dataset.device)
-    order = torch.randperm(len(rows), generator=seeded(net.seed)).to(rows.device)
+    # int32, because the row numbers of a table on disk take memory too
+    rows = torch.arange(dataset.n_rows, dtype=torch.int32, device=dataset.device)
+    order = torch.randperm(len(rows), generator=seeded(net.seed), dtype=torch.int32).to(
+        dataset.device
+    )
     if plan.n_folds and plan.max_iter:
         fold_of = torch.empty_like(rows)
         fold_of[order] = rows % plan.n_folds
@@ -281,7 +284,8 @@ def train(
             net.history_ = probe.history_
         return verdict
     start = copy.deepcopy(net.module_.state_dict())
-    held_out, kept = order[: plan.n_held_out], order[plan.n_held_out :]
+    held_out = order[: plan.n_held_out]
+    kept = order[plan.n_held_out :].sort().values
     data = TrainingData(dataset, kept, held_out, weight)
     net.partial_fit(data)
     verdict = judge(net, data, SPLIT_ERRORS, required=required)

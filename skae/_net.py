@@ -237,7 +237,6 @@ class AutoencoderNet(NeuralNet):
                 self.notify("on_batch_end", batch=x, training=True, **step)
             for name, mean in means.items():
                 totals[name] = totals.get(name, 0) + mean.detach()
-        dataset.release()
         n = len(batches)
         return self._record_losses({name: t.item() / n for name, t in totals.items()})
 

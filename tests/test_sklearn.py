@@ -99,7 +99,7 @@ def test_pca_gallery_model_selection_without_y():
 def test_grid_search_runs_in_two_processes():
     X = load_iris().data
     grid = {"n_components": [1, 2], "architecture": [None, ESTIMATORS["modules"].architecture]}
-    search = GridSearchCV(clone(ESTIMATORS["default"]), grid, n_jobs=2, cv=2).fit(X)
+    search = GridSearchCV(clone(ESTIMATORS["split"]), grid, n_jobs=2, cv=2).fit(X)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.transform(X).shape[0] == 150
 

@@ -1,0 +1,193 @@
+"""Measure what ``fit`` costs beside a hand-written torch loop and plain skorch.
+
+The hand-written loop does the same work on tensors that are ready: the same network,
+batches, optimizer, learning rates, epochs, held-out rows and choice of the best epoch.
+It has no checks, no PCA, no history and no statistics afterwards. The skorch net trains
+the same network over the same epochs with its DataLoader, and its callbacks as they
+come. All of them run in turn, and the ratio is the median over the rounds:
+
+    python benchmarks/bench_overhead.py [--repeats 5] [--skorch-repeats 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import warnings
+from collections.abc import Callable
+
+import harness
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+
+from skae import AutoencoderTransformer
+
+# rows, columns, hidden layer, epochs
+SIZES = [
+    (1800, 64, 64, 60),
+    (1800, 64, 256, 60),
+    (5000, 784, 256, 30),
+    (100_000, 50, 128, 10),
+]
+N_COMPONENTS = 8
+
+
+def curved_table(n: int, d: int) -> np.ndarray:
+    """Return rows of a curved 8-dimensional surface with noise, float32."""
+    rng = np.random.RandomState(0)
+    latent = np.tanh(rng.standard_normal((n, 8)) @ rng.standard_normal((8, d)))
+    return (latent + 0.1 * rng.standard_normal((n, d))).astype(np.float32)
+
+
+class Autoencoder(nn.Module):
+    """The network of the estimator, written down by hand."""
+
+    def __init__(self, d: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, N_COMPONENTS)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(N_COMPONENTS, hidden), nn.ReLU(), nn.Linear(hidden, d)
+        )
+        self.register_buffer("axes", torch.linalg.qr(torch.randn(d, N_COMPONENTS))[0])
+        self.register_buffer("zero_code", torch.zeros(N_COMPONENTS))
+        self.register_buffer("zero_row", torch.zeros(d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reconstruction."""
+        linear = nn.functional.linear
+        z = self.encoder(x) + linear(x, self.axes.T, self.zero_code)
+        return self.decoder(z) + linear(z, self.axes, self.zero_row)
+
+
+def squared_error(output: Tensor, x: Tensor) -> Tensor:
+    """Return the squared error of each row."""
+    return (output - x).square().sum(-1)
+
+
+def hand_written(
+    X: Tensor, hidden: int, epochs: int, batch_size: int, n_held_out: int
+) -> Callable[[], None]:
+    """Return the loop that somebody would write who needs only this one network."""
+    module = Autoencoder(X.shape[1], hidden)
+    start = copy.deepcopy(module.state_dict())
+    train, valid = X[n_held_out:], X[:n_held_out]
+    n_batches = math.ceil(len(train) / batch_size)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1e-2, total_steps=epochs * n_batches + 1, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(epochs * n_batches):
+        rates.append(optimizer.param_groups[0]["lr"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the schedule steps before the optimizer
+            schedule.step()
+
+    def run() -> None:
+        module.load_state_dict(start)
+        optimizer.state.clear()
+        best, step = math.inf, 0
+        for _ in range(epochs):
+            module.train()
+            total = torch.zeros(())
+            for rows in torch.randperm(len(train)).tensor_split(n_batches):
+                optimizer.param_groups[0]["lr"] = rates[step]
+                step += 1
+                x = train[rows]
+                loss = squared_error(module(x), x).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+            total.item()
+            module.eval()
+            with torch.inference_mode():
+                held_out = squared_error(module(valid), valid).mean().item()
+            if held_out < best:
+                best = held_out
+                kept = {k: v.clone() for k, v in module.state_dict().items()}
+        module.load_state_dict(kept)
+
+    return run
+
+
+class ReconstructionError(nn.Module):
+    """The loss as skorch calls it."""
+
+    def forward(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return the mean over the rows."""
+        return squared_error(output, x).mean()
+
+
+def plain_skorch(
+    X: np.ndarray, hidden: int, epochs: int, batch_size: int
+) -> Callable[[], None]:
+    """Return the fit of a skorch net with its DataLoader."""
+
+    def run() -> None:
+        net = NeuralNet(
+            Autoencoder(X.shape[1], hidden),
+            ReconstructionError,
+            optimizer=torch.optim.AdamW,
+            optimizer__fused=True,
+            lr=1e-2,
+            max_epochs=epochs,
+            batch_size=batch_size,
+            iterator_train__shuffle=True,
+            verbose=0,
+        )
+        net.fit(X, X)
+
+    return run
+
+
+def measure(
+    size: tuple[int, int, int, int], repeats: int, skorch_repeats: int
+) -> list[object]:
+    """Return one row of the table."""
+    n, d, hidden, epochs = size
+    X = curved_table(n, d)
+    estimator = AutoencoderTransformer(
+        N_COMPONENTS, hidden_layer_sizes=(hidden,), max_iter=epochs, random_state=0
+    ).fit(X)
+    batch_size = estimator.net_.batch_size
+    mean, scale = X.mean(0), X.std()
+    loop = hand_written(
+        torch.from_numpy((X - mean) / scale), hidden, epochs, batch_size, n // 10
+    )
+    times = harness.interleave(
+        {"skae": lambda: estimator.fit(X), "loop": loop}, repeats
+    )
+    by_loop = harness.ratio(times, "skae", "loop")
+    skorch = plain_skorch((X - mean) / scale, hidden, epochs, batch_size)
+    times = harness.interleave(
+        {"skae": lambda: estimator.fit(X), "skorch": skorch}, skorch_repeats
+    )
+    by_skorch = harness.ratio(times, "skorch", "skae")
+    name = f"{n} x {d}, hidden {hidden}"
+    harness.progress(SIZES.index(size) + 1, len(SIZES), name)
+    record = {"skae/loop": by_loop, "skorch/skae": by_skorch, "epochs": epochs}
+    harness.save_record(harness.RESULTS / "overhead.json", name, record)
+    return [name, epochs, batch_size, by_loop, by_skorch]
+
+
+def main() -> None:
+    """Measure all sizes and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--skorch-repeats", type=int, default=3)
+    args = parser.parse_args()
+    header = ["table", "epochs", "batch", "skae / loop", "skorch / skae"]
+    rows = [measure(size, args.repeats, args.skorch_repeats) for size in SIZES]
+    print(harness.markdown_table(header, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""AutoencoderTransformer: what is its own, and training that goes on."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+import skae
+from skae import AutoencoderTransformer
+from skae._autoencoder import AutoencoderModule
+from skae._base import BaseAutoencoder
+
+README = Path(skae.__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def X():
+    return load_iris().data
+
+
+@pytest.fixture
+def curve():
+    t = np.random.RandomState(0).uniform(-3, 3, 600)
+    X = np.column_stack([t, t**2, np.sin(2 * t), np.cos(t)])
+    return X + 0.02 * np.random.RandomState(1).randn(600, 4)
+
+
+def new(n_components=2, **changes):
+    settings = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+    return AutoencoderTransformer(n_components, **{**settings, **changes})
+
+
+# The face
+
+
+def test_the_first_parameter_is_n_components_and_the_others_have_names():
+    assert AutoencoderTransformer(3).n_components == 3
+    with pytest.raises(TypeError):
+        AutoencoderTransformer(3, (5,))
+
+
+def test_the_estimator_is_not_a_net_and_holds_one(X):
+    model = new().fit(X)
+    assert isinstance(model, BaseAutoencoder)
+    assert not isinstance(model, torch.nn.Module)
+    assert isinstance(model.module_, AutoencoderModule)
+
+
+def test_every_public_name_is_documented():
+    for name in skae.__all__:
+        cls = getattr(skae, name)
+        for parameter in cls._get_param_names():
+            assert re.search(rf"^    {parameter} : ", cls.__doc__, re.M), parameter
+
+
+def test_fitted_attributes_are_documented(X):
+    model = new().fit(X)
+    fitted = [a for a in vars(model) if a.endswith("_") and not a.startswith("_")]
+    for name in fitted:
+        assert re.search(rf"^    .*\b{name}\b.* : ", model.__doc__, re.M), name
+
+
+@pytest.mark.parametrize("k", [None, 0.5, 0.95, 0.999])
+@pytest.mark.parametrize("max_iter", [0, 1])
+def test_n_components_is_chosen_as_pca_chooses_it(k, max_iter, X):
+    model, pca = new(k, max_iter=max_iter).fit(X), PCA(k).fit(X)
+    assert model.n_components_ == pca.n_components_
+    assert model.transform(X).shape[1] == pca.n_components_
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_without_training_real_tables_equal_pca(load, k, whiten):
+    X = load().data
+    model, pca = new(k, max_iter=0, whiten=whiten).fit(X), PCA(k, whiten=whiten).fit(X)
+    plain = PCA(k).fit(X)  # PCA's likelihood under whiten=True is that of no density
+    codes = pca.transform(X)
+    atol = 1e-6 * np.abs(codes).max()
+    assert_allclose(model.transform(X), codes, rtol=1e-6, atol=atol)
+    assert_allclose(model.inverse_transform(codes), pca.inverse_transform(codes), rtol=1e-6)
+    assert_allclose(model.score_samples(X), plain.score_samples(X), rtol=1e-6)
+    assert_allclose(model.score(X), plain.score(X), rtol=1e-6)
+    ratio = pca.explained_variance_ratio_
+    assert_allclose(model.explained_variance_ratio_, ratio, rtol=1e-6)
+    assert model.n_iter_ == 0 or model.n_iter_ == len(model.loss_curve_)
+
+
+def test_a_random_start_has_no_linear_path(X):
+    module = new(init="random").fit(X).module_
+    assert [name for name, _ in module.named_buffers()] == []
+    assert isinstance(module.encoder, torch.nn.Sequential)
+
+
+def test_a_trained_code_stays_in_the_units_of_pca(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=40).fit(curve)
+    assert model.best_iter_ > 0
+    codes, expected = model.transform(curve), PCA(1).fit_transform(curve)
+    assert np.corrcoef(codes[:, 0], expected[:, 0])[0, 1] > 0.5
+    assert 0.3 < codes.std() / expected.std() < 3
+
+
+def test_the_likelihood_of_a_trained_network_is_better_where_it_is_better(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=40).fit(curve[:400])
+    assert model.best_iter_ > 0
+    assert model.score(curve[400:]) > PCA(1).fit(curve[:400]).score(curve[400:])
+
+
+def test_the_noise_variance_is_that_of_rows_held_out():
+    """An overfitted network must not look sure of itself."""
+    X = np.random.RandomState(0).randn(60, 12)
+    model = new(
+        2, init="random", hidden_layer_sizes=(128,), max_iter=200, validation_fraction=0.3
+    ).fit(X)
+    fresh = np.random.RandomState(1).randn(500, 12)
+    error = model.reconstruction_error(fresh).sum() / 500 * 12 / 10
+    assert model.noise_variance_ == pytest.approx(error, rel=0.35)
+
+
+def test_validation_scores_are_r2(curve):
+    model = new(1, validation_fraction=0.2).fit(curve)
+    pca = PCA(1).fit(curve)
+    r2 = pca.explained_variance_ratio_.sum()
+    assert model.validation_scores_[0] == pytest.approx(r2, abs=0.1)
+
+
+# Training that goes on
+
+
+def test_warm_start_continues(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=20, warm_start=True)
+    model.set_params(validation_fraction=0.2)
+    first = model.fit(curve).reconstruction_error(curve).mean()
+    module = model.module_
+    second = model.fit(curve).reconstruction_error(curve).mean()
+    third = model.fit(curve).reconstruction_error(curve).mean()
+    assert third <= second <= first
+    assert third < first
+    assert model.module_ is not module  # the earlier fit's module is not trained on
+
+
+def test_without_warm_start_fit_forgets(curve, X):
+    model = new().fit(curve)
+    model.fit(X)
+    assert_array_equal(model.transform(X), new().fit(X).transform(X))
+
+
+def test_warm_start_with_other_columns_is_an_error(X):
+    model = new(warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.fit(X[:, :3])
+
+
+def test_warm_start_with_another_n_components_is_an_error_or_starts_anew(X):
+    model = new(2, warm_start=True).fit(X).set_params(n_components=3)
+    with pytest.raises(ValueError, match="n_components"):
+        model.fit(X)
+    assert model.transform(X).shape == (150, 2)
+
+
+def test_warm_start_without_any_epoch_keeps_the_codes(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=30).fit(curve)
+    assert model.best_iter_ > 0
+    codes = model.transform(curve)
+    model.set_params(warm_start=True, max_iter=0).fit(curve)
+    assert_allclose(model.transform(curve), codes)
+
+
+def test_partial_fit_improves_over_the_passes(curve):
+    model = new(1, hidden_layer_sizes=(32,), learning_rate_init=3e-3)
+    errors = []
+    for _ in range(25):
+        for start in range(0, 600, 100):
+            model.partial_fit(curve[start : start + 100])
+        errors.append(model.reconstruction_error(curve).mean())
+    pca = PCA(1).fit(curve)
+    linear = (curve - pca.inverse_transform(pca.transform(curve))) ** 2
+    assert errors[-1] < 0.8 * linear.mean()
+    assert errors[-1] < errors[0]
+
+
+def test_partial_fit_on_noise_stays_incremental_pca():
+    X = np.random.RandomState(0).randn(600, 8)
+    model = new(3)
+    for start in range(0, 600, 60):
+        model.partial_fit(X[start : start + 60])
+    assert_allclose(
+        model.inverse_transform(model.transform(X)),
+        X.mean(0) + (X - X.mean(0)) @ model.components_.T @ model.components_,
+        atol=1e-6,
+    )
+
+
+def test_partial_fit_after_fit_goes_on_from_there(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=40).fit(curve)
+    assert model.best_iter_ > 0
+    error = model.reconstruction_error(curve).mean()
+    model.partial_fit(curve)
+    assert model.reconstruction_error(curve).mean() < 1.5 * error
+
+
+def test_partial_fit_counts_its_rows_and_passes(X):
+    model = new().partial_fit(X[:100]).partial_fit(X[100:])
+    assert model.n_samples_ == 150
+    assert model.n_iter_ == 2
+
+
+def test_early_stopping_stops(curve):
+    model = new(
+        1, max_iter=200, n_iter_no_change=3, validation_fraction=0.2, init="random"
+    ).fit(curve)
+    assert model.n_iter_ < 200
+
+
+# The two pages that a user reads first
+
+
+def readme_blocks():
+    text = README.read_text() if README.exists() else ""
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+def test_the_readme_has_python_blocks():
+    assert readme_blocks()
+
+
+def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
+    assert README.exists()
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in readme_blocks():
+        if not block.lstrip().startswith(">>>"):  # doctest runs those
+            exec(compile(block, str(README), "exec"), namespace)
+
+
+def test_importing_skae_neither_prints_nor_moves_an_rng():
+    code = (
+        "import random, numpy, torch\n"
+        "before = random.getstate(), torch.get_rng_state().tolist()\n"
+        "threads = torch.get_num_threads()\n"
+        "state = numpy.random.get_state()[1].tolist()\n"
+        "import skae\n"
+        "assert (random.getstate(), torch.get_rng_state().tolist()) == before\n"
+        "assert numpy.random.get_state()[1].tolist() == state\n"
+        "assert torch.get_num_threads() == threads\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_standardised_tables_are_reconstructed_better_than_the_mean():
+    X = StandardScaler().fit_transform(load_breast_cancer().data)
+    error = new(4, init="random", hidden_layer_sizes=(32,), max_iter=20).fit(X)
+    assert error.reconstruction_error(X).mean() < 0.6

@@ -1,0 +1,129 @@
+"""Rows as tensors, whether in memory, sparse or on disk."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import skae._dataset
+from skae import AutoencoderTransformer
+from skae._dataset import RowDataset, is_streamed, memory_map, row_chunks, sample_rows
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def X():
+    return np.random.RandomState(0).randn(2000, 6) * 3 + 10
+
+
+@pytest.fixture
+def mapped(X, tmp_path):
+    np.save(tmp_path / "X.npy", X.astype(np.float32))
+    return np.load(tmp_path / "X.npy", mmap_mode="r")
+
+
+def stream_everything(monkeypatch):
+    monkeypatch.setattr(skae._dataset, "SMALL_BYTES", 0)
+
+
+def test_rows_are_centred_before_they_are_rounded(X):
+    X = X + 1e6
+    x = RowDataset(X, X.mean(0), 3.0, CPU).take(torch.arange(2000))
+    expected = (X - X.mean(0)) / 3
+    assert x.dtype == torch.float32
+    np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse", "memmap"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_are_the_same_wherever_they_lie(X, mapped, kind, streamed, monkeypatch):
+    if streamed:
+        stream_everything(monkeypatch)
+    X = np.asarray(mapped).copy()
+    source = {"array": X, "sparse": sp.csr_matrix(X), "memmap": mapped}[kind]
+    dataset = RowDataset(source, X.mean(0), 2.0, CPU)
+    assert dataset.streamed == (streamed and kind != "array")
+    chosen = torch.tensor([5, 1999, 0, 5])
+    expected = RowDataset(X, X.mean(0), 2.0, CPU).take(chosen)
+    torch.testing.assert_close(dataset.take(chosen), expected)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_epoch_visits_every_row_once(mapped, streamed, monkeypatch):
+    if streamed:
+        stream_everything(monkeypatch)
+    dataset = RowDataset(mapped, np.zeros(6), 1.0, CPU)
+    rows = torch.arange(100, 2000)
+    generator = torch.Generator().manual_seed(0)
+    first, second = (dataset.shuffled(rows, generator) for _ in range(2))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == rows.tolist()
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, rows)
+
+
+def test_chunks_cover_the_rows_in_order(X):
+    slices = list(row_chunks(X, 8 * 6 * 300))
+    assert [s.start for s in slices] == list(range(0, 2000, 300))
+    assert np.concatenate([X[s] for s in slices]).shape == X.shape
+
+
+def test_only_a_read_only_map_is_given_back(X, mapped, tmp_path):
+    assert memory_map(mapped) is not None
+    assert memory_map(mapped[10:20]) is not None
+    assert memory_map(X) is None
+    writable = np.load(tmp_path / "X.npy", mmap_mode="r+")
+    assert memory_map(writable) is None
+    assert not is_streamed(X)
+
+
+def test_a_private_map_keeps_what_was_written_to_it(X, tmp_path, monkeypatch):
+    """Pages of a copy-on-write map hold data that exist nowhere else."""
+    stream_everything(monkeypatch)
+    np.save(tmp_path / "Y.npy", X)
+    private = np.load(tmp_path / "Y.npy", mmap_mode="c")
+    private[:] = np.random.RandomState(1).randn(2000, 6)
+    kept = private.copy()
+    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=1).fit(private)
+    np.testing.assert_array_equal(private, kept)
+
+
+def test_sampled_rows_keep_their_weights(X):
+    weight = X[:, 0]
+    rows, chosen = sample_rows(X, weight, 100, np.random.default_rng(0))
+    assert rows.shape == (100, 6)
+    np.testing.assert_array_equal(rows[:, 0], chosen)
+    rows, chosen = sample_rows(X, None, 5000, np.random.default_rng(0))
+    assert rows.shape == X.shape
+    assert chosen is None
+
+
+@pytest.mark.parametrize("kind", ["memmap", "sparse"])
+def test_a_streamed_fit_has_the_results_of_one_in_memory(mapped, kind, monkeypatch):
+    X = np.asarray(mapped).copy()
+    source = mapped if kind == "memmap" else sp.csr_matrix(X)
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
+    in_memory = AutoencoderTransformer(2, **settings).fit(X)
+    stream_everything(monkeypatch)
+    streamed = AutoencoderTransformer(2, **settings).fit(source)
+    assert streamed.transform(source).shape == (2000, 2)
+    assert streamed.transform(source).dtype == np.float32
+    assert streamed.inverse_transform(streamed.transform(source)).shape == (2000, 6)
+    assert streamed.score_samples(source).shape == (2000,)
+    assert streamed.score(source) == pytest.approx(in_memory.score(X), abs=0.05)
+    assert streamed.reconstruction_error(source).mean() == pytest.approx(
+        in_memory.reconstruction_error(X).mean(), rel=0.05
+    )
+
+
+def test_a_streamed_fit_takes_weights(mapped, monkeypatch):
+    stream_everything(monkeypatch)
+    weight = np.random.RandomState(0).randint(0, 3, 2000).astype(float)
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 0, "random_state": 0}
+    model = AutoencoderTransformer(2, **settings).fit(mapped, sample_weight=weight)
+    copies = np.repeat(np.asarray(mapped), weight.astype(int), axis=0)
+    expected = AutoencoderTransformer(2, **settings).fit(copies.astype(np.float64))
+    np.testing.assert_allclose(model.mean_, expected.mean_, rtol=1e-6)
+    np.testing.assert_allclose(
+        model.explained_variance_, expected.explained_variance_, rtol=1e-4
+    )

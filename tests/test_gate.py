@@ -1,0 +1,253 @@
+"""The gate: folds, the vectorised replicas, and when PCA is kept."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_swiss_roll
+from sklearn.decomposition import PCA
+from torch import nn
+
+import skae._gate
+from skae import AutoencoderTransformer
+from skae._autoencoder import AutoencoderModule
+from skae._dataset import RowDataset
+from skae._gate import Replicas, opens
+from skae._net import TrainingData
+from skae.architectures import MLP, Modules
+
+
+def modules_of(make, n=3):
+    modules = []
+    for seed in range(n):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            modules.append(make())
+    return modules
+
+
+def mlp():
+    generator = torch.Generator().manual_seed(torch.initial_seed())
+    return AutoencoderModule(*MLP((4,)).build((5,), 2, generator))
+
+
+def tied():
+    generator = torch.Generator().manual_seed(torch.initial_seed())
+    return AutoencoderModule(*MLP((4,), tied_weights=True).build((5,), 2, generator))
+
+
+class Recurrent(nn.Module):
+    """A GRU over the columns, which vmap cannot do."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.gru, self.last = nn.GRU(1, 3, batch_first=True), nn.Linear(3, n_out)
+
+    def forward(self, x):
+        return self.last(self.gru(x[:, :, None])[0][:, -1])
+
+
+def recurrent():
+    return AutoencoderModule(Recurrent(5, 2), Recurrent(2, 5))
+
+
+def normalised():
+    encoder = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    return AutoencoderModule(encoder, nn.Linear(2, 5))
+
+
+@pytest.mark.parametrize("make", [mlp, tied, recurrent, normalised])
+@pytest.mark.parametrize("training", [True, False])
+def test_replicas_compute_what_the_separate_modules_compute(make, training):
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    modules = modules_of(make)
+    expected = [copy.deepcopy(m).train(training)(x) for m in modules]
+    replicas = Replicas(modules, x[:2]).train(training)
+    outputs = replicas(x)
+    for i, part in enumerate(zip(*expected, strict=True)):
+        assert outputs[i].shape == (3, *part[0].shape)
+        torch.testing.assert_close(outputs[i], torch.stack(part))
+
+
+@pytest.mark.parametrize("make", [mlp, tied, recurrent])
+def test_replicas_learn_what_the_separate_modules_learn(make):
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    modules = modules_of(make)
+    separate = copy.deepcopy(modules)
+    replicas = Replicas(modules, x[:2]).train()
+    optimizer = torch.optim.SGD(replicas.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (replicas(x)[0] - x).square().sum(-1).mean(-1).sum().backward()
+        optimizer.step()
+    for module in separate:
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (module(x)[0] - x).square().sum(-1).mean().backward()
+            optimizer.step()
+    expected = torch.stack([module(x)[0] for module in separate])
+    torch.testing.assert_close(replicas(x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_only_modules_that_cannot_be_vectorised_run_in_a_loop():
+    x = torch.zeros(2, 5)
+    assert not len(Replicas(modules_of(mlp), x).separate)
+    assert len(Replicas(modules_of(recurrent), x).separate) == 3
+
+
+def test_a_recurrent_network_fits_a_small_table():
+    X = np.random.RandomState(0).randn(30, 5)
+    model = AutoencoderTransformer(
+        2, architecture=Modules(Recurrent, Recurrent), max_iter=2, random_state=0
+    ).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_a_batch_norm_network_fits_a_small_table():
+    X = np.random.RandomState(0).randn(30, 5)
+
+    def encoder(n_in, n_out):
+        return nn.Sequential(nn.Linear(n_in, 4), nn.BatchNorm1d(4), nn.Linear(4, n_out))
+
+    model = AutoencoderTransformer(
+        2, architecture=Modules(encoder, nn.Linear), max_iter=2, random_state=0
+    ).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_dropout_neither_reads_nor_moves_the_global_rng():
+    X = np.random.RandomState(0).randn(60, 5)
+
+    def encoder(n_in, n_out):
+        return nn.Sequential(nn.Linear(n_in, 8), nn.Dropout(0.5), nn.Linear(8, n_out))
+
+    model = AutoencoderTransformer(
+        2,
+        architecture=Modules(encoder, nn.Linear),
+        init="random",
+        max_iter=2,
+        random_state=0,
+    )
+    before = torch.get_rng_state()
+    codes = model.fit(X).transform(X)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)  # the user's own draws must not matter
+    np.testing.assert_array_equal(model.fit(X).transform(X), codes)
+
+
+def test_the_folds_hold_out_every_row_exactly_once(monkeypatch):
+    seen = []
+    original = TrainingData.__post_init__
+
+    def spy(data):
+        original(data)
+        seen.append(data)
+
+    monkeypatch.setattr(TrainingData, "__post_init__", spy)
+    X = np.random.RandomState(0).randn(53, 4)
+    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=1, random_state=0).fit(X)
+    (data,) = [data for data in seen if data.fold_of is not None][:1]
+    assert sorted(data.valid.tolist()) == list(range(53))
+    weight = data.train_weight
+    assert weight.shape[1] == 53
+    trains = weight > 0
+    assert (trains.sum(0) == len(weight) - 1).all()  # each row is blind to one replica
+    held_out = (~trains).float().argmax(0)
+    assert torch.equal(held_out, data.fold_of)
+    sizes = torch.bincount(held_out)
+    assert sizes.max() - sizes.min() <= 1
+    torch.testing.assert_close(weight.mean(1), torch.ones(len(weight)))
+
+
+def test_the_held_out_loss_is_that_of_the_replica_that_is_blind_to_the_row():
+    X = np.random.RandomState(0).randn(6, 2)
+    data = TrainingData(
+        RowDataset(X, X.mean(0), 1.0, torch.device("cpu")),
+        torch.arange(6),
+        torch.arange(6),
+        fold_of=torch.tensor([0, 1, 2, 0, 1, 2]),
+    )
+    loss = torch.arange(18.0).reshape(3, 6)
+    expected = torch.tensor([0.0, 7, 14, 3, 10, 17])
+    torch.testing.assert_close(data.held_out_loss(torch.arange(6), loss), expected)
+
+
+def test_the_paired_improvement_must_exceed_its_standard_errors():
+    before = torch.tensor([1.0, 1.0, 1.0, 1.0])
+    assert opens(before, before - 0.1, None, 2.0)
+    assert not opens(before, before, None, 2.0)
+    assert not opens(before, before + 0.1, None, 2.0)
+    noisy = before - torch.tensor([1.0, -1.0, 1.0, -0.9])
+    assert not opens(before, noisy, None, 2.0)
+    assert opens(before, noisy, torch.tensor([1.0, 0.0, 1.0, 0.0]), 2.0)
+    assert not opens(before, torch.full((4,), torch.nan), None, 2.0)
+
+
+@pytest.mark.parametrize("n", [40, 1500])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pure_noise_keeps_pca(n, seed):
+    X = np.random.RandomState(seed).randn(n, 10)
+    model = AutoencoderTransformer(
+        3, max_iter=15, hidden_layer_sizes=(32,), random_state=seed
+    ).fit(X)
+    assert model.best_iter_ == 0
+    np.testing.assert_allclose(model.transform(X), PCA(3).fit_transform(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [150, 1500])
+def test_a_curved_manifold_opens_the_gate(n):
+    t = np.random.RandomState(0).uniform(-3, 3, n)
+    X = np.column_stack([t, t**2, np.sin(2 * t)])
+    X += 0.05 * np.random.RandomState(1).randn(n, 3)
+    model = AutoencoderTransformer(
+        1, hidden_layer_sizes=(64,), max_iter=100, random_state=0
+    ).fit(X)
+    assert model.best_iter_ > 0
+    fresh = np.random.RandomState(2).uniform(-3, 3, 500)
+    fresh = np.column_stack([fresh, fresh**2, np.sin(2 * fresh)])
+    pca = PCA(1).fit(X)
+    error = (fresh - pca.inverse_transform(pca.transform(fresh))) ** 2
+    assert model.reconstruction_error(fresh).mean() < 0.7 * error.mean()
+
+
+def test_what_the_gate_promises_holds_on_fresh_rows():
+    """The validation score of the chosen epoch is an honest R2."""
+    X = make_swiss_roll(1600, noise=0.2, random_state=0)[0]
+    model = AutoencoderTransformer(2, max_iter=20, random_state=0).fit(X[:1200])
+    fresh = X[1200:]
+    error = model.reconstruction_error(fresh).sum() * X.shape[1]
+    r2 = 1 - error / ((fresh - X[:1200].mean(0)) ** 2).sum()
+    assert model.validation_scores_[model.best_iter_] == pytest.approx(r2, abs=0.06)
+    assert model.validation_scores_[model.best_iter_] >= model.validation_scores_[0]
+
+
+def test_copies_of_rows_do_not_fool_the_gate():
+    """Copies of a row on both sides of a split would reward learning by heart."""
+    X = np.repeat(np.random.RandomState(0).randn(40, 10), 5, axis=0)
+    model = AutoencoderTransformer(
+        3, hidden_layer_sizes=(64,), max_iter=40, random_state=0
+    ).fit(X)
+    assert model.best_iter_ == 0
+
+
+@pytest.mark.parametrize("n", [skae._gate.SMALL_TABLE - 1, skae._gate.SMALL_TABLE])
+def test_both_sides_of_the_small_table_boundary_train(n):
+    X = np.random.RandomState(0).randn(n, 3)
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), max_iter=1, random_state=0
+    ).fit(X)
+    assert len(model.validation_scores_) == 2
+
+
+def test_a_closed_gate_reports_the_scores_of_pca():
+    X = np.random.RandomState(0).randn(60, 6)
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), max_iter=3, random_state=0
+    ).fit(X)
+    pca = PCA(2).fit(X)
+    assert model.best_iter_ == 0
+    np.testing.assert_allclose(model.score_samples(X), pca.score_samples(X), rtol=1e-9)
+    ratio = pca.explained_variance_ratio_
+    np.testing.assert_allclose(model.explained_variance_ratio_, ratio, rtol=1e-9)

@@ -1,0 +1,452 @@
+"""What AutoencoderNet alone promises: the loop, the callbacks, the way out."""
+
+import signal
+import warnings
+
+import numpy as np
+import pytest
+import skorch.callbacks
+import torch
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+
+from skae import AutoencoderTransformer
+from skae._dataset import RowDataset
+from skae._losses import ReconstructionLoss
+from skae._net import AutoencoderNet, TrainingData, one_cycle
+from skae.architectures import Modules
+
+
+class LinearModule(nn.Module):
+    def __init__(self, d=4, k=2, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.encoder, self.decoder = nn.Linear(d, k), nn.Linear(k, d)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.3, generator=generator)
+
+    def forward(self, x):
+        z = self.encoder(x)
+        return self.decoder(z), z
+
+
+@pytest.fixture
+def X():
+    return load_iris().data
+
+
+def rows(X):
+    scale = float(np.sqrt(X.var(0).mean()))
+    return RowDataset(X, X.mean(0), scale, torch.device("cpu"))
+
+
+def split(X, n_valid=30, weight=None):
+    order = torch.arange(len(X))
+    return TrainingData(rows(X), order[n_valid:], order[:n_valid], weight)
+
+
+def new_net(module=None, **settings):
+    defaults = {
+        "optimizer": torch.optim.AdamW,
+        "lr": 1e-2,
+        "max_epochs": 5,
+        "batch_size": 32,
+        "verbose": 0,
+        "device": "cpu",
+    }
+    module = LinearModule() if module is None else module
+    return AutoencoderNet(module, ReconstructionLoss, **{**defaults, **settings})
+
+
+class Recorder(skorch.callbacks.Callback):
+    """Write down what it is called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.calls.append("train_begin")
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.calls.append("epoch_begin")
+
+    def on_epoch_end(self, net, **kwargs):
+        self.calls.append("epoch_end")
+
+    def on_train_end(self, net, **kwargs):
+        self.calls.append("train_end")
+
+
+class BatchRecorder(Recorder):
+    def on_batch_begin(self, net, batch, training, **kwargs):
+        self.calls.append(("batch_begin", tuple(batch.shape), training))
+
+    def on_grad_computed(self, net, named_parameters, batch, **kwargs):
+        grads = [p.grad is not None for _, p in named_parameters]
+        self.calls.append(("grad", all(grads), len(grads)))
+
+    def on_batch_end(self, net, batch, training, loss, y_pred, **kwargs):
+        self.calls.append(("batch_end", tuple(y_pred.shape), float(loss) > 0))
+
+
+# The loop
+
+
+def test_one_cycle_is_that_of_torch():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    total = 200
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.01, total_steps=total + 1
+    )
+    expected = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no optimizer.step() here
+        for _ in range(total):
+            expected.append(schedule.get_last_lr()[0])
+            schedule.step()
+    # torch's rise ends at the step 0.3 * total_steps - 1.
+    ours = [one_cycle(step / total, 0.01) for step in range(total)]
+    np.testing.assert_allclose(ours, expected, atol=0.01 * 0.02)
+    assert max(ours) == pytest.approx(0.01)
+    assert ours[0] == pytest.approx(0.01 / 25)
+    assert one_cycle(1.0, 0.01) == pytest.approx(0.01 / 25e4)
+
+
+def test_the_learning_rate_follows_one_cycle_batch_by_batch(X):
+    class Rates(skorch.callbacks.Callback):
+        def initialize(self):
+            self.rates = []
+            return self
+
+        def on_batch_end(self, net, **kwargs):
+            self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    net = new_net(callbacks=[("rates", Rates())]).partial_fit(split(X))
+    rates = dict(net.callbacks_)["rates"].rates
+    steps = 5 * 4  # 120 rows in batches of at most 32
+    assert rates == [one_cycle(i / steps, 1e-2) for i in range(steps)]
+
+
+def test_the_step_is_that_of_a_loop_by_hand(X):
+    net = new_net(keep_best=False).partial_fit(split(X))
+    module = LinearModule()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
+    table, generator = rows(X), torch.Generator().manual_seed(0)
+    train = torch.arange(30, 150)
+    for epoch in range(5):
+        order = train[torch.randperm(120, generator=generator)]
+        for i, batch in enumerate(order.tensor_split(4)):
+            optimizer.param_groups[0]["lr"] = one_cycle((4 * epoch + i) / 20, 1e-2)
+            x = table.take(batch)
+            optimizer.zero_grad()
+            (module(x)[0] - x).square().sum(1).mean().backward()
+            optimizer.step()
+    for ours, theirs in zip(net.module_.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_weight_of_two_is_the_row_twice(X):
+    everything = torch.arange(40)
+    weighted = TrainingData(rows(X[:40]), everything, everything[:0], torch.full((40,), 2.0))
+    settings = {"batch_size": 40, "keep_best": False}
+    plain = TrainingData(rows(X[:40]), everything, everything[:0])
+    a = new_net(**settings).partial_fit(weighted)
+    b = new_net(**settings).partial_fit(plain)
+    for ours, theirs in zip(a.module_.parameters(), b.module_.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_history_has_one_entry_for_each_epoch(X):
+    net = new_net().partial_fit(split(X))
+    assert len(net.history) == 5
+    for epoch in net.history:
+        assert {"train_loss", "valid_loss", "dur"} <= set(epoch)
+        assert epoch["batches"] == []
+    assert net.valid_losses_[1:] == [epoch["valid_loss"] for epoch in net.history]
+
+
+def test_the_validation_loss_is_the_mean_over_the_held_out_rows(X):
+    net = new_net(keep_best=False).partial_fit(split(X))
+    x = rows(X).take(torch.arange(30))
+    expected = (net.module_(x)[0] - x).square().sum(1)
+    assert net.valid_losses_[-1] == pytest.approx(float(expected.mean().detach()), rel=1e-5)
+
+
+def test_the_best_epoch_is_restored(X):
+    """A rate that explodes late leaves the early weights."""
+
+    class Explode(skorch.callbacks.Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                with torch.no_grad():
+                    net.module_.decoder.weight.mul_(50)
+
+    net = new_net(max_epochs=6, callbacks=[Explode()]).partial_fit(split(X))
+    assert net.best_iter_ == int(np.argmin(net.valid_losses_)) <= 3
+    x = rows(X).take(torch.arange(30))
+    loss = (net.module_(x)[0] - x).square().sum(1).mean()
+    assert float(loss.detach()) == pytest.approx(min(net.valid_losses_), rel=1e-5)
+    assert net.best_loss_ == min(net.valid_losses_)
+
+
+def test_training_stops_when_nothing_improves(X):
+    net = new_net(lr=1e-12, max_epochs=50, n_iter_no_change=4).partial_fit(split(X))
+    assert len(net.history) == 4
+
+
+def test_patience_understands_negative_losses(X):
+    """A relative tolerance must not call an equal or worse loss an improvement."""
+
+    class Negative(nn.Module):
+        def forward(self, output, x):
+            return {"loss": (output[0] - x).square().sum(-1) - 100}
+
+    settings = {"optimizer": torch.optim.AdamW, "batch_size": 32, "verbose": 0}
+    stuck = AutoencoderNet(
+        LinearModule(), Negative, lr=1e-12, max_epochs=50, n_iter_no_change=4, **settings
+    ).partial_fit(split(X))
+    assert len(stuck.history) == 4
+    learns = AutoencoderNet(
+        LinearModule(), Negative, lr=1e-2, max_epochs=20, n_iter_no_change=4, **settings
+    ).partial_fit(split(X))
+    assert len(learns.history) > 8
+
+
+def test_a_last_batch_of_one_row_is_not_left_alone(X):
+    sizes = BatchRecorder()
+    data = TrainingData(rows(X[:33]), torch.arange(33), torch.arange(0))
+    new_net(callbacks=[sizes], max_epochs=1).partial_fit(data)
+    shapes = [c[1][0] for c in sizes.calls if c[0] == "batch_begin"]
+    assert sorted(shapes) == [16, 17]
+
+
+# skorch's callbacks
+
+
+def test_callbacks_are_called_in_order(X):
+    recorder = Recorder()
+    new_net(callbacks=[recorder], max_epochs=2).partial_fit(split(X))
+    epoch = ["epoch_begin", "epoch_end"]
+    assert recorder.calls == ["train_begin", *epoch, *epoch, "train_end"]
+
+
+def test_batch_callbacks_are_called_for_every_batch(X):
+    recorder = BatchRecorder()
+    new_net(callbacks=[recorder], max_epochs=1).partial_fit(split(X))
+    batch = [("batch_begin", (30, 4), True), ("grad", True, 4), ("batch_end", (30, 4), True)]
+    assert recorder.calls == ["train_begin", "epoch_begin", *batch * 4, "epoch_end", "train_end"]
+
+
+def test_early_stopping_stops_and_says_nothing(X, capsys):
+    stopper = skorch.callbacks.EarlyStopping(patience=3, sink=lambda _: None)
+    net = new_net(lr=1e-12, max_epochs=50, callbacks=[stopper]).partial_fit(split(X))
+    assert 3 <= len(net.history) <= 5
+    assert capsys.readouterr().out == ""
+
+
+def test_gradients_can_be_clipped(X):
+    class Norms(skorch.callbacks.Callback):
+        def initialize(self):
+            self.norms = []
+            return self
+
+        def on_batch_end(self, net, **kwargs):
+            squares = sum(p.grad.square().sum() for p in net.module_.parameters())
+            self.norms.append(float(squares.sqrt()))
+
+    clipping = skorch.callbacks.GradientNormClipping(1e-3)
+    net = new_net(callbacks=[clipping, ("norms", Norms())]).partial_fit(split(X))
+    assert max(dict(net.callbacks_)["norms"].norms) <= 1e-3 * (1 + 1e-5)
+
+
+def test_a_learning_rate_scheduler_replaces_one_cycle(X):
+    scheduler = skorch.callbacks.LRScheduler(
+        torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5
+    )
+    net = new_net(lr=0.1, max_epochs=3, callbacks=[scheduler]).partial_fit(split(X))
+    assert not net.one_cycle_
+    assert net.history[:, "event_lr"] == [0.1, 0.05, 0.025]
+
+
+def test_a_batch_scheduler_is_stepped_for_every_batch(X):
+    scheduler = skorch.callbacks.LRScheduler(
+        torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5, step_every="batch"
+    )
+    net = new_net(lr=1.0, max_epochs=1, callbacks=[scheduler]).partial_fit(split(X))
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(0.5**4)
+
+
+def test_passthrough_and_progress_callbacks_work(X):
+    class Add(skorch.callbacks.Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("mine", 7)
+
+    seen = skorch.callbacks.PassthroughScoring("mine", lower_is_better=True)
+    net = new_net(callbacks=[Add(), seen]).partial_fit(split(X))
+    assert net.history[:, "mine"] == [7] * 5
+
+
+def test_verbose_prints_a_line_for_each_epoch(X, capsys):
+    AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), max_iter=3, verbose=True, validation_fraction=0.2
+    ).fit(X)
+    out = capsys.readouterr().out
+    assert "train_loss" in out
+    assert "valid_loss" in out
+    assert len([line for line in out.splitlines() if line.strip()[:1].isdigit()]) == 3
+
+
+def test_by_default_nothing_is_printed(X, capsys):
+    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=3).fit(X)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("validation_fraction", ["auto", 0.2])
+def test_an_estimator_passes_its_callbacks_on(X, validation_fraction):
+    recorder = BatchRecorder()
+    AutoencoderTransformer(
+        2,
+        hidden_layer_sizes=(3,),
+        init="random",
+        max_iter=2,
+        validation_fraction=validation_fraction,
+        callbacks=[recorder],
+        random_state=0,
+    ).fit(X)
+    assert recorder.calls.count("train_begin") == 1
+    assert recorder.calls.count("epoch_end") >= 1
+    assert any(call[0] == "batch_end" for call in recorder.calls)
+
+
+# The way out
+
+
+class Interrupt(nn.Module):
+    """A module in whose third training pass the user presses Ctrl-C."""
+
+    def __init__(self, n_in, n_out, calls=3):
+        super().__init__()
+        self.linear, self.calls = nn.Linear(n_in, n_out), calls
+
+    def forward(self, x):
+        if len(x) > 2:  # not the pass that only checks the widths
+            self.calls -= 1
+        if self.calls < 0:
+            signal.raise_signal(signal.SIGINT)
+        return self.linear(x)
+
+
+class InterruptCallback(skorch.callbacks.Callback):
+    def on_epoch_end(self, net, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("validation_fraction", ["auto", 0.2])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": Modules(Interrupt, nn.Linear)},
+        {"callbacks": [InterruptCallback()], "init": "random"},
+    ],
+    ids=["in a module", "in a callback"],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_ctrl_c_propagates_and_the_earlier_fit_is_unharmed(
+    X, changes, validation_fraction, method
+):
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), max_iter=5, batch_size=32, random_state=0
+    ).fit(X[:100])
+    codes, state = model.transform(X), {k: id(v) for k, v in vars(model).items()}
+    settings = {**changes, "validation_fraction": validation_fraction}
+    if method == "partial_fit":
+        fresh = AutoencoderTransformer(2, batch_size=32, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(3):
+                fresh.partial_fit(X)
+        return
+    old = {name: getattr(model, name) for name in settings}
+    model.set_params(**settings)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    model.set_params(**old)
+    assert {k: id(v) for k, v in vars(model).items()} == state
+    np.testing.assert_array_equal(model.transform(X), codes)
+
+
+def test_ctrl_c_while_training_on_raises_and_keeps_the_network(X):
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), max_iter=2, batch_size=32, random_state=0
+    ).partial_fit(X)
+    codes = model.transform(X)
+    weights = [p.detach().clone() for p in model.module_.parameters()]
+    model.callbacks = [InterruptCallback()]
+    model.net_.callbacks_.append(("interrupt", InterruptCallback()))
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X)
+    np.testing.assert_array_equal(model.transform(X), codes)
+    for before, after in zip(weights, model.module_.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
+class TurnsNaN(nn.Module):
+    """A module whose output turns NaN after some calls in training."""
+
+    def __init__(self, n_in, n_out, calls=9):
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+        self.register_buffer("calls", torch.tensor(float(calls)))
+
+    def forward(self, x):
+        if self.training:
+            self.calls -= 1
+        return self.linear(x) * torch.where(self.calls < 0, torch.nan, 1.0)
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("validation_fraction", ["auto", 0.2])
+def test_a_loss_that_turns_nan_stops_with_a_warning(X, init, validation_fraction):
+    model = AutoencoderTransformer(
+        2,
+        architecture=Modules(TurnsNaN, nn.Linear),
+        init=init,
+        batch_size=32,
+        max_iter=10,
+        validation_fraction=validation_fraction,
+        random_state=0,
+    )
+    with pytest.warns(ConvergenceWarning, match=r"The loss became nan in epoch \d"):
+        model.fit(X)
+    for parameter in model.module_.parameters():
+        assert parameter.isfinite().all()
+    assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(model.score(X))
+    assert np.isfinite(model.validation_scores_).all()
+
+
+def test_a_learning_rate_that_explodes_leaves_finite_weights(X):
+    model = AutoencoderTransformer(
+        2,
+        hidden_layer_sizes=(8,),
+        max_iter=20,
+        learning_rate_init=1e30,
+        validation_fraction=0.2,
+        random_state=0,
+    )
+    with pytest.warns(ConvergenceWarning, match=r"in epoch \d+.*learning_rate_init"):
+        model.fit(X)
+    assert np.isfinite(model.score(X))
+    assert all(p.isfinite().all() for p in model.module_.parameters())
+
+
+def test_the_epoch_of_the_warning_is_the_epoch_that_failed(X):
+    module = LinearModule()
+    module.encoder = TurnsNaN(4, 2, calls=9)  # four batches each epoch
+    net = new_net(module)
+    with pytest.warns(ConvergenceWarning, match="nan in epoch 3: .*epoch 2 are kept"):
+        net.partial_fit(split(X))
+    assert net.best_iter_ == 2
+    assert len(net.history) <= 3

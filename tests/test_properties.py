@@ -1,0 +1,270 @@
+"""Hypothesis: what must hold for any finite matrix."""
+
+import pickle
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+
+from skae import AutoencoderTransformer
+
+settings.register_profile(
+    "skae",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("skae")
+
+
+@st.composite
+def matrices(draw, max_rows=60, dtypes=(np.float64, np.float32, np.int64)):
+    """Draw a matrix, and how many components to ask of it."""
+    n, d = draw(st.integers(2, max_rows)), draw(st.integers(1, 12))
+    rng = np.random.RandomState(draw(st.integers(0, 2**16)))
+    dtype = draw(st.sampled_from(dtypes))
+    scale = 10.0 ** draw(st.integers(-6, 6))
+    columns = draw(st.sampled_from(["plain", "own scales", "low rank"]))
+    X = rng.standard_normal((n, d))
+    if columns == "own scales":
+        X = X * 10.0 ** rng.randint(-2, 3, d)
+    elif columns == "low rank":
+        rank = draw(st.integers(1, d))
+        X = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+    X = X + draw(st.sampled_from([0.0, 1.0, 100.0]))
+    if draw(st.booleans()):
+        X[:, rng.randint(d)] = draw(st.sampled_from([0.0, 1.0, -3.5]))
+    if draw(st.booleans()):
+        X[:, rng.randint(d)] = X[:, rng.randint(d)]
+    if draw(st.booleans()):
+        X[rng.randint(n, size=n // 2)] = X[rng.randint(n)]
+    X = np.round(10 * X) if dtype == np.int64 else X * scale
+    return X.astype(dtype), draw(st.integers(1, min(n, d)))
+
+
+def spread(X):
+    """Return the scale of the rows: rounding errors are relative to the largest."""
+    return float(np.abs(X).max()) or 1.0
+
+
+def pca_of(X, k):
+    with np.errstate(all="ignore"):
+        return PCA(k, svd_solver="auto", random_state=0).fit(X)
+
+
+def small(k, **changes):
+    settings = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    return AutoencoderTransformer(k, **{**settings, **changes})
+
+
+# Without training everything is PCA
+
+
+@given(matrices(dtypes=(np.float64, np.int64)))
+def test_without_training_it_is_pca(case):
+    X, k = case
+    model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
+    tolerance = {"rtol": 1e-6, "atol": 1e-6 * spread(X)}
+    codes = pca.transform(X)
+    assert_allclose(model.transform(X), codes, **tolerance)
+    assert_allclose(
+        model.inverse_transform(codes), pca.inverse_transform(codes), **tolerance
+    )
+    finite = np.isfinite(pca.explained_variance_ratio_)
+    assert_allclose(
+        model.explained_variance_ratio_[finite],
+        pca.explained_variance_ratio_[finite],
+        rtol=1e-6,
+        atol=1e-12,
+    )
+    rounding = 1e-12 * spread(X) ** 2
+    noise = pca.noise_variance_
+    assert_allclose(model.noise_variance_, noise, rtol=1e-6, atol=rounding)
+
+
+@given(matrices(dtypes=(np.float64, np.int64)))
+def test_without_training_the_likelihood_is_that_of_pca(case):
+    """PCA inverts its covariance and so loses as many digits as that has condition."""
+    X, k = case
+    model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
+    scores = model.score_samples(X)
+    assert np.isfinite(scores).all()
+    assert model.score(X) == float(scores.mean())
+    digits_lost = np.linalg.cond(pca.get_covariance())
+    if not digits_lost < 1e15:
+        return  # PCA answers with rounding errors, or not at all
+    tolerance = {"rtol": 1e-6, "atol": max(1e-6, 1e-15 * digits_lost) * X.shape[1]}
+    assert_allclose(scores, pca.score_samples(X), **tolerance)
+    assert_allclose(model.score(X), pca.score(X), **tolerance)
+
+
+@given(matrices(dtypes=(np.float32,)))
+def test_without_training_it_is_pca_in_single_precision(case):
+    """Every entry is known to 6e-8 of the largest, and an axis turns by that over
+    the gap between its variance and the next one's: axes without a gap are left out.
+    """
+    X, k = case
+    model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
+    with np.errstate(all="ignore"):
+        deviations = np.sqrt(PCA(svd_solver="full").fit(X.astype(float)).explained_variance_)
+    gaps = np.abs(np.diff(np.append(deviations, 0)))
+    if np.minimum(gaps, np.append(np.inf, gaps[:-1]))[:k].min() < 0.01 * spread(X):
+        return
+    tolerance = {"rtol": 1e-4, "atol": 1e-4 * spread(X)}
+    assert_allclose(model.transform(X), pca.transform(X), **tolerance)
+    codes = pca.transform(X)
+    assert model.transform(X).dtype == codes.dtype == np.float32
+    assert_allclose(
+        model.inverse_transform(codes), pca.inverse_transform(codes), **tolerance
+    )
+    finite = np.isfinite(pca.explained_variance_ratio_)
+    assert_allclose(
+        model.explained_variance_ratio_[finite],
+        pca.explained_variance_ratio_[finite],
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+@given(matrices(dtypes=(np.float64, np.int64)), st.floats(0.05, 0.95))
+def test_a_share_of_the_variance_chooses_as_pca_does(case, share):
+    X, _ = case
+    pca = pca_of(X, None)
+    if not np.isfinite(pca.explained_variance_ratio_).all():
+        return  # constant data: PCA's ratios are 0 / 0
+    cumulative = np.cumsum(pca.explained_variance_ratio_)
+    if np.abs(cumulative - share).min() < 1e-9:
+        return  # a tie that rounding decides
+    model = small(share, max_iter=0).fit(X)
+    assert model.n_components_ == pca_of(X, share).n_components_
+
+
+@given(matrices(dtypes=(np.float64, np.int64)))
+def test_whitening_is_that_of_pca(case):
+    X, k = case
+    pca = PCA(k, whiten=True)
+    with np.errstate(all="ignore"):
+        pca.fit(X)
+        expected = pca.transform(X)
+    model = small(k, max_iter=0, whiten=True).fit(X)
+    # Where a variance is but a rounding error, PCA divides one error by another.
+    sound = pca.explained_variance_ > 1e-9 * max(pca.explained_variance_[0], 1e-300)
+    sound &= pca.explained_variance_ > (1e-9 * spread(X)) ** 2
+    codes = model.transform(X)
+    assert np.isfinite(codes).all()
+    atol = 1e-6 * spread(X) / np.sqrt(pca.explained_variance_[sound])
+    error = np.abs(codes[:, sound] - expected[:, sound])
+    assert (error <= atol + 1e-6).all()
+    assert_allclose(
+        model.inverse_transform(codes),
+        pca.inverse_transform(expected),
+        rtol=1e-6,
+        atol=1e-6 * spread(X),
+    )
+
+
+# After training
+
+TRAINED = (
+    {},
+    {"validation_fraction": 0.25},
+    {"init": "random"},
+    {"whiten": True},
+)
+options = st.sampled_from(TRAINED)
+
+
+@given(matrices(), options)
+def test_trained_outputs_are_finite_and_have_their_shapes(case, changes):
+    X, k = case
+    (n, d), model = X.shape, small(k, **changes).fit(X)
+    codes = model.transform(X)
+    assert codes.shape == (n, k)
+    rows = model.inverse_transform(codes)
+    assert rows.shape == (n, d)
+    scores, errors = model.score_samples(X), model.reconstruction_error(X)
+    assert scores.shape == errors.shape == (n,)
+    for result in (codes, rows, scores, errors):
+        assert np.isfinite(result).all()
+    assert np.isfinite(model.noise_variance_)
+    assert np.isfinite(model.explained_variance_).all()
+    assert all(np.isfinite(loss) for loss in model.loss_curve_)
+    for parameter in model.module_.parameters():
+        assert parameter.isfinite().all()
+
+
+@given(matrices(dtypes=(np.float64, np.float32)), options)
+def test_fitting_is_deterministic_and_changes_no_input(case, changes):
+    X, k = case
+    kept = X.copy()
+    model = small(k, **changes).fit(X)
+    assert_array_equal(X, kept)
+    codes = model.transform(X)
+    assert_array_equal(clone(model).fit(X).transform(X), codes)
+    other = pickle.loads(pickle.dumps(model))
+    assert_array_equal(other.transform(X), codes)
+    assert_array_equal(other.score_samples(X), model.score_samples(X))
+    assert_array_equal(X, kept)
+
+
+@given(matrices(dtypes=(np.float64,)), options, st.integers(0, 2**16))
+def test_transform_follows_a_permutation_of_the_rows(case, changes, seed):
+    X, k = case
+    model = small(k, **changes).fit(X)
+    order = np.random.RandomState(seed).permutation(len(X))
+    tolerance = {"rtol": 1e-9, "atol": 1e-9 * spread(model.transform(X))}
+    assert_allclose(model.transform(X[order]), model.transform(X)[order], **tolerance)
+    assert_allclose(
+        model.score_samples(X[order]), model.score_samples(X)[order], rtol=1e-9
+    )
+
+
+@given(matrices(dtypes=(np.float64,)), options, st.integers(1, 20))
+def test_pieces_are_transformed_like_the_whole(case, changes, size):
+    X, k = case
+    model = small(k, **changes).fit(X)
+    pieces = [X[i : i + size] for i in range(0, len(X), size)]
+    codes = model.transform(X)
+    tolerance = {"rtol": 1e-9, "atol": 1e-9 * spread(codes)}
+    whole = np.concatenate([model.transform(piece) for piece in pieces])
+    assert_allclose(whole, codes, **tolerance)
+    whole = np.concatenate([model.score_samples(piece) for piece in pieces])
+    assert_allclose(whole, model.score_samples(X), rtol=1e-9, atol=1e-9)
+
+
+@given(
+    matrices(dtypes=(np.float64,)),
+    st.sampled_from(TRAINED[:3]),
+    st.integers(-6, 6),
+    st.integers(0, 2**16),
+)
+def test_units_do_not_matter(case, changes, exponent, seed):
+    """Rows a x + b, with one scalar a > 0 and any b, give the codes a z.
+
+    Powers of two keep every rounding the same; the shift is of the size of the rows
+    and moves them by 1e-16 of it, which training in float32 does not see.
+    """
+    X, k = case
+    X = np.round(X / spread(X) * 2**20) / 2**20  # leaves room for an exact shift
+    shift = np.random.RandomState(seed).randint(-8, 9, X.shape[1]) / 4
+    a = 2.0**exponent
+    base, moved = small(k, **changes).fit(X), small(k, **changes).fit(a * X + a * shift)
+    unit = 1.0 if changes.get("init") == "random" else a
+    codes = base.transform(X)
+    assert_allclose(
+        moved.transform(a * X + a * shift),
+        unit * codes,
+        rtol=1e-3,
+        atol=1e-3 * unit * spread(codes),
+    )
+    assert_allclose(
+        moved.inverse_transform(unit * codes),
+        a * base.inverse_transform(codes) + a * shift,
+        atol=1e-3 * a,
+    )
