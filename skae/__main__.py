@@ -32,7 +32,7 @@ import skae
 
 MIN_ROWS = 10
 MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
-HUGE = 1e100  # squares of larger numbers overflow
+HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
 TABLES, PICTURES = (".csv", ".parquet"), (".png", ".pdf", ".svg", ".jpg")
 
@@ -160,10 +160,8 @@ def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
     if len(values) == 1:
         raise InputError(f"the target {name!r} has only one value, {values[0]}")
     if is_text and len(values) > len(y) // 3:
-        counts = f"{len(values)} different texts in {len(y)} rows"
-        raise InputError(
-            f"the target {name!r} has {counts}: neither classes nor numbers"
-        )
+        what = f"{len(values)} different texts in {len(y)} rows, too many for classes"
+        raise InputError(f"the target {name!r} has {what}")
     few = len(values) <= min(MAX_CLASSES, len(y) // 3)
     return y, name, is_text or (few and not np.any(values % 1))
 
@@ -270,13 +268,10 @@ def choose_counts(
 def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
     """Return PCA and every public estimator of skae for each number of codes."""
     public = [getattr(skae, name) for name in skae.__all__]
-    ours = [
-        c for c in public if isinstance(c, type) and issubclass(c, TransformerMixin)
-    ]
+    classes = [PCA, *(c for c in public if isinstance(c, type))]
+    classes = [c for c in classes if issubclass(c, TransformerMixin)]
     seed = options.random_state
-    models = [
-        c(n_components=k, random_state=seed) for k in counts for c in (PCA, *ours)
-    ]
+    models = [c(n_components=k, random_state=seed) for k in counts for c in classes]
     for model in models:
         if options.max_iter is not None and "max_iter" in model.get_params():
             model.set_params(max_iter=options.max_iter)
@@ -310,6 +305,7 @@ def _describe(model: Any) -> str:
 
 
 def _measure(table: Table, train: NDArray, test: NDArray, model: Any) -> Result:
+    """Return the figures of one model; R2 is about the mean of the rows to fit."""
     X, held_out = table.X[train], table.X[test]
     start = perf_counter()
     model.fit(X)
@@ -347,10 +343,8 @@ def format_results(results: Sequence[Result], table: Table) -> str:
         rows += [[k, r.name, *shown[: 2 + len(linear)], f"{r.seconds:.1f}"]]
     columns = []
     for i, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, cells)) * (
-            -1 if i == 1 else 1
-        )  # % aligns names on the left
-        columns.append([f"%{width}s" % cell for cell in cells])
+        side, width = "<" if i == 1 else ">", max(map(len, cells))
+        columns.append([f"{cell:{side}{width}}" for cell in cells])
     lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
     model = "logistic" if table.is_class else "ridge"
     note = f"; {linear[0]}: a {model} regression on the codes" if linear else ""
@@ -409,16 +403,20 @@ def save_picture(
     flattest = pairs[min((k for k in counts if k > 1), default=1)]
     points = [_scatter(panels[i], table, test, flattest[i]) for i in range(2)]
     if table.y is not None and points[1] is not None:
-        parts[0, 0].colorbar(points[1], ax=panels[1], label=table.target)
+        parts[0, 0].colorbar(points[1], ax=panels[1], label=_plain(table.target))
     if table.image_shape:
         middle = pairs[counts[len(counts) // 2]]
         _draw_images(parts[1, 0].subplots(), table, test, middle)
-    parts[0, 0].suptitle(f"{table.name}: {len(test)} held-out rows")
+    parts[0, 0].suptitle(f"{_plain(table.name)}: {len(test)} held-out rows")
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:
         raise InputError(f"cannot write {path}: {_reason(error)}") from error
     return f"Picture: {path}"
+
+
+def _plain(text: Any) -> str:
+    return str(text).replace("$", r"\$")  # matplotlib takes $...$ for mathematics
 
 
 def _scatter(axes: Any, table: Table, test: NDArray, result: Result) -> Any:
@@ -439,10 +437,10 @@ def _scatter(axes: Any, table: Table, test: NDArray, result: Result) -> Any:
     for i, value in enumerate(values):
         rows = index[test] == i
         label = value if isinstance(value, str) else f"{value:.15g}"
-        axes.scatter(x[rows], y[rows], color=f"C{i}", label=label, **style)
+        axes.scatter(x[rows], y[rows], color=f"C{i}", label=_plain(label), **style)
     if result.name != "PCA":
         beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
-        axes.legend(title=table.target, **beside)
+        axes.legend(title=_plain(table.target), **beside)
     return None
 
 
@@ -482,7 +480,7 @@ def run(options: argparse.Namespace) -> None:
     target = "" if table.target is None else f", target {table.target!r}"
     size = f"{n_rows} rows ({len(test)} held out), {n_columns} columns{target}"
     print(f"{table.name}: {size}", flush=True)
-    n_varying = int((np.ptp(X, axis=0) > 0).sum())
+    n_varying = int((np.ptp(X, axis=0) > 1 / HUGE).sum())
     counts = choose_counts(options.n_components, len(X), n_varying)
     scale = options.scale and path is not None
     scaler = StandardScaler(with_mean=scale, with_std=scale).fit(X)

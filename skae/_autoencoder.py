@@ -78,7 +78,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     alpha : float, default=1e-2
         Weight decay (AdamW's, decoupled from the gradient).
     batch_size : int or "auto", default="auto"
-        Rows of a training batch. With n distinct rows, "auto" is ``min(n // 3, 128)``
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
         there; at least 16 and at most 1024.
     learning_rate_init : float, default=1e-2

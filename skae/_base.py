@@ -166,7 +166,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         with unchanged_on_error(self):
             continued = self.warm_start and hasattr(self, "net_")
             X = check_rows(self, X, reset=not continued, ensure_min_samples=2)
-            X, weight = check_weights(X, sample_weight)
+            X, weight = check_weights(X, sample_weight, min_rows=2)
             self._fit(X, weight, continued)
         return self
 
@@ -217,13 +217,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X, weight = merge_duplicates(X, weight)
         plan = self._new_plan(X.shape[0])
         if continued:
+            self._check_same_width(k)
+            if not plan.max_iter:
+                return
             net, plan = copy.deepcopy(self.net_), plan.without_folds()
+            net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
+            net.restore_start = self._model is not self._start
         else:
             rng = new_random_state(self.random_state)
             solver_seed = rng if self.random_state is None else self.random_state
             self._set_start(linear_start(X, k, weight, solver_seed))
             self._seed = int(rng.randint(2**31 - 1))
-            net = self._new_net(self._new_module(plan), plan)
+            restore_start = not self.warm_start
+            net = self._new_net(
+                self._new_module(plan), plan, restore_start=restore_start
+            )
+        n_before = len(net.history)
         verdict = train(
             net,
             RowDataset(X, self.mean_, self._start.scale, self.device_),
@@ -233,12 +242,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             partial(self._new_module, plan),
             partial(self._new_net, plan=plan),
             required=self.init == "random",
+            continued=continued,
         )
         self._set_net(net)
-        self.best_iter_ = verdict.best_iter if verdict.open else 0
+        self.best_iter_ = n_before + verdict.best_iter if verdict.open else 0
         self.validation_scores_ = [self._curve_score(loss) for loss in verdict.curve]
         self._evidence = Evidence()
-        if verdict.open or (continued and self._model is not self._start):
+        self._use_start()
+        if verdict.open:
             self._use_network(X, weight, verdict.mean_loss)
 
     def _partial_fit(self, X: Any, weight: NDArray | None, first: bool) -> None:
@@ -275,6 +286,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             self.best_iter_ = self.n_iter_
             self._use_network(X, weight, self._evidence.mean_loss)
 
+    def _check_same_width(self, n_components: Any) -> None:
+        """Raise unless a warm start goes on with as many codes as before."""
+        if isinstance(n_components, Integral) and n_components != self.n_components_:
+            raise ValueError(
+                f"n_components={n_components}, but warm_start goes on from a fit with "
+                f"{self.n_components_}: keep it, or set warm_start=False."
+            )
+
     def _new_plan(self, n_rows: int) -> TrainingPlan:
         """Return the plan for a table, with the user's settings in place of "auto"."""
         plan = TrainingPlan.for_table(n_rows, self.validation_fraction)
@@ -283,23 +302,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return replace(plan, **{k: v for k, v in given.items() if not is_auto(v)})
 
     def _set_start(self, start: LinearStart) -> None:
-        """Take over a linear start: the estimator is PCA from here on."""
+        """Take over a linear start."""
         self._start = start
-        self._model: LinearStart | TrainedNetwork = start
         self.n_components_ = start.n_components
         if self.init == "random" and isinstance(self.n_components, Integral):
             self.n_components_ = int(self.n_components)
         self.mean_ = start.mean
         self.components_ = start.components
+        self.device_ = resolve_device(self.device)
+        self._use_start()
+
+    def _use_start(self) -> None:
+        """Be PCA from here on."""
+        start = self._start
+        self._model: LinearStart | TrainedNetwork = start
         self.explained_variance_ = start.explained_variance
         self.explained_variance_ratio_ = start.explained_variance_ratio
         self.noise_variance_ = start.noise_variance
-        self.device_ = resolve_device(self.device)
 
     def _set_net(self, net: AutoencoderNet) -> None:
         """Take over a net that was trained, or at least tried."""
         self.net_ = net
-        self.module_ = net.module_
+        self.module_ = net.module_.eval()
         self.history_ = net.history
         self.n_iter_ = len(net.history)
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
@@ -453,9 +477,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         del y
         scores = self.score_samples(X)
-        if sample_weight is None:
-            return float(scores.mean())
-        return float(np.average(scores, weights=sample_weight))
+        used, weight = check_weights(scores, sample_weight)
+        return float(np.average(used, weights=weight))
 
     def reconstruction_error(
         self, X: ArrayLike, *, per_feature: bool = False

@@ -20,7 +20,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ._dataset import RowDataset
 from ._linear import linear_start
-from ._net import AutoencoderNet, TrainingData
+from ._net import AutoencoderNet, TrainingData, own_random_numbers
 from ._residual import set_linear_path
 
 # Tables below this many distinct rows are judged by folds, the others by a split.
@@ -111,21 +111,35 @@ class Replicas(nn.Module):
 
     def __init__(self, modules: Sequence[nn.Module], sample: Tensor) -> None:
         super().__init__()
-        parameters, self._buffers_of = stack_module_state(list(modules))
+        parameters, buffers = stack_module_state(list(modules))
         self.names = list(parameters)
         self.stacked = nn.ParameterList(parameters.values())
+        self.buffer_names = list(buffers)
         self.separate = nn.ModuleList()
         # In a list, so that it is not registered as a part with parameters of its own.
         self._template = [modules[0]]
+        self._set_buffers(buffers)
         try:
-            self.train()(sample)
+            with own_random_numbers(modules[0], 0):
+                self.train()(sample)
         except (RuntimeError, ValueError):
-            self.names, self.stacked = [], nn.ParameterList()
+            self.stacked = nn.ParameterList()
             self.separate.extend(modules)
+        else:
+            self._set_buffers(buffers)  # the trial may have changed some
+
+    def _set_buffers(self, buffers: dict[str, Tensor]) -> None:
+        for i, name in enumerate(self.buffer_names):
+            self.register_buffer(f"buffer_{i}", buffers[name].clone())
+
+    @property
+    def template(self) -> nn.Module:
+        """One of the modules; its own parameters are not trained."""
+        return self._template[0]
 
     def train(self, mode: bool = True) -> Replicas:
         """Set the training mode of the modules."""
-        self._template[0].train(mode)
+        self.template.train(mode)
         return super().train(mode)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -134,11 +148,12 @@ class Replicas(nn.Module):
             outputs = [module(x) for module in self.separate]
             return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
         state = dict(zip(self.names, self.stacked, strict=True))
+        buffers = dict(zip(self.buffer_names, self.buffers(), strict=True))
 
         def call(state: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
-            return functional_call(self._template[0], (state, buffers), (x,))
+            return functional_call(self.template, (state, buffers), (x,))
 
-        return vmap(call, randomness="different")(state, self._buffers_of)
+        return vmap(call, randomness="different")(state, buffers)
 
 
 @dataclass
@@ -156,13 +171,23 @@ class Verdict:
 
 
 def judge(
-    net: AutoencoderNet, data: TrainingData, n_errors: float, *, required: bool
+    net: AutoencoderNet,
+    data: TrainingData,
+    pca: Tensor | None,
+    n_errors: float,
+    *,
+    required: bool,
 ) -> Verdict:
-    """Judge a trained net by the rows that it has not seen."""
+    """Judge a trained net by the rows that it has not seen.
+
+    `pca` has their losses at the linear start. `required` says that there is no PCA to
+    fall back on.
+    """
     if not len(data.valid):
         return Verdict(required, net.best_iter_, None, [])
     weight = None if data.weight is None else data.weight[data.valid]
-    is_open = required or opens(net.start_losses_, net.best_losses_, weight, n_errors)
+    before = net.start_losses_ if pca is None else pca
+    is_open = required or opens(before, net.best_losses_, weight, n_errors)
     return Verdict(is_open, net.best_iter_, net.best_loss_, net.valid_losses_)
 
 
@@ -239,7 +264,7 @@ class TrainingPlan:
         held_out = 0 if small else min(n // 10, MAX_HELD_OUT)
         if validation_fraction != "auto":
             folds, held_out = 0, max(1, round(float(validation_fraction) * n))
-        batch_size = min(n // 3, 128) if small else max(min(n // 16, 256), n // 256)
+        batch_size = min(n // 8, 128) if small else max(min(n // 16, 256), n // 256)
         return cls(
             n_rows=n,
             hidden_layer_sizes=(64,) if small else (256, 128),
@@ -260,36 +285,38 @@ def train(
     new_net: Callable[..., AutoencoderNet],
     *,
     required: bool,
+    continued: bool,
 ) -> Verdict:
-    """Train `net` and judge it; a net that is judged no better is put back.
+    """Train `net` and judge it against PCA.
 
-    `new_module` and `new_net` make the replicas that decide for a small table. With
-    `required` the network is kept in any case, as there is no PCA to fall back on.
+    `new_module` and `new_net` make the replicas that decide for a small table, and the
+    linear start to compare with where the training is `continued`. With `required` the
+    network is kept in any case, as there is no PCA to fall back on.
     """
     # int32, because the row numbers of a table on disk take memory too
-    rows = torch.arange(dataset.n_rows, dtype=torch.int32, device=dataset.device)
-    order = torch.randperm(len(rows), generator=seeded(net.seed), dtype=torch.int32).to(
-        dataset.device
-    )
+    n, device = dataset.n_rows, dataset.device
+    rows = torch.arange(n, dtype=torch.int32, device=device)
+    order = torch.randperm(n, generator=seeded(net.seed), dtype=torch.int32).to(device)
     if plan.n_folds and plan.max_iter:
-        fold_of = torch.empty_like(rows)
-        fold_of[order] = rows % plan.n_folds
+        fold_of = torch.empty(n, dtype=torch.int64, device=device)
+        fold_of[order] = torch.arange(n, device=device) % plan.n_folds
         data = TrainingData(dataset, rows, rows, weight, fold_of)
         probe = cross_validate(new_module, new_net, data, n_components)
-        verdict = judge(probe, data, FOLD_ERRORS, required=required)
+        verdict = judge(probe, data, None, FOLD_ERRORS, required=required)
         if verdict.open:
             everything = TrainingData(dataset, rows, rows[:0], weight)
             net.partial_fit(everything, epochs=max(1, verdict.best_iter))
         else:
             net.history_ = probe.history_
         return verdict
-    start = copy.deepcopy(net.module_.state_dict())
     held_out = order[: plan.n_held_out]
-    kept = order[plan.n_held_out :].sort().values
+    kept = order[plan.n_held_out :].sort().values  # in the order of the file
     data = TrainingData(dataset, kept, held_out, weight)
+    pca = new_net(new_module()).held_out_losses(data) if continued else None
+    start = copy.deepcopy(net.module_.state_dict())
     net.partial_fit(data)
-    verdict = judge(net, data, SPLIT_ERRORS, required=required)
-    if not verdict.open:
+    verdict = judge(net, data, pca, SPLIT_ERRORS, required=required)
+    if not verdict.open and net.restore_start:
         net.module_.load_state_dict(start)
     return verdict
 

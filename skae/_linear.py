@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -28,8 +29,8 @@ from ._dataset import is_streamed, row_chunks
 # Directions with less than this share of the first one's variance carry rounding
 # errors, not data: whitening does not blow them up any further.
 RANK_TOLERANCE = 1e-9
-# Below this share, formulas that are equal on paper no longer agree in float64.
-DEGENERATE = 1e-8
+# float32 rows are cast to float64 as a whole up to this size, else in chunks.
+LARGE_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -78,34 +79,17 @@ class LinearStart:
     def score_samples(self, X: Any) -> NDArray:
         """Return PCA's log-likelihood of dense rows in nats, shape (n,).
 
-        It is a code term plus a residual term (Tipping & Bishop 1999). Where variances
-        vanish, PCA's own arithmetic decides as long as its answer is finite.
+        It is a code term plus a residual term (Tipping & Bishop 1999). Variances are
+        not taken to be smaller than rounding errors.
         """
         variance = np.asarray(self.explained_variance, dtype=np.float64)
         n_residual = X.shape[1] - self.n_components
-        smallest = min(variance.min(), self.noise_variance if n_residual else np.inf)
-        if smallest < DEGENERATE * variance.max():
-            scores = self._pca_score_samples(X)
-            if np.isfinite(scores).all():
-                return scores
         floor = max(RANK_TOLERANCE * variance.max(), np.finfo(float).tiny)
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
         return gaussian_log_density(
             codes, np.maximum(variance, floor)
         ) + residual_log_density(residual, max(self.noise_variance, floor), n_residual)
-
-    def _pca_score_samples(self, X: Any) -> NDArray:
-        pca = PCA(self.n_components)
-        pca.components_, pca.mean_ = self.components, self.mean
-        pca.explained_variance_ = self.explained_variance
-        pca.noise_variance_ = self.noise_variance
-        pca.n_components_, pca.n_features_in_ = self.components.shape
-        try:
-            with np.errstate(all="ignore"):
-                return pca.score_samples(X).astype(np.float64)
-        except (np.linalg.LinAlgError, ValueError):
-            return np.full(len(X), np.nan)
 
 
 @dataclass(frozen=True)
@@ -176,16 +160,22 @@ def linear_start(
     """
     if sample_weight is not None:
         return _weighted_start(X, n_components, sample_weight, random_state)
-    if not sp.issparse(X) and is_streamed(X):
-        return _streamed_start(X, n_components)
+    if not sp.issparse(X):
+        # In float32 the covariance of rows with a large mean would lose its digits.
+        is_large = X.dtype == np.float32 and 2 * X.nbytes > LARGE_BYTES
+        if is_streamed(X) or is_large:
+            return _streamed_start(X, n_components)
+        X = X.astype(np.float64, copy=False)
     k = _full_rank_if_none(n_components, *X.shape)
     solver = "auto"
-    if sp.issparse(X) and (not isinstance(k, Integral) or int(k) >= min(X.shape)):
+    finds_few = isinstance(k, Integral) and operator.index(k) < min(X.shape)
+    if sp.issparse(X) and not finds_few:
         solver = "covariance_eigh"  # the only sparse solver that finds every axis
     pca = PCA(k, svd_solver=solver, random_state=random_state)
     # Constant data have no variance to share out; PCA then divides 0 by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         pca.fit(X)
+    pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
     return _from_solver(pca, X.shape[1], X.shape[0])
 
 
@@ -204,7 +194,7 @@ def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> Incrementa
             f"n_components={k!r}: partial_fit needs an integer, because the share of "
             "the variance is not known before all rows are seen."
         )
-    if k > min(shape):
+    if operator.index(k) > min(shape):
         raise ValueError(
             f"n_components={k} must be at most min(n_samples, n_features)="
             f"{min(shape)} of the first batch that partial_fit is given."
@@ -277,13 +267,13 @@ def _select(
         k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
     rank = int(min(n, d))
     rest = max(total - float(variances[:k].sum()), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = variances[:k] / np.float64(total)
     return LinearStart(
         mean=mean,
         components=axes[:k],
         explained_variance=variances[:k],
-        explained_variance_ratio=ratio,
+        explained_variance_ratio=variances[:k] / total
+        if total > 0
+        else 0 * variances[:k],
         noise_variance=rest / (rank - k) if rank > k else 0.0,
         scale=_scalar_scale(total, d),
     )
@@ -308,7 +298,8 @@ def _weighted_start(
     rows = root[:, None] * (X - mean)
     # Rows and their negatives have mean zero, so PCA's own centring changes nothing.
     padding = np.zeros((max(0, min(round(n), d) - 2 * len(rows)), d))
-    pca = PCA(svd_solver="full").fit(np.concatenate([rows, -rows, padding]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # constant data: 0 / 0
+        pca = PCA(svd_solver="full").fit(np.concatenate([rows, -rows, padding]))
     variances = pca.singular_values_**2 / 2 / (n - 1)
     return _select(variances, pca.components_, mean, float(variances.sum()), k, n)
 

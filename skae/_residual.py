@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,11 +37,11 @@ class LinearResidual(nn.Module):
     >>> part = LinearResidual(nn.Sequential(nn.Linear(3, 2)), 3, 2, gain=False)
     >>> _ = part.set_linear(np.ones((2, 3)), np.zeros(2))
     >>> part(torch.ones(1, 3))
-    tensor([[3., 3.]], grad_fn=<AddBackward0>)
+    tensor([[3., 3.]], grad_fn=<AddmmBackward0>)
     """
 
     weight: Tensor
-    bias: Tensor
+    bias: Any  # Tensor or None
 
     def __init__(
         self, network: nn.Module, n_in: int, n_out: int, *, gain: bool
@@ -47,10 +49,13 @@ class LinearResidual(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("weight", torch.zeros(n_out, n_in))
-        self.register_buffer("bias", torch.zeros(n_out))
+        self.register_buffer("bias", None)
         last = None if gain else last_layer(network)
-        self.gain = nn.Parameter(torch.zeros(())) if last is None else None
-        if last is not None:
+        # Plain attributes: the look-up of a parameter that is None is slow.
+        self.has_gain, self.has_bias = last is None, False
+        if last is None:
+            self.gain = nn.Parameter(torch.zeros(()))
+        else:
             nn.init.zeros_(last.weight)
             if last.bias is not None:
                 nn.init.zeros_(last.bias)
@@ -58,15 +63,17 @@ class LinearResidual(nn.Module):
     def set_linear(self, weight: NDArray, bias: NDArray) -> LinearResidual:
         """Set the linear map, of shapes (n_out, n_in) and (n_out,)."""
         self.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
-        self.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        self.has_bias = bool(bias.any())
+        self.bias = torch.from_numpy(bias).to(self.weight) if self.has_bias else None
         return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor of shape (n, n_in) to (n, n_out)."""
         residual = self.network(x)
-        if self.gain is not None:
+        if self.has_gain:
             residual = self.gain * residual
-        return residual + nn.functional.linear(x, self.weight, self.bias)
+        y = torch.addmm(residual, x, self.weight.T)
+        return y + self.bias if self.has_bias else y
 
 
 def last_layer(network: nn.Module) -> nn.Linear | None:

@@ -92,6 +92,8 @@ class TrainedNetwork:
             added[j] = error(fixed) - smallest
         centred = rows - np.average(rows, 0, weight)
         total = float(np.average(centred**2, 0, weight).sum())
+        if not total > 0 or not added.sum() > 0:
+            return np.zeros_like(added)  # there is no variance, or no code explains any
         return added / added.sum() * (1 - smallest / total)
 
     def transform(self, X: NDArray) -> NDArray:

@@ -133,7 +133,9 @@ def _raise_not_finite(
     )
 
 
-def check_weights(X: Any, sample_weight: Any) -> tuple[Any, NDArray | None]:
+def check_weights(
+    X: Any, sample_weight: Any, min_rows: int = 1
+) -> tuple[Any, NDArray | None]:
     """Return the rows with a weight above zero and their weights.
 
     Raises
@@ -143,12 +145,17 @@ def check_weights(X: Any, sample_weight: Any) -> tuple[Any, NDArray | None]:
     """
     if sample_weight is None:
         return X, None
-    if not np.any(sample_weight):
+    if not np.any(np.asarray(sample_weight) != 0):
         raise ValueError("sample_weight is zero for every row: give one row a weight.")
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     used = weight > 0
+    if used.sum() < min_rows:
+        raise ValueError(
+            f"sample_weight leaves {used.sum()} row with a weight above zero, but at "
+            f"least {min_rows} are needed."
+        )
     return (X, weight) if used.all() else (X[used], weight[used])
 
 

@@ -24,7 +24,9 @@ class Encoder(nn.Module):
 
 def decoder(n_components, n_features):
     """Return a user's decoder, which is not the mirror of the encoder."""
-    return nn.Sequential(nn.Linear(n_components, 5), nn.ReLU(), nn.Linear(5, n_features))
+    return nn.Sequential(
+        nn.Linear(n_components, 5), nn.ReLU(), nn.Linear(5, n_features)
+    )
 
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}

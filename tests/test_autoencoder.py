@@ -86,7 +86,9 @@ def test_without_training_real_tables_equal_pca(load, k, whiten):
     codes = pca.transform(X)
     atol = 1e-6 * np.abs(codes).max()
     assert_allclose(model.transform(X), codes, rtol=1e-6, atol=atol)
-    assert_allclose(model.inverse_transform(codes), pca.inverse_transform(codes), rtol=1e-6)
+    assert_allclose(
+        model.inverse_transform(codes), pca.inverse_transform(codes), rtol=1e-6
+    )
     assert_allclose(model.score_samples(X), plain.score_samples(X), rtol=1e-6)
     assert_allclose(model.score(X), plain.score(X), rtol=1e-6)
     ratio = pca.explained_variance_ratio_
@@ -118,7 +120,11 @@ def test_the_noise_variance_is_that_of_rows_held_out():
     """An overfitted network must not look sure of itself."""
     X = np.random.RandomState(0).randn(60, 12)
     model = new(
-        2, init="random", hidden_layer_sizes=(128,), max_iter=200, validation_fraction=0.3
+        2,
+        init="random",
+        hidden_layer_sizes=(128,),
+        max_iter=200,
+        validation_fraction=0.3,
     ).fit(X)
     fresh = np.random.RandomState(1).randn(500, 12)
     error = model.reconstruction_error(fresh).sum() / 500 * 12 / 10
@@ -136,7 +142,9 @@ def test_validation_scores_are_r2(curve):
 
 
 def test_warm_start_continues(curve):
-    model = new(1, hidden_layer_sizes=(32,), max_iter=20, warm_start=True)
+    model = new(
+        1, hidden_layer_sizes=(32,), max_iter=20, warm_start=True, batch_size=16
+    )
     model.set_params(validation_fraction=0.2)
     first = model.fit(curve).reconstruction_error(curve).mean()
     module = model.module_
@@ -145,6 +153,18 @@ def test_warm_start_continues(curve):
     assert third <= second <= first
     assert third < first
     assert model.module_ is not module  # the earlier fit's module is not trained on
+
+
+def test_warm_start_goes_on_where_a_closed_gate_left_off(curve):
+    """Many short fits train as far as a long one, even if the first few kept PCA."""
+    model = new(1, hidden_layer_sizes=(32,), max_iter=3, batch_size=16)
+    model.set_params(warm_start=True, validation_fraction=0.2, learning_rate_init=1e-3)
+    assert model.fit(curve).best_iter_ == 0
+    for _ in range(30):
+        model.fit(curve)
+    pca = PCA(1).fit(curve)
+    linear = (curve - pca.inverse_transform(pca.transform(curve))) ** 2
+    assert model.reconstruction_error(curve).mean() < 0.95 * linear.mean()
 
 
 def test_without_warm_start_fit_forgets(curve, X):
@@ -243,7 +263,7 @@ def test_every_python_block_of_the_readme_runs(tmp_path, monkeypatch):
 
 def test_importing_skae_neither_prints_nor_moves_an_rng():
     code = (
-        "import random, numpy, torch\n"
+        "import random, numpy, sklearn.decomposition, skorch, torch\n"
         "before = random.getstate(), torch.get_rng_state().tolist()\n"
         "threads = torch.get_num_threads()\n"
         "state = numpy.random.get_state()[1].tolist()\n"

@@ -147,7 +147,9 @@ def test_the_folds_hold_out_every_row_exactly_once(monkeypatch):
 
     monkeypatch.setattr(TrainingData, "__post_init__", spy)
     X = np.random.RandomState(0).randn(53, 4)
-    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=1, random_state=0).fit(X)
+    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=1, random_state=0).fit(
+        X
+    )
     (data,) = [data for data in seen if data.fold_of is not None][:1]
     assert sorted(data.valid.tolist()) == list(range(53))
     weight = data.train_weight

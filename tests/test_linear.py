@@ -212,7 +212,9 @@ def test_partial_fit_does_not_forget_the_discarded_variance(X):
     model = AutoencoderTransformer(3, max_iter=0)
     for rows in (X[::3], X[1::3], X[2::3]):
         model.partial_fit(rows)
-    assert model.noise_variance_ == pytest.approx(PCA(3).fit(X).noise_variance_, rel=0.1)
+    assert model.noise_variance_ == pytest.approx(
+        PCA(3).fit(X).noise_variance_, rel=0.1
+    )
 
 
 def test_partial_fit_keeps_the_signs_from_call_to_call():
@@ -241,3 +243,12 @@ def test_partial_fit_after_fit_keeps_the_start(X):
     codes = model.transform(X)
     model.partial_fit(X[:20])
     assert_allclose(model.transform(X), codes)
+
+
+def test_a_large_offset_does_not_drown_float32_rows():
+    """scikit-learn's PCA of such float32 rows is off by a factor of 40."""
+    X = (np.random.RandomState(0).randn(2000, 6) * 3 + 1e4).astype(np.float32)
+    expected = PCA(2).fit(X.astype(np.float64))
+    start = linear_start(X, 2)
+    assert_allclose(start.explained_variance, expected.explained_variance_, rtol=1e-4)
+    assert_allclose(start.noise_variance, expected.noise_variance_, rtol=1e-4)

@@ -1,6 +1,6 @@
 """The command `python -m skae`."""
 
-import runpy
+import subprocess
 import sys
 
 import numpy as np
@@ -157,6 +157,13 @@ def test_the_picture_of_the_digits_is_skae_png(save, tmp_path):
 def test_more_than_ten_classes_share_a_colour_scale(frame, save, tmp_path):
     table = save(frame[["a", "b", "c"]].assign(y=np.arange(60) % 12))
     assert main([table, "--target", "y", "--max-iter", "0"]) == 0
+    assert (tmp_path / "skae.png").exists()
+
+
+def test_dollars_in_names_are_no_mathematics(frame, save, tmp_path):
+    kinds = frame["kind"].replace({"low": r"$\low$"})
+    table = save(frame[["a", "b", "c"]].assign(**{r"$\x$": kinds}), "$$.csv")
+    assert main([table, "--target", r"$\x$", "--max-iter", "0"]) == 0
     assert (tmp_path / "skae.png").exists()
 
 
@@ -331,9 +338,8 @@ def test_ctrl_c_ends_the_command_with_130(save, capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines()[2:] == ["skae: interrupted"]
 
 
-def test_the_package_runs_as_a_command(save, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["skae", "--help"])
-    monkeypatch.delitem(sys.modules, "skae.__main__")
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_module("skae", run_name="__main__")
-    assert "python -m skae" in capsys.readouterr().out
+def test_the_package_runs_as_a_command():
+    command = [sys.executable, "-m", "skae", "--target", "a"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("skae: --target needs a table")

@@ -189,7 +189,9 @@ def test_an_error_inside_a_user_module_is_passed_on(X):
             return self.linear(x)
 
     with pytest.raises(RuntimeError, match="mine"):
-        AutoencoderTransformer(2, architecture=Modules(Broken, nn.Linear), **FAST).fit(X)
+        AutoencoderTransformer(2, architecture=Modules(Broken, nn.Linear), **FAST).fit(
+            X
+        )
 
 
 def test_any_object_with_build_is_an_architecture(X):

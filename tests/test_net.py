@@ -149,12 +149,16 @@ def test_the_step_is_that_of_a_loop_by_hand(X):
 
 def test_a_weight_of_two_is_the_row_twice(X):
     everything = torch.arange(40)
-    weighted = TrainingData(rows(X[:40]), everything, everything[:0], torch.full((40,), 2.0))
+    weighted = TrainingData(
+        rows(X[:40]), everything, everything[:0], torch.full((40,), 2.0)
+    )
     settings = {"batch_size": 40, "keep_best": False}
     plain = TrainingData(rows(X[:40]), everything, everything[:0])
     a = new_net(**settings).partial_fit(weighted)
     b = new_net(**settings).partial_fit(plain)
-    for ours, theirs in zip(a.module_.parameters(), b.module_.parameters(), strict=True):
+    for ours, theirs in zip(
+        a.module_.parameters(), b.module_.parameters(), strict=True
+    ):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -171,7 +175,9 @@ def test_the_validation_loss_is_the_mean_over_the_held_out_rows(X):
     net = new_net(keep_best=False).partial_fit(split(X))
     x = rows(X).take(torch.arange(30))
     expected = (net.module_(x)[0] - x).square().sum(1)
-    assert net.valid_losses_[-1] == pytest.approx(float(expected.mean().detach()), rel=1e-5)
+    assert net.valid_losses_[-1] == pytest.approx(
+        float(expected.mean().detach()), rel=1e-5
+    )
 
 
 def test_the_best_epoch_is_restored(X):
@@ -205,7 +211,12 @@ def test_patience_understands_negative_losses(X):
 
     settings = {"optimizer": torch.optim.AdamW, "batch_size": 32, "verbose": 0}
     stuck = AutoencoderNet(
-        LinearModule(), Negative, lr=1e-12, max_epochs=50, n_iter_no_change=4, **settings
+        LinearModule(),
+        Negative,
+        lr=1e-12,
+        max_epochs=50,
+        n_iter_no_change=4,
+        **settings,
     ).partial_fit(split(X))
     assert len(stuck.history) == 4
     learns = AutoencoderNet(
@@ -235,8 +246,18 @@ def test_callbacks_are_called_in_order(X):
 def test_batch_callbacks_are_called_for_every_batch(X):
     recorder = BatchRecorder()
     new_net(callbacks=[recorder], max_epochs=1).partial_fit(split(X))
-    batch = [("batch_begin", (30, 4), True), ("grad", True, 4), ("batch_end", (30, 4), True)]
-    assert recorder.calls == ["train_begin", "epoch_begin", *batch * 4, "epoch_end", "train_end"]
+    batch = [
+        ("batch_begin", (30, 4), True),
+        ("grad", True, 4),
+        ("batch_end", (30, 4), True),
+    ]
+    assert recorder.calls == [
+        "train_begin",
+        "epoch_begin",
+        *batch * 4,
+        "epoch_end",
+        "train_end",
+    ]
 
 
 def test_early_stopping_stops_and_says_nothing(X, capsys):
@@ -365,8 +386,7 @@ def test_ctrl_c_propagates_and_the_earlier_fit_is_unharmed(
     if method == "partial_fit":
         fresh = AutoencoderTransformer(2, batch_size=32, **settings)
         with pytest.raises(KeyboardInterrupt):
-            for _ in range(3):
-                fresh.partial_fit(X)
+            fresh.partial_fit(X).partial_fit(X)
         return
     old = {name: getattr(model, name) for name in settings}
     model.set_params(**settings)

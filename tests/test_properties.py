@@ -111,7 +111,9 @@ def test_without_training_it_is_pca_in_single_precision(case):
     X, k = case
     model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
     with np.errstate(all="ignore"):
-        deviations = np.sqrt(PCA(svd_solver="full").fit(X.astype(float)).explained_variance_)
+        deviations = np.sqrt(
+            PCA(svd_solver="full").fit(X.astype(float)).explained_variance_
+        )
     gaps = np.abs(np.diff(np.append(deviations, 0)))
     if np.minimum(gaps, np.append(np.inf, gaps[:-1]))[:k].min() < 0.01 * spread(X):
         return
@@ -232,7 +234,11 @@ def test_pieces_are_transformed_like_the_whole(case, changes, size):
     pieces = [X[i : i + size] for i in range(0, len(X), size)]
     codes = model.transform(X)
     tolerance = {"rtol": 1e-9, "atol": 1e-9 * spread(codes)}
+    # Whitening divides a variance that is but rounding errors by itself.
+    variance = model.explained_variance_
+    sound = variance > 1e-12 * variance.max() if model.whiten else slice(None)
     whole = np.concatenate([model.transform(piece) for piece in pieces])
+    whole, codes = whole[:, sound], codes[:, sound]
     assert_allclose(whole, codes, **tolerance)
     whole = np.concatenate([model.score_samples(piece) for piece in pieces])
     assert_allclose(whole, model.score_samples(X), rtol=1e-9, atol=1e-9)

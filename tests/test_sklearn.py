@@ -85,7 +85,9 @@ def test_pca_gallery_model_selection_without_y():
     rng = np.random.RandomState(0)
     X = rng.randn(200, 3) @ rng.randn(3, 10) + 0.3 * rng.randn(200, 10)
     scores = [
-        np.mean(cross_val_score(AutoencoderTransformer(k, random_state=0, max_iter=3), X))
+        np.mean(
+            cross_val_score(AutoencoderTransformer(k, random_state=0, max_iter=3), X)
+        )
         for k in (1, 2, 3, 4, 6)
     ]
     assert np.argmax(scores) == 2
@@ -98,7 +100,10 @@ def test_pca_gallery_model_selection_without_y():
 
 def test_grid_search_runs_in_two_processes():
     X = load_iris().data
-    grid = {"n_components": [1, 2], "architecture": [None, ESTIMATORS["modules"].architecture]}
+    grid = {
+        "n_components": [1, 2],
+        "architecture": [None, ESTIMATORS["modules"].architecture],
+    }
     search = GridSearchCV(clone(ESTIMATORS["split"]), grid, n_jobs=2, cv=2).fit(X)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.transform(X).shape[0] == 150
@@ -107,7 +112,9 @@ def test_grid_search_runs_in_two_processes():
 def test_grid_search_reaches_the_parameters_of_an_architecture():
     X = load_iris().data
     search = GridSearchCV(
-        clone(ESTIMATORS["tied"]), {"architecture__hidden_layer_sizes": [(2,), (3,)]}, cv=2
+        clone(ESTIMATORS["tied"]),
+        {"architecture__hidden_layer_sizes": [(2,), (3,)]},
+        cv=2,
     ).fit(X)
     assert search.best_params_["architecture__hidden_layer_sizes"] in [(2,), (3,)]
 
@@ -151,7 +158,7 @@ def test_pandas_frames_go_in_and_come_out(row):
     codes = model.fit_transform(frame)
     assert isinstance(codes, pd.DataFrame)
     assert list(codes.columns) == list(model.get_feature_names_out())
-    assert list(codes.columns)[0] == "autoencodertransformer0"
+    assert codes.columns[0] == "autoencodertransformer0"
     assert codes.index.equals(frame.index)
     assert list(model.feature_names_in_) == list(frame.columns)
     plain = clone(ESTIMATORS[row]).fit(frame.to_numpy())
@@ -172,7 +179,9 @@ def test_polars_frames_go_in_and_come_out(row):
 
 def test_pandas_keeps_its_index():
     frame = load_iris(as_frame=True).data.sample(30, random_state=0)
-    codes = clone(ESTIMATORS["default"]).set_output(transform="pandas").fit_transform(frame)
+    codes = (
+        clone(ESTIMATORS["default"]).set_output(transform="pandas").fit_transform(frame)
+    )
     assert codes.index.equals(frame.index)
 
 
@@ -181,7 +190,9 @@ def test_sample_weight_is_routed_through_a_pipeline():
     weight = np.random.RandomState(0).randint(1, 4, 150).astype(float)
     with sklearn.config_context(enable_metadata_routing=True):
         step = clone(ESTIMATORS["default"]).set_fit_request(sample_weight=True)
-        pipe = make_pipeline(step, LogisticRegression().set_fit_request(sample_weight=False))
+        pipe = make_pipeline(
+            step, LogisticRegression().set_fit_request(sample_weight=False)
+        )
         routed = pipe.fit(X, y, sample_weight=weight)[0]
     direct = clone(ESTIMATORS["default"]).fit(X, sample_weight=weight)
     np.testing.assert_array_equal(routed.transform(X), direct.transform(X))

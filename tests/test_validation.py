@@ -85,12 +85,12 @@ def test_codes_of_the_wrong_width_are_an_error(X, width):
     "method", ["transform", "score_samples", "score", "reconstruction_error"]
 )
 def test_a_wrong_number_of_features_is_an_error(X, method):
-    with pytest.raises(ValueError, match="X has 3 features.*expecting 4"):
+    with pytest.raises(ValueError, match=r"X has 3 features.*expecting 4"):
         getattr(new().fit(X), method)(X[:, :3])
 
 
 def test_partial_fit_with_a_wrong_number_of_features_is_an_error(X):
-    with pytest.raises(ValueError, match="X has 3 features.*expecting 4"):
+    with pytest.raises(ValueError, match=r"X has 3 features.*expecting 4"):
         new().fit(X).partial_fit(X[:, :3])
 
 
@@ -119,7 +119,10 @@ def test_partial_fit_with_a_wrong_number_of_features_is_an_error(X):
             pd.DataFrame({"n": [1.0] * 5, "t": pd.date_range("2020", periods=5)}),
             "Column 't'",
         ),
-        (pd.DataFrame({"n": [1.0] * 5, "m": pd.array([1, None] * 2 + [1])}), "column 'm'"),
+        (
+            pd.DataFrame({"n": [1.0] * 5, "m": pd.array([1, None] * 2 + [1])}),
+            "column 'm'",
+        ),
         ("text", "array|string"),
         (None, "array|None"),
     ],
@@ -265,7 +268,9 @@ def test_rows_of_weight_zero_are_left_out(X):
 def test_one_row_of_positive_weight_is_too_few_or_finite(X):
     weight = np.zeros(150)
     weight[3] = 1.0
-    with pytest.raises(ValueError, match=r"sample_weight.*1 row|at least 2|minimum of 2"):
+    with pytest.raises(
+        ValueError, match=r"sample_weight.*1 row|at least 2|minimum of 2"
+    ):
         new(1).fit(X, sample_weight=weight)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -162,10 +164,9 @@ class MLP(Architecture):
     def _check_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         try:
-            widths = [
-                int(size) for size in ([sizes] if isinstance(sizes, int) else sizes)
-            ]
-        except (TypeError, ValueError):
+            listed = [sizes] if isinstance(sizes, Integral) else list(sizes)
+            widths = [operator.index(size) for size in listed]
+        except TypeError:
             widths = [0]
         if any(width < 1 for width in widths):
             raise ValueError(

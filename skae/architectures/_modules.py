@@ -64,6 +64,8 @@ class Modules(Architecture):
         ------
         TypeError
             If `encoder` or `decoder` is not a module and does not return one.
+        ValueError
+            If an instance has parameters that cannot be reset.
         """
         n_features = math.prod(sample_shape)
         seed = int(torch.randint(2**31, (), generator=generator))
@@ -78,11 +80,7 @@ class Modules(Architecture):
 def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
     """Return a new module from a class, a function or an instance."""
     if isinstance(source, nn.Module):
-        module = copy.deepcopy(source)
-        for part in module.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()  # type: ignore[operator]
-        return module
+        return _reset(name, copy.deepcopy(source))
     if not callable(source):
         raise TypeError(
             f"{name}={source!r}: expected a torch.nn.Module, or a class or function "
@@ -95,4 +93,18 @@ def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
     module = source(n_in, n_out) if needs_widths else source()
     if not isinstance(module, nn.Module):
         raise TypeError(f"{name} returned {module!r} instead of a torch.nn.Module.")
+    return module
+
+
+def _reset(name: str, module: nn.Module) -> nn.Module:
+    """Draw new weights for every part of a module."""
+    for path, part in module.named_modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+        elif own := [key for key, _ in part.named_parameters(recurse=False)]:
+            raise ValueError(
+                f"{name}: the parameter {own[0]!r} of {path or 'the module'} "
+                f"({type(part).__name__}) cannot be reset. Define reset_parameters(), "
+                "or give the class or a function in place of an instance."
+            )
     return module
