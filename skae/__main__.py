@@ -7,7 +7,6 @@ the held-out quarter says of them is printed side by side.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin, clone
-from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
@@ -30,140 +28,17 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 
-MIN_ROWS = 10
-MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
-HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
-MISSING = {"", "na", "n/a", "nan", "null", "none"}
-TABLES, PICTURES = (".csv", ".parquet"), (".png", ".pdf", ".svg", ".jpg")
-
-
-class InputError(Exception):
-    """Something that the user can put right; its message is one line."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows `X` of shape (n, d) and perhaps a target `y`: classes or real numbers."""
-
-    name: str
-    X: NDArray
-    y: Any = None
-    target: str | None = None
-    is_class: bool = False
-    image_shape: tuple[int, ...] = ()
-
-
-def _pandas() -> Any:
-    """Return pandas, or None where it is not installed."""
-    try:
-        import pandas
-    except ImportError:
-        return None
-    return pandas
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
-
-
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
-    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)} in all)"
-
-
-def load_digits_table() -> Table:
-    """Return the digits of scikit-learn."""
-    data = load_digits()
-    return Table("digits", data.data, data.target, "digit", True, (8, 8))
-
-
-def read_table(path: Path, target: str | None) -> Table:
-    """Return the checked table of a file."""
-    try:
-        columns = _read_columns(path)
-    except (OSError, ValueError, ImportError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {_reason(error)}") from error
-    if target is not None and target not in columns:
-        has = _quoted([*columns])
-        raise InputError(f"{path} has no column {target!r}; its columns are {has}")
-    n_rows = max(map(len, columns.values()), default=0)
-    if n_rows < MIN_ROWS:
-        raise InputError(
-            f"{path} has {n_rows} rows, but at least {MIN_ROWS} are needed"
-        )
-    words = [k for k, c in columns.items() if c.dtype == object and k != target]
-    if words:
-        hint = "leave them out, or make one the --target"
-        raise InputError(f"{path} has non-numeric columns: {_quoted(words)} ({hint})")
-    missing = [name for name, column in columns.items() if _has_missing(column)]
-    if missing:
-        what = "missing, infinite or huge values"
-        raise InputError(f"{path} has {what} in {_quoted(missing)}")
-    y = None if target is None else columns.pop(target)
-    X = np.column_stack([np.empty((n_rows, 0)), *columns.values()])
-    if target is None:
-        return Table(path.name, X)
-    return Table(path.name, X, *_check_target(target, y))
-
-
-def _read_columns(path: Path) -> dict[str, NDArray]:
-    """Return the columns of a file: float64, or object where there is text."""
-    pandas, suffix = _pandas(), path.suffix.lower()
-    if suffix not in TABLES:
-        raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
-    if suffix == ".csv" and pandas is None:
-        return _read_plain_csv(path)
-    if pandas is None:
-        raise ImportError("Parquet needs pandas and pyarrow")
-    if suffix == ".csv":
-        frame = pandas.read_csv(path, low_memory=False)
-    else:
-        frame = pandas.read_parquet(path)
-    return {
-        str(name): series.to_numpy(dtype=float, na_value=np.nan)
-        if series.dtype.kind in "biuf"
-        else series.astype(object).where(series.notna(), None).to_numpy()
-        for name, series in frame.items()
-    }
-
-
-def _read_plain_csv(path: Path) -> dict[str, NDArray]:
-    """Return the columns of a CSV file without the help of pandas."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        names, *rows = [row for row in csv.reader(file) if row] or [[]]
-    if len(set(names)) < len(names):
-        raise ValueError("two columns have the same name")
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("its lines have different numbers of cells")
-    return {name: _parse([row[i] for row in rows]) for i, name in enumerate(names)}
-
-
-def _parse(cells: list[str]) -> NDArray:
-    present = [None if c.strip().lower() in MISSING else c for c in cells]
-    try:
-        return np.array([np.nan if c is None else float(c) for c in present])
-    except ValueError:
-        return np.array(present, dtype=object)
-
-
-def _has_missing(column: NDArray) -> bool:
-    if column.dtype == object:
-        return any(value is None for value in column)
-    return not (np.abs(column) < HUGE).all()
-
-
-def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
-    """Return a target, its name, and whether it holds classes."""
-    is_text = column.dtype == object
-    y = column.astype(str) if is_text else column
-    values = np.unique(y)
-    if len(values) == 1:
-        raise InputError(f"the target {name!r} has only one value, {values[0]}")
-    if is_text and len(values) > len(y) // 3:
-        what = f"{len(values)} different texts in {len(y)} rows, too many for classes"
-        raise InputError(f"the target {name!r} has {what}")
-    few = len(values) <= min(MAX_CLASSES, len(y) // 3)
-    return y, name, is_text or (few and not np.any(values % 1))
+from ._table import (
+    HUGE,
+    TABLES,
+    InputError,
+    Table,
+    import_pandas,
+    load_digits_table,
+    read_table,
+    reason,
+)
+from .plotting._comparison import PICTURES, save_comparison
 
 
 @dataclass(frozen=True)
@@ -186,6 +61,11 @@ class Result:
     def n_components(self) -> int:
         """Number of codes."""
         return self.codes.shape[1]
+
+    @property
+    def components(self) -> str:
+        """Number of codes, in words."""
+        return f"{self.n_components} component{'s' * (self.n_components > 1)}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -232,9 +112,11 @@ def _whole(minimum: int, text: str) -> int:
 def _check_destination(path: Path, suffixes: Sequence[str], table: Path | None) -> None:
     """Refuse before any work what could not be written after it."""
     suffix, place = path.suffix.lower(), path if path.exists() else path.parent
+    lacks_pandas = suffix == ".parquet" and import_pandas() is None
     problems = {
         f"the suffix must be {' or '.join(suffixes)}": suffix not in suffixes,
-        "Parquet needs pandas and pyarrow": suffix == ".parquet" and _pandas() is None,
+        "Parquet needs pandas and pyarrow": suffix == ".parquet"
+        and not import_pandas(),
         "it is the table itself": table and path.resolve() == table.resolve(),
         f"there is no folder {path.parent}": not path.parent.is_dir(),
         "it is a folder": path.is_dir(),
@@ -352,10 +234,6 @@ def format_results(results: Sequence[Result], table: Table) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _components(result: Result) -> str:
-    return f"{result.n_components} component{'s' * (result.n_components > 1)}"
-
-
 def verdict(results: Sequence[Result]) -> str:
     """Say in a sentence where an estimator of skae gains most over PCA."""
     pca = {r.n_components: r.r2 for r in results if r.name == "PCA"}
@@ -365,7 +243,7 @@ def verdict(results: Sequence[Result]) -> str:
     answer = f"{'Yes' if ahead else 'No'}, for {len(ahead)} of {len(pca)} n_components"
     return (
         f"{answer}: {best.name} explains {best.r2:.3f} of the held-out variance with "
-        f"{_components(best)}, PCA {pca[best.n_components]:.3f}."
+        f"{best.components}, PCA {pca[best.n_components]:.3f}."
     )
 
 
@@ -377,92 +255,14 @@ def write_codes(path: Path, model: Any, X: NDArray) -> str:
     names = [str(name) for name in model.get_feature_names_out()]
     try:
         if path.suffix.lower() == ".parquet":
-            _pandas().DataFrame(codes, columns=names).to_parquet(path, index=False)
+            frame = import_pandas().DataFrame(codes, columns=names)
+            frame.to_parquet(path, index=False)
         else:
             head = ",".join(names)
             np.savetxt(path, codes, "%.17g", delimiter=",", header=head, comments="")
     except (OSError, ImportError) as error:
-        raise InputError(f"cannot write {path}: {_reason(error)}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
     return f"Codes of all rows ({_describe(model)}): {path}"
-
-
-def save_picture(
-    path: Path, table: Table, test: NDArray, results: Sequence[Result]
-) -> str:
-    """Draw PCA beside the first estimator of skae; return what was done."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return "No picture without matplotlib: python -m pip install 'skae[plot]'"
-    counts = list(dict.fromkeys(r.n_components for r in results))
-    pairs = {k: [r for r in results if r.n_components == k][:2] for k in counts}
-    n_rows = 2 if table.image_shape else 1
-    figure = Figure(figsize=(10, 1 + 3.6 * n_rows), layout="constrained")
-    parts = figure.subfigures(n_rows, 1, height_ratios=[1.7, 1][:n_rows], squeeze=False)
-    panels = parts[0, 0].subplots(1, 2)
-    flattest = pairs[min((k for k in counts if k > 1), default=1)]
-    points = [_scatter(panels[i], table, test, flattest[i]) for i in range(2)]
-    if table.y is not None and points[1] is not None:
-        parts[0, 0].colorbar(points[1], ax=panels[1], label=_plain(table.target))
-    if table.image_shape:
-        middle = pairs[counts[len(counts) // 2]]
-        _draw_images(parts[1, 0].subplots(), table, test, middle)
-    parts[0, 0].suptitle(f"{_plain(table.name)}: {len(test)} held-out rows")
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error)}") from error
-    return f"Picture: {path}"
-
-
-def _plain(text: Any) -> str:
-    return str(text).replace("$", r"\$")  # matplotlib takes $...$ for mathematics
-
-
-def _scatter(axes: Any, table: Table, test: NDArray, result: Result) -> Any:
-    """Draw two codes, or one at random heights; return points that share a scale."""
-    flat = result.n_components == 1
-    heights = np.random.default_rng(0).uniform(size=len(test))
-    x, y = result.codes[:, 0], heights if flat else result.codes[:, 1]
-    axes.set(xlabel="code 1", ylabel="random height" if flat else "code 2")
-    title = f"{result.name}: R2 {result.r2:.2f} with {_components(result)}"
-    axes.set_title(title, fontsize="medium")
-    style = {"s": 16, "alpha": 0.8, "linewidths": 0}
-    if table.y is None:
-        return axes.scatter(x, y, **style)
-    values, index = np.unique(table.y, return_inverse=True)
-    if not table.is_class or len(values) > 10:
-        colours = index if table.is_class else table.y
-        return axes.scatter(x, y, c=colours[test], cmap="viridis", **style)
-    for i, value in enumerate(values):
-        rows = index[test] == i
-        label = value if isinstance(value, str) else f"{value:.15g}"
-        axes.scatter(x[rows], y[rows], color=f"C{i}", label=_plain(label), **style)
-    if result.name != "PCA":
-        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
-        axes.legend(title=_plain(table.target), **beside)
-    return None
-
-
-def _draw_images(
-    axes: Any, table: Table, test: NDArray, pair: Sequence[Result]
-) -> None:
-    """Draw the first held-out image of each class above its reconstructions."""
-    _, first = np.unique(table.y[test], return_index=True)
-    images = {"original": table.X[test][first]}
-    images |= {r.name: r.model.inverse_transform(r.codes[first]) for r in pair}
-    sheet = np.stack([*images.values()])
-    sheet = sheet.reshape(len(images), len(first), *table.image_shape)
-    sheet = np.pad(sheet, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
-    height = sheet.shape[2]
-    sheet = sheet.swapaxes(1, 2).reshape(len(images) * height, -1)
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=images["original"].max())
-    axes.set_yticks((np.arange(len(images)) + 0.5) * height - 0.5, [*images])
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    title = f"Held-out images rebuilt from {_components(pair[0])}"
-    axes.set_title(title, fontsize="medium")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -494,7 +294,7 @@ def run(options: argparse.Namespace) -> None:
         best = clone(max(ours, key=lambda r: r.r2).model)
         print(write_codes(options.output, best, scaler.fit_transform(table.X)))
     if options.plot is not None:
-        print(save_picture(options.plot, scaled, test, results))
+        print(save_comparison(options.plot, scaled, test, results))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

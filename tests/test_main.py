@@ -206,16 +206,16 @@ def test_plain_csv_files_are_read_without_pandas(frame, save, capsys, monkeypatc
         return [row[:-1] for row in results(capsys.readouterr().out)]
 
     with_pandas = figures()
-    monkeypatch.setattr("skae.__main__._pandas", lambda: None)
+    monkeypatch.setattr("skae._table.import_pandas", lambda: None)
     assert figures() == with_pandas
 
 
 def test_pandas_may_be_missing(monkeypatch):
-    from skae.__main__ import _pandas
+    from skae._table import import_pandas
 
-    assert _pandas() is pd
+    assert import_pandas() is pd
     monkeypatch.setitem(sys.modules, "pandas", None)
-    assert _pandas() is None
+    assert import_pandas() is None
 
 
 NUMBERS = "".join(f"{i},{i * i},{-i}\n" for i in range(12))
@@ -258,7 +258,7 @@ def test_bad_files_are_named_in_one_line(save, capsys, monkeypatch, name, has_pa
     with open(name, "w") as file:
         file.write(content)
     if not has_pandas:
-        monkeypatch.setattr("skae.__main__._pandas", lambda: None)
+        monkeypatch.setattr("skae._table.import_pandas", lambda: None)
     assert main([name, *options, "--no-plot"]) == 2
     check_error(capsys, culprits)
 
@@ -279,7 +279,7 @@ def test_odd_csv_files_are_refused_without_pandas(
     save, capsys, monkeypatch, tmp_path, content, problem
 ):
     (tmp_path / "odd.csv").write_text(content)
-    monkeypatch.setattr("skae.__main__._pandas", lambda: None)
+    monkeypatch.setattr("skae._table.import_pandas", lambda: None)
     assert main(["odd.csv"]) == 2
     check_error(capsys, ["odd.csv", problem])
 

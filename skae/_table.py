@@ -1,0 +1,148 @@
+"""Tables that ``python -m skae`` reads, with one clear line where it cannot."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+MIN_ROWS = 10
+MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
+HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
+MISSING = {"", "na", "n/a", "nan", "null", "none"}
+TABLES = (".csv", ".parquet")
+
+
+class InputError(Exception):
+    """Something that the user can put right; its message is one line."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows `X` of shape (n, d) and perhaps a target `y`: classes or real numbers."""
+
+    name: str
+    X: NDArray
+    y: Any = None
+    target: str | None = None
+    is_class: bool = False
+    image_shape: tuple[int, ...] = ()
+
+
+def import_pandas() -> Any:
+    """Return pandas, or None where it is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        return None
+    return pandas
+
+
+def reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return shown if len(names) <= 5 else f"{shown}, ... ({len(names)} in all)"
+
+
+def load_digits_table() -> Table:
+    """Return the digits of scikit-learn."""
+    data = load_digits()
+    return Table("digits", data.data, data.target, "digit", True, (8, 8))
+
+
+def read_table(path: Path, target: str | None) -> Table:
+    """Return the checked table of a file."""
+    try:
+        columns = _read_columns(path)
+    except (OSError, ValueError, ImportError, csv.Error) as error:
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
+    if target is not None and target not in columns:
+        has = quoted([*columns])
+        raise InputError(f"{path} has no column {target!r}; its columns are {has}")
+    n_rows = max(map(len, columns.values()), default=0)
+    if n_rows < MIN_ROWS:
+        raise InputError(
+            f"{path} has {n_rows} rows, but at least {MIN_ROWS} are needed"
+        )
+    words = [k for k, c in columns.items() if c.dtype == object and k != target]
+    if words:
+        hint = "leave them out, or make one the --target"
+        raise InputError(f"{path} has non-numeric columns: {quoted(words)} ({hint})")
+    missing = [name for name, column in columns.items() if _has_missing(column)]
+    if missing:
+        what = "missing, infinite or huge values"
+        raise InputError(f"{path} has {what} in {quoted(missing)}")
+    y = None if target is None else columns.pop(target)
+    X = np.column_stack([np.empty((n_rows, 0)), *columns.values()])
+    if target is None:
+        return Table(path.name, X)
+    return Table(path.name, X, *_check_target(target, y))
+
+
+def _read_columns(path: Path) -> dict[str, NDArray]:
+    """Return the columns of a file: float64, or object where there is text."""
+    pandas, suffix = import_pandas(), path.suffix.lower()
+    if suffix not in TABLES:
+        raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
+    if suffix == ".csv" and pandas is None:
+        return _read_plain_csv(path)
+    if pandas is None:
+        raise ImportError("Parquet needs pandas and pyarrow")
+    if suffix == ".csv":
+        frame = pandas.read_csv(path, low_memory=False)
+    else:
+        frame = pandas.read_parquet(path)
+    return {
+        str(name): series.to_numpy(dtype=float, na_value=np.nan)
+        if series.dtype.kind in "biuf"
+        else series.astype(object).where(series.notna(), None).to_numpy()
+        for name, series in frame.items()
+    }
+
+
+def _read_plain_csv(path: Path) -> dict[str, NDArray]:
+    """Return the columns of a CSV file without the help of pandas."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have the same name")
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError("its lines have different numbers of cells")
+    return {name: _parse([row[i] for row in rows]) for i, name in enumerate(names)}
+
+
+def _parse(cells: list[str]) -> NDArray:
+    present = [None if c.strip().lower() in MISSING else c for c in cells]
+    try:
+        return np.array([np.nan if c is None else float(c) for c in present])
+    except ValueError:
+        return np.array(present, dtype=object)
+
+
+def _has_missing(column: NDArray) -> bool:
+    if column.dtype == object:
+        return any(value is None for value in column)
+    return not (np.abs(column) < HUGE).all()
+
+
+def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
+    """Return a target, its name, and whether it holds classes."""
+    is_text = column.dtype == object
+    y = column.astype(str) if is_text else column
+    values = np.unique(y)
+    if len(values) == 1:
+        raise InputError(f"the target {name!r} has only one value, {values[0]}")
+    if is_text and len(values) > len(y) // 3:
+        what = f"{len(values)} different texts in {len(y)} rows, too many for classes"
+        raise InputError(f"the target {name!r} has {what}")
+    few = len(values) <= min(MAX_CLASSES, len(y) // 3)
+    return y, name, is_text or (few and not np.any(values % 1))
