@@ -118,24 +118,24 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of codes.
     n_features_in_ : int
         Number of columns seen in :meth:`fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     n_samples_ : int
         Number of rows seen in :meth:`fit`.
-    mean_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
         Mean of the rows.
-    components_ : ndarray of shape (n_components_, n_features_in_)
+    components_ : ndarray of shape (n_components, n_features)
         PCA's principal axes: the linear path of the encoder.
-    explained_variance_ : ndarray of shape (n_components_,)
+    explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    explained_variance_ratio_ : ndarray of shape (n_components,)
         Share of the variance of the training rows (1000 at most) that each code
         explains. The sum is the R2 of the reconstruction; each code has a part of it
         in proportion to the error that fixing this code at its mean would add. For PCA
         that is PCA's own ratio.
     noise_variance_ : float
         Variance of what the codes leave over, in each of the
-        ``n_features_in_ - n_components_`` other dimensions, for held-out rows where
+        ``n_features - n_components`` other dimensions, for held-out rows where
         there are any.
     n_iter_ : int
         Epochs run.

@@ -24,6 +24,8 @@ CHUNK_BYTES = 32 * 2**20
 # Rows of a table on disk are shuffled in runs, so that a batch reads few pages.
 RUN_ROWS = 512
 WINDOW_RUNS = 64
+# Rows from all over such a table that are read before their pages are given back.
+SCATTERED_ROWS = 64
 
 
 def memory_map(X: Any) -> mmap.mmap | None:
@@ -73,13 +75,17 @@ def sample_rows(
 
 
 def read_rows(X: Any, rows: NDArray) -> Any:
-    """Return rows by number; from a table on disk, a few pages at a time."""
+    """Return rows by number; from a table on disk, a few pages at a time.
+
+    A scattered row can map 2 MB of the file, so pages are given back all the time.
+    """
     mapped = memory_map(X)
     if mapped is None:
         return X[rows]
     taken = np.empty((len(rows), X.shape[1]), dtype=X.dtype)
-    for start in range(0, len(rows), RUN_ROWS):
-        taken[start : start + RUN_ROWS] = X[rows[start : start + RUN_ROWS]]
+    for start in range(0, len(rows), SCATTERED_ROWS):
+        piece = slice(start, start + SCATTERED_ROWS)
+        taken[piece] = X[rows[piece]]
         release_pages(mapped)
     return taken
 
@@ -125,7 +131,7 @@ class RowDataset:
         return torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
 
     def take(self, rows: Tensor) -> Tensor:
-        """Return the given rows, a tensor of shape (n_rows, n_features)."""
+        """Return a batch of an epoch's rows, a tensor of shape (n, n_features)."""
         if not self.streamed:
             return self._tensor.index_select(0, rows)
         taken = self._standardise(self._X[rows.cpu().numpy()]).to(self.device)
@@ -134,6 +140,12 @@ class RowDataset:
             self._n_read = 0
             release_pages(self._mapped)
         return taken
+
+    def take_scattered(self, rows: Tensor) -> Tensor:
+        """Return rows from all over the table."""
+        if not self.streamed:
+            return self._tensor.index_select(0, rows)
+        return self._standardise(read_rows(self._X, rows.cpu().numpy())).to(self.device)
 
     def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return `rows` in a random order, for one epoch.

@@ -295,7 +295,7 @@ class AutoencoderNet(NeuralNet):
         losses = []
         with torch.inference_mode():
             for rows in data.valid.split(step):
-                x = data.dataset.take(rows)
+                x = data.dataset.take_scattered(rows)
                 terms = self.criterion_(self.module_(x), x)
                 losses.append(data.held_out_loss(rows, sum(terms.values())))
         return torch.cat(losses)
