@@ -65,7 +65,7 @@ def measure(name: str, seed: int, hidden: tuple[int, ...]) -> list[tuple[float, 
             ).fit(train)
         pca = PCA(k, random_state=seed).fit(train)
         gain = held_out_r2(model, train, test) - held_out_r2(pca, train, test)
-        results.append((gate.n_errors, gain))
+        results.append((gate.n_errors, float(gain)))
     return results
 
 
@@ -85,8 +85,8 @@ def main() -> None:
     rows = []
     for threshold in THRESHOLDS:
         gains = [gain for n_errors, gain in cells if n_errors > threshold]
-        bad = sum(gain < -0.001 for gain in gains)
-        mean = sum(gains) / len(cells)
+        bad = int(sum(gain < -0.001 for gain in gains))
+        mean = float(sum(gains)) / len(cells)
         rows.append([threshold, len(gains), mean, min(gains, default=0.0), bad])
         record = dict(zip(("opens", "mean", "worst", "bad"), rows[-1][1:], strict=True))
         key = f"hidden {hidden}, above {threshold} standard errors"
