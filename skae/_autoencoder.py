@@ -59,9 +59,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Number of codes. A float in (0, 1) takes as many as PCA needs for this share
         of the variance; None takes ``min(n_samples, n_features)``.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder mirrors them. "auto" is
-        ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used when
-        `architecture` is None.
+        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used
+        when `architecture` is None.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
         or ``"silu"``. Only used when `architecture` is None.
@@ -90,14 +90,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
         10,000); with fewer rows each is held out once, in 5 folds, and a network that
-        wins is trained again on all rows. Below 10 distinct rows PCA is kept.
+        wins is trained again on all rows. Below 10 distinct rows, or 5 held-out ones,
+        PCA is kept.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     warm_start : bool, default=False
-        Let :meth:`fit` go on from the network and the linear start of the last fit.
+        Let :meth:`fit` go on from the network of the last fit. The linear start and the
+        mean stay those of the first one, and a split decides in place of folds.
     verbose : bool, default=False
         Print a line for each epoch.
     random_state : int, RandomState or None, default=None
@@ -106,8 +108,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch.callbacks.Callback or None, default=None
-        Called while the network trains. A :class:`skorch.callbacks.LRScheduler`
-        replaces the one-cycle learning rate.
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
     net_params : dict or None, default=None
         Further parameters of the skorch net, under skorch's names, such as
         ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
@@ -125,7 +129,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Mean of the rows.
     components_ : ndarray of shape (n_components, n_features)
-        PCA's principal axes: the linear path of the encoder.
+        PCA's principal axes: the linear path of the encoder. At most
+        ``min(n_samples, n_features)`` of them where ``init="random"`` has more codes.
     explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
     explained_variance_ratio_ : ndarray of shape (n_components,)
@@ -165,7 +170,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     -----
     With one scalar `scale`, ``x~ = (x - mean) / scale``, and principal axes U of
     variance L, the code is ``u = L^-1/2 U' x~ + f(x~)`` and the reconstruction
-    ``U L^1/2 u + g(u)``. The networks f and g start at zero.
+    ``U L^1/2 u + g(u)``. The networks f and g start at zero. The decision between PCA
+    and the network is by the squared error. A trained network's codes need not be
+    uncorrelated, nor ordered by the variance that they explain.
 
     References
     ----------

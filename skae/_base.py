@@ -39,6 +39,7 @@ from ._residual import set_linear_path, with_linear_path
 from ._trained import TrainedNetwork
 from ._validation import (
     check_n_components,
+    check_net_params,
     check_rows,
     check_weights,
     check_widths,
@@ -216,11 +217,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X = X.toarray() if sp.issparse(X) else X
             X, weight = merge_duplicates(X, weight)
         plan = self._new_plan(X.shape[0])
+        if self.warm_start or self.callbacks:
+            plan = plan.without_folds()  # they need one net that sees it all
         if continued:
             self._check_same_width(k)
             if not plan.max_iter:
                 return
-            net, plan = copy.deepcopy(self.net_), plan.without_folds()
+            net = copy.deepcopy(self.net_)
             net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
             net.restore_start = self._model is not self._start
         else:
@@ -245,7 +248,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             continued=continued,
         )
         self._set_net(net)
-        self.best_iter_ = n_before + verdict.best_iter if verdict.open else 0
+        if not verdict.open:
+            self.best_iter_ = 0
+        elif verdict.best_iter or not continued:
+            self.best_iter_ = n_before + verdict.best_iter
         self.validation_scores_ = [self._curve_score(loss) for loss in verdict.curve]
         self._evidence = Evidence()
         self._use_start()
@@ -348,7 +354,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         architecture = self.architecture
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.activation)
-        encoder, decoder = architecture.build((d,), k, seeded(self._seed))
+        if isinstance(architecture, type):
+            raise ValueError(
+                f"architecture={architecture.__name__} is a class: give an instance."
+            )
+        networks = architecture.build((d,), k, seeded(self._seed))
+        if not isinstance(networks, tuple | list) or len(networks) != 2:
+            raise ValueError(
+                f"{architecture!r}.build returned {type(networks).__name__}: it must "
+                "return an encoder and a decoder."
+            )
+        encoder, decoder = networks
         check_widths(encoder, decoder, d, k)
         if self.init == "pca":
             encoder, decoder = with_linear_path(encoder, decoder, d, k)
@@ -373,12 +389,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "callbacks": self.callbacks,
             "verbose": int(self.verbose),
             "device": str(self.device_),
-            **(self.net_params or {}),
+            **check_net_params(self.net_params),
             **changes,
         }
         if settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam):
             settings.setdefault("optimizer__fused", True)
-        return AutoencoderNet(module, self._criterion(), **settings).initialize()
+        try:
+            return AutoencoderNet(module, self._criterion(), **settings).initialize()
+        except (TypeError, ValueError) as error:
+            if not self.net_params:
+                raise
+            raise ValueError(f"net_params={self.net_params!r}: {error}") from error
 
     # What a fitted estimator does
 
@@ -446,7 +467,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         ndarray of shape (n_samples,)
-            Higher is more normal.
+            Higher is more normal. While PCA is used, this is PCA's own density. A
+            trained network keeps its split into a code and a residual term, and
+            ignores how the decoder changes volumes: a score in nats then, and not a
+            density that integrates to exactly 1.
 
         Raises
         ------

@@ -27,6 +27,7 @@ from ._residual import set_linear_path
 SMALL_TABLE = 1000
 N_FOLDS = 5
 MIN_ROWS = 10  # with fewer, no held-out rows can speak for a network
+MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
 MAX_HELD_OUT = 10_000
 # Standard errors of the paired improvement that a network must show.
 FOLD_ERRORS = 1.5
@@ -185,6 +186,8 @@ def judge(
     """
     if not len(data.valid):
         return Verdict(required, net.best_iter_, None, [])
+    if len(data.valid) < MIN_HELD_OUT:
+        return Verdict(required, net.best_iter_, net.best_loss_, net.valid_losses_)
     weight = None if data.weight is None else data.weight[data.valid]
     before = net.start_losses_ if pca is None else pca
     is_open = required or opens(before, net.best_losses_, weight, n_errors)

@@ -118,13 +118,13 @@ class TrainedNetwork:
         The split of PCA's log-likelihood is kept: a normal density of the code, with
         the covariance of the training codes, plus one of the residual over the other
         d - k dimensions. The change of volume by a curved decoder is ignored. Codes as
-        wide as the rows leave no such split: the residual alone counts, over d.
+        wide as the rows leave no residual: then the normal density of the rows counts.
         """
+        n_residual = X.shape[1] - len(self.code_scale)
+        if n_residual <= 0:
+            return self.start.score_samples(X)
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
-        n_residual = X.shape[1] - codes.shape[1]
-        if n_residual <= 0:
-            return residual_log_density(residual, self.noise_variance, X.shape[1])
         return self.codes.log_density(codes) + residual_log_density(
             residual, self.noise_variance, n_residual
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from torch import nn
+from torch import Tensor, nn
 
 from ._dataset import row_chunks
 
@@ -62,7 +62,7 @@ def check_rows(
         )
     except (ValueError, TypeError) as error:
         column = _first_column_not_numeric(X)
-        if column is None:
+        if column is None or "feature names" in str(error):
             raise
         name, value = column
         raise type(error)(
@@ -129,7 +129,7 @@ def _raise_not_finite(
     raise ValueError(
         f"Input X contains {kind} in column {name} (row {row}). Every value must be "
         "finite: drop such rows or fill them, for instance with "
-        "sklearn.impute.SimpleImputer. Missing values (NaN) are not accepted."
+        "sklearn.impute.SimpleImputer."
     )
 
 
@@ -150,6 +150,11 @@ def check_weights(
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
+    if not 1e-150 < weight.sum() < 1e150:
+        raise ValueError(
+            f"sample_weight adds up to {weight.sum()}: scale the weights to numbers "
+            "near 1."
+        )
     used = weight > 0
     if used.sum() < min_rows:
         raise ValueError(
@@ -201,12 +206,18 @@ def check_widths(
         was_training = network.training
         network.eval()
         try:
-            with torch.inference_mode():
-                shape = tuple(network(torch.zeros(2, n_in)).shape)
+            with torch.no_grad():  # lazy modules get their weights here
+                output = network(torch.zeros(2, n_in))
         except RuntimeError as error:
             raise ValueError(
                 f"The {name} cannot take rows of width {n_in}: {error}"
             ) from error
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"The {name} returns a {type(output).__name__} where a tensor of shape "
+                f"(n, {n_out}) is needed."
+            )
+        shape = tuple(output.shape)
         if shape != (2, n_out):
             raise ValueError(
                 f"The {name} returns shape {shape} for 2 rows of width {n_in}: the "
@@ -230,8 +241,35 @@ def resolve_device(device: Any) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        torch.empty(0, dtype=torch.float64, device=device).cpu()
         return torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         raise ValueError(
-            f'device={device!r}: use "auto", "cpu", "cuda" or a torch.device.'
+            f'device={device!r} cannot be used: {error}. Use "auto", "cpu", or "cuda" '
+            "where there is one."
         ) from error
+
+
+def check_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the further parameters of the net, all of which have an effect.
+
+    Raises
+    ------
+    ValueError
+        For one that the estimator decides, or that a net without a DataLoader ignores.
+    """
+    taken = {"optimizer__lr": "learning_rate_init", "callbacks": "callbacks"}
+    for name in net_params or {}:
+        first = name.split("__")[0]
+        if name in taken:
+            raise ValueError(f"net_params[{name!r}]: use {taken[name]} instead.")
+        if first in ("module", "criterion"):
+            raise ValueError(
+                f"net_params[{name!r}]: the estimator and its architecture decide this."
+            )
+        if first in ("train_split", "dataset", "iterator_train", "iterator_valid"):
+            raise ValueError(
+                f"net_params[{name!r}] would have no effect: rows are batched and held "
+                "out without a DataLoader. Use batch_size and validation_fraction."
+            )
+    return dict(net_params or {})

@@ -12,11 +12,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
+from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
 from skae._autoencoder import AutoencoderModule
 from skae._base import BaseAutoencoder
+from skae.architectures import MLP, Modules
 
 README = Path(skae.__file__).parents[1] / "README.md"
 
@@ -282,3 +285,60 @@ def test_standardised_tables_are_reconstructed_better_than_the_mean():
     X = StandardScaler().fit_transform(load_breast_cancer().data)
     error = new(4, init="random", hidden_layer_sizes=(32,), max_iter=20).fit(X)
     assert error.reconstruction_error(X).mean() < 0.6
+
+
+# What first users tripped over
+
+
+def test_callbacks_see_the_one_net_that_the_gate_judges():
+    rng = np.random.RandomState(0)
+    X = rng.randn(178, 13)
+    wild = LRScheduler("LambdaLR", lr_lambda=lambda epoch: 50.0)
+    model = new(2, max_iter=10, callbacks=[wild]).fit(X)
+    pca = PCA(2).fit(X)
+    error = (X - pca.inverse_transform(pca.transform(X))) ** 2
+    assert model.reconstruction_error(X).mean() <= error.mean() * (1 + 1e-9)
+    assert "valid_loss" in model.history_[-1]
+
+
+def test_overcomplete_codes_score_as_a_density_of_the_rows():
+    X = np.random.RandomState(0).randn(60, 3)
+    model = new(5, init="random", max_iter=3).fit(X)
+    np.testing.assert_allclose(model.score_samples(X), PCA(3).fit(X).score_samples(X))
+
+
+def test_a_few_held_out_rows_do_not_open_the_gate(curve):
+    model = new(1, validation_fraction=0.01, max_iter=5).fit(curve)
+    assert model.best_iter_ == 0
+
+
+@pytest.mark.parametrize(
+    "net_params",
+    [
+        {"optimizer__lr": 1e-3},
+        {"train_split": None},
+        {"iterator_train__shuffle": False},
+        {"module": None},
+        {"criterion": None},
+    ],
+)
+def test_net_params_without_effect_are_refused(net_params, X):
+    (name,) = net_params
+    with pytest.raises(ValueError, match=f"net_params.*{name}"):
+        new(net_params=net_params).fit(X)
+
+
+def test_a_misspelt_net_param_is_named(X):
+    with pytest.raises(ValueError, match=r"net_params.*optimzer"):
+        new(net_params={"optimzer": None}).fit(X)
+
+
+def test_lazy_modules_find_their_widths(X):
+    encoder = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))
+    model = new(2, architecture=Modules(encoder, nn.LazyLinear(X.shape[1]))).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_an_architecture_class_is_refused(X):
+    with pytest.raises(ValueError, match="architecture=MLP is a class"):
+        new(architecture=MLP).fit(X)
