@@ -1,8 +1,20 @@
-"""Make the table importable, and let scikit-learn run its array API check."""
+"""Make the table importable, and the process one that every test can rely on."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before anything imports scipy
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C raise, which a job started in the background inherits as ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
