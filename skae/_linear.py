@@ -109,14 +109,6 @@ class GaussianCodes:
         covariance = np.cov(codes, rowvar=False, aweights=weight)
         return cls(mean, np.atleast_2d(covariance))
 
-    def mixed(self, other: GaussianCodes, share: float) -> GaussianCodes:
-        """Return the moments of a mixture in which `other` has this share."""
-        step = other.mean - self.mean
-        covariance = (1 - share) * self.covariance + share * (
-            other.covariance + (1 - share) * np.outer(step, step)
-        )
-        return GaussianCodes(self.mean + share * step, covariance)
-
     def log_density(self, codes: NDArray) -> NDArray:
         """Return the log-density of codes in nats, shape (n,)."""
         variances, axes = np.linalg.eigh(self.covariance)

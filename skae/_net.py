@@ -301,7 +301,7 @@ class AutoencoderNet(NeuralNet):
         return torch.cat(losses)
 
     def _validate_epoch(
-        self, data: TrainingData, epoch: int, loss: float = 0.0
+        self, data: TrainingData, epoch: int, loss: float = math.inf
     ) -> None:
         """Measure the held-out rows and remember the best epoch so far."""
         if len(data.valid):

@@ -470,3 +470,12 @@ def test_the_epoch_of_the_warning_is_the_epoch_that_failed(X):
         net.partial_fit(split(X))
     assert net.best_iter_ == 2
     assert len(net.history) <= 3
+
+
+def test_patience_counts_from_the_first_epoch_without_held_out_rows():
+    t = np.linspace(-1, 1, 200)
+    X = np.column_stack([t, t**2])
+    model = AutoencoderTransformer(1, n_iter_no_change=1, tol=0.0, random_state=0).fit(
+        X
+    )
+    assert model.n_iter_ > 1
