@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.random import RandomState
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
+from ._linear import LinearStart
 from ._losses import ReconstructionLoss
+from ._residual import set_linear_path
 
 
 class AutoencoderModule(nn.Module):
@@ -31,6 +34,10 @@ class AutoencoderModule(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+
+    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
+        """Set the linear path to PCA, for rows given as ``(x - mean) / scale``."""
+        set_linear_path(self.encoder, self.decoder, start, mean, scale)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes, shape (n, n_components)."""

@@ -1,12 +1,8 @@
-"""BaseAutoencoder: the face that every estimator shows, and the hooks behind it."""
+"""BaseAutoencoder: the face that every estimator shows."""
 
 from __future__ import annotations
 
-import copy
-from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -23,63 +19,27 @@ from sklearn.base import (
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
-from ._dataset import RowDataset, as_tensor, is_streamed, row_chunks
-from ._gate import SMALL_TABLE, Evidence, TrainingPlan, seeded, train
-from ._linear import (
-    LinearStart,
-    follow,
-    incremental_start,
-    linear_start,
-    new_incremental_pca,
-)
-from ._net import AutoencoderNet, TrainingData
-from ._residual import set_linear_path, with_linear_path
+from ._dataset import row_chunks
+from ._fitting import FittingMixin
 from ._trained import TrainedNetwork
 from ._validation import (
-    check_n_components,
-    check_net_params,
     check_rows,
     check_weights,
-    check_widths,
-    is_auto,
-    merge_duplicates,
-    new_random_state,
-    resolve_device,
     unchanged_on_error,
 )
-from .architectures import MLP
 
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    FittingMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
 
-    A concrete estimator defines its parameters and overrides hooks only:
-    `_make_module` and `_criterion`.
+    A concrete estimator defines its parameters and overrides the hooks of
+    :class:`FittingMixin` only.
     """
-
-    n_components: Any
-    hidden_layer_sizes: Any
-    activation: Any
-    architecture: Any
-    init: Any
-    whiten: Any
-    alpha: Any
-    batch_size: Any
-    learning_rate_init: Any
-    max_iter: Any
-    validation_fraction: Any
-    n_iter_no_change: Any
-    tol: Any
-    warm_start: Any
-    verbose: Any
-    random_state: Any
-    device: Any
-    callbacks: Any
-    net_params: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
@@ -112,28 +72,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "callbacks": [list, tuple, None],
         "net_params": [dict, None],
     }
-
-    # Hooks
-
-    @abstractmethod
-    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
-        """Return the module to train, from the two networks of the architecture."""
-
-    @abstractmethod
-    def _criterion(self) -> type[nn.Module]:
-        """Return the class of the loss."""
-
-    def _loss_floor(self) -> float:
-        """Return the loss at which nothing is left to learn."""
-        return -float("inf")
-
-    def _curve_score(self, loss: float) -> float:
-        """Return the score, higher is better, that goes with a held-out loss."""
-        return -loss
-
-    def _squared_error(self, loss: float | None) -> float | None:
-        """Return the squared error in units of X that goes with a held-out loss."""
-        return None
 
     # Fitting
 
@@ -208,198 +146,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X, weight = check_weights(X, sample_weight)
             self._partial_fit(X, weight, first)
         return self
-
-    def _fit(self, X: Any, weight: NDArray | None, continued: bool) -> None:
-        """Fit on checked rows: the start, the training, and what is known after it."""
-        self.n_samples_ = X.shape[0]
-        k = check_n_components(self.n_components, X.shape, self.init)
-        if X.shape[0] < SMALL_TABLE and not is_streamed(X):
-            X = X.toarray() if sp.issparse(X) else X
-            X, weight = merge_duplicates(X, weight)
-        plan = self._new_plan(X.shape[0])
-        if self.warm_start or self.callbacks:
-            plan = plan.without_folds()  # they need one net that sees it all
-        if continued:
-            self._check_same_width(k)
-            if not plan.max_iter:
-                return
-            net = copy.deepcopy(self.net_)
-            net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
-            net.restore_start = self._model is not self._start
-        else:
-            rng = new_random_state(self.random_state)
-            solver_seed = rng if self.random_state is None else self.random_state
-            self._set_start(linear_start(X, k, weight, solver_seed))
-            self._seed = int(rng.randint(2**31 - 1))
-            restore_start = not self.warm_start
-            net = self._new_net(
-                self._new_module(plan), plan, restore_start=restore_start
-            )
-        n_before = len(net.history)
-        verdict = train(
-            net,
-            RowDataset(X, self.mean_, self._start.scale, self.device_),
-            as_tensor(weight),
-            plan,
-            self.n_components_,
-            partial(self._new_module, plan),
-            partial(self._new_net, plan=plan),
-            required=self.init == "random",
-            continued=continued,
-        )
-        self._set_net(net)
-        if not verdict.open:
-            self.best_iter_ = 0
-        elif verdict.best_iter or not continued:
-            self.best_iter_ = n_before + verdict.best_iter
-        self.validation_scores_ = [self._curve_score(loss) for loss in verdict.curve]
-        self._evidence = Evidence()
-        self._use_start()
-        if verdict.open:
-            self._use_network(X, weight, verdict.mean_loss)
-
-    def _partial_fit(self, X: Any, weight: NDArray | None, first: bool) -> None:
-        """Follow PCA, test the network on the batch, then train it there."""
-        X = X.toarray() if sp.issparse(X) else X
-        if first:
-            self._seed = int(new_random_state(self.random_state).randint(2**31 - 1))
-            self._incremental_pca = new_incremental_pca(self.n_components, X.shape)
-            self._evidence, self.n_samples_ = Evidence(), 0
-            self.validation_scores_ = []
-        self.n_samples_ += len(X)
-        if hasattr(self, "_incremental_pca"):  # else `fit` has found the start
-            self._incremental_pca = follow(self._incremental_pca, X)
-            previous = None if first else self._start
-            self._set_start(incremental_start(self._incremental_pca, previous))
-        plan = self._new_plan(max(len(X), SMALL_TABLE))
-        start = self._new_net(self._new_module(plan), plan, learning_rate="constant")
-        net = start if first else copy.deepcopy(self.net_)
-        set_linear_path(net.module_, self._start, self.mean_, self._start.scale)
-        dataset = RowDataset(X, self.mean_, self._start.scale, self.device_)
-        rows = torch.arange(len(X), device=self.device_)
-        if not first:
-            batch = TrainingData(dataset, rows, rows, as_tensor(weight))
-            losses = start.held_out_losses(batch), net.held_out_losses(batch)
-            self._evidence = self._evidence.updated(*losses, batch.weight)
-            score = self._curve_score(float(batch.mean(losses[1])))
-            self.validation_scores_ = [*self.validation_scores_, score]
-        if plan.max_iter:
-            batch = TrainingData(dataset, rows, rows[:0], as_tensor(weight))
-            net.partial_fit(batch, epochs=1)
-        self._set_net(net)
-        self.best_iter_ = 0
-        if self.init == "random" or self._evidence.opens:
-            self.best_iter_ = self.n_iter_
-            self._use_network(X, weight, self._evidence.mean_loss)
-
-    def _check_same_width(self, n_components: Any) -> None:
-        """Raise unless a warm start goes on with as many codes as before."""
-        if isinstance(n_components, Integral) and n_components != self.n_components_:
-            raise ValueError(
-                f"n_components={n_components}, but warm_start goes on from a fit with "
-                f"{self.n_components_}: keep it, or set warm_start=False."
-            )
-
-    def _new_plan(self, n_rows: int) -> TrainingPlan:
-        """Return the plan for a table, with the user's settings in place of "auto"."""
-        plan = TrainingPlan.for_table(n_rows, self.validation_fraction)
-        names = ("hidden_layer_sizes", "max_iter", "batch_size")
-        given = {name: getattr(self, name) for name in names}
-        return replace(plan, **{k: v for k, v in given.items() if not is_auto(v)})
-
-    def _set_start(self, start: LinearStart) -> None:
-        """Take over a linear start."""
-        self._start = start
-        self.n_components_ = start.n_components
-        if self.init == "random" and isinstance(self.n_components, Integral):
-            self.n_components_ = int(self.n_components)
-        self.mean_ = start.mean
-        self.components_ = start.components
-        self.device_ = resolve_device(self.device)
-        self._use_start()
-
-    def _use_start(self) -> None:
-        """Be PCA from here on."""
-        start = self._start
-        self._model: LinearStart | TrainedNetwork = start
-        self.explained_variance_ = start.explained_variance
-        self.explained_variance_ratio_ = start.explained_variance_ratio
-        self.noise_variance_ = start.noise_variance
-
-    def _set_net(self, net: AutoencoderNet) -> None:
-        """Take over a net that was trained, or at least tried."""
-        self.net_ = net
-        self.module_ = net.module_.eval()
-        self.history_ = net.history
-        self.n_iter_ = len(net.history)
-        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
-
-    def _use_network(
-        self, X: Any, weight: NDArray | None, held_out_loss: float | None
-    ) -> None:
-        """Let the trained network stand in for PCA."""
-        rng = np.random.default_rng(self._seed)
-        random = self.init == "random"
-        scale = np.ones(self.n_components_) if random else self._start.code_scale
-        model = TrainedNetwork(self.module_, self._start, scale)
-        model.measure(X, weight, self._squared_error(held_out_loss), rng)
-        self._model = model
-        self.explained_variance_ = np.diagonal(model.codes.covariance).copy()
-        self.explained_variance_ratio_ = model.variance_ratio(X, weight, rng)
-        self.noise_variance_ = model.noise_variance
-
-    def _new_module(self, plan: TrainingPlan) -> nn.Module:
-        """Return a module at the linear start."""
-        d, k = len(self.mean_), self.n_components_
-        architecture = self.architecture
-        if architecture is None:
-            architecture = MLP(plan.hidden_layer_sizes, self.activation)
-        if isinstance(architecture, type):
-            raise ValueError(
-                f"architecture={architecture.__name__} is a class: give an instance."
-            )
-        networks = architecture.build((d,), k, seeded(self._seed))
-        if not isinstance(networks, tuple | list) or len(networks) != 2:
-            raise ValueError(
-                f"{architecture!r}.build returned {type(networks).__name__}: it must "
-                "return an encoder and a decoder."
-            )
-        encoder, decoder = networks
-        check_widths(encoder, decoder, d, k)
-        if self.init == "pca":
-            encoder, decoder = with_linear_path(encoder, decoder, d, k)
-        module = self._make_module(encoder, decoder)
-        set_linear_path(module, self._start, self.mean_, self._start.scale)
-        return module
-
-    def _new_net(
-        self, module: nn.Module, plan: TrainingPlan, **changes: Any
-    ) -> AutoencoderNet:
-        """Return an initialised net for a module."""
-        settings = {
-            "optimizer": torch.optim.AdamW,
-            "optimizer__weight_decay": self.alpha,
-            "lr": self.learning_rate_init,
-            "max_epochs": plan.max_iter,
-            "batch_size": plan.batch_size,
-            "n_iter_no_change": self.n_iter_no_change,
-            "tol": self.tol,
-            "loss_floor": self._loss_floor(),
-            "seed": self._seed,
-            "callbacks": self.callbacks,
-            "verbose": int(self.verbose),
-            "device": str(self.device_),
-            **check_net_params(self.net_params),
-            **changes,
-        }
-        if settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam):
-            settings.setdefault("optimizer__fused", True)
-        try:
-            return AutoencoderNet(module, self._criterion(), **settings).initialize()
-        except (TypeError, ValueError) as error:
-            if not self.net_params:
-                raise
-            raise ValueError(f"net_params={self.net_params!r}: {error}") from error
 
     # What a fitted estimator does
 
@@ -564,6 +310,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "net_" in state:  # which stores the module, and finds a device for it
+            del state["module_"], state["device_"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "net_" in state:
+            self.module_ = self.net_.module_
+            self.device_ = torch.device(self.net_.device)
+            if isinstance(self._model, TrainedNetwork):
+                self._model.module = self.module_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -163,3 +164,48 @@ class RowDataset:
             window = torch.cat([runs[i] for i in shuffled[start : start + WINDOW_RUNS]])
             windows.append(window[torch.randperm(len(window), generator=generator)])
         return torch.cat(windows)
+
+
+@dataclass
+class TrainingData:
+    """What a net is fitted on: rows, which of them train and which are held out.
+
+    `weight` has shape (n_samples,). `fold_of`, for replicas, gives the number of the
+    replica that does not train on a row, shape (n_samples,); every row is then used
+    for training and held out once.
+    """
+
+    dataset: RowDataset
+    train: Tensor  # row numbers
+    valid: Tensor  # row numbers, may be empty
+    weight: Tensor | None = None
+    fold_of: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Work out the training weights, of mean 1 for each replica."""
+        weight = self.weight
+        if self.fold_of is not None:
+            n_folds = int(self.fold_of.max()) + 1
+            folds = torch.arange(n_folds, device=self.fold_of.device)
+            trains = (self.fold_of != folds[:, None]).float()  # (n_folds, n_samples)
+            weight = trains if weight is None else trains * weight
+        self.train_weight = weight
+        if weight is not None:
+            mean = weight[..., self.train].mean(-1, keepdim=True)
+            self.train_weight = weight / mean
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def held_out_loss(self, rows: Tensor, loss: Tensor) -> Tensor:
+        """Return each row's loss under the replica that has not trained on it."""
+        if self.fold_of is None:
+            return loss
+        return loss.gather(0, self.fold_of[rows][None])[0]
+
+    def mean(self, loss: Tensor) -> Tensor:
+        """Return the weighted mean of the losses of the held-out rows."""
+        if self.weight is None:
+            return loss.mean()
+        weight = self.weight[self.valid]
+        return (weight * loss).sum() / weight.sum()

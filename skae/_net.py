@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from types import FrameType
@@ -24,55 +23,10 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from torch import Tensor, nn
 
-from ._dataset import RowDataset
+from ._dataset import TrainingData
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-
-
-@dataclass
-class TrainingData:
-    """What a net is fitted on: rows, which of them train and which are held out.
-
-    `weight` has shape (n_samples,). `fold_of`, for replicas, gives the number of the
-    replica that does not train on a row, shape (n_samples,); every row is then used
-    for training and held out once.
-    """
-
-    dataset: RowDataset
-    train: Tensor  # row numbers
-    valid: Tensor  # row numbers, may be empty
-    weight: Tensor | None = None
-    fold_of: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        """Work out the training weights, of mean 1 for each replica."""
-        weight = self.weight
-        if self.fold_of is not None:
-            n_folds = int(self.fold_of.max()) + 1
-            folds = torch.arange(n_folds, device=self.fold_of.device)
-            trains = (self.fold_of != folds[:, None]).float()  # (n_folds, n_samples)
-            weight = trains if weight is None else trains * weight
-        self.train_weight = weight
-        if weight is not None:
-            mean = weight[..., self.train].mean(-1, keepdim=True)
-            self.train_weight = weight / mean
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def held_out_loss(self, rows: Tensor, loss: Tensor) -> Tensor:
-        """Return each row's loss under the replica that has not trained on it."""
-        if self.fold_of is None:
-            return loss
-        return loss.gather(0, self.fold_of[rows][None])[0]
-
-    def mean(self, loss: Tensor) -> Tensor:
-        """Return the weighted mean of the losses of the held-out rows."""
-        if self.weight is None:
-            return loss.mean()
-        weight = self.weight[self.valid]
-        return (weight * loss).sum() / weight.sum()
 
 
 def one_cycle(progress: float, peak: float) -> float:
@@ -279,6 +233,15 @@ class AutoencoderNet(NeuralNet):
         if self.one_cycle_:
             for group in self.optimizer_.param_groups:
                 group["lr"] = one_cycle(progress, self.lr)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["module"]  # it is `module_`, which skorch stores for any device
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.module = self.module_
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """Create the optimizer; a user's LRScheduler replaces the one-cycle rate."""

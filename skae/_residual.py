@@ -95,17 +95,20 @@ def with_linear_path(
 
 
 def set_linear_path(
-    module: nn.Module, start: LinearStart, mean: NDArray, scale: float
+    encoder: nn.Module,
+    decoder: nn.Module,
+    start: LinearStart,
+    mean: NDArray,
+    scale: float,
 ) -> None:
-    """Set a module's linear path to PCA, for rows given as ``(x - mean) / scale``.
+    """Set the linear paths to PCA, for rows given as ``(x - mean) / scale``.
 
-    `module` has the parts ``encoder`` and ``decoder``; parts without a linear path
-    are left alone.
+    A network without a linear path is left alone.
     """
     shift = start.mean - mean
     whitener = start.components / start.code_scale[:, None]  # (k, d)
     colourer = start.components.T * start.code_scale  # (d, k)
-    if isinstance(module.encoder, LinearResidual):
-        module.encoder.set_linear(scale * whitener, -whitener @ shift)
-    if isinstance(module.decoder, LinearResidual):
-        module.decoder.set_linear(colourer / scale, shift / scale)
+    if isinstance(encoder, LinearResidual):
+        encoder.set_linear(scale * whitener, -whitener @ shift)
+    if isinstance(decoder, LinearResidual):
+        decoder.set_linear(colourer / scale, shift / scale)

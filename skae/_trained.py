@@ -17,7 +17,6 @@ from ._linear import (
     LinearStart,
     residual_log_density,
 )
-from ._residual import set_linear_path
 
 # Rows from which the statistics of the codes are taken.
 STATISTICS_ROWS = 10_000
@@ -134,12 +133,13 @@ class TrainedNetwork:
             return self.module
         if dtype not in self._casts:
             cast = copy.deepcopy(self.module).to(dtype)
-            set_linear_path(cast, self.start, self.start.mean, self.start.scale)
+            cast.start_at(self.start, self.start.mean, self.start.scale)
             self._casts[dtype] = cast.eval()
         return self._casts[dtype]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_casts": {}}
+        # The net of the estimator stores the module, and the estimator puts it back.
+        return {**self.__dict__, "module": None, "_casts": {}}
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -195,6 +195,15 @@ def check_n_components(n_components: Any, shape: tuple[int, int], init: str) -> 
     return most
 
 
+def check_same_width(n_components: Any, fitted: int) -> None:
+    """Raise unless a warm start goes on with as many codes as before."""
+    if isinstance(n_components, Integral) and n_components != fitted:
+        raise ValueError(
+            f"n_components={n_components}, but warm_start goes on from a fit with "
+            f"{fitted}: keep it, or set warm_start=False."
+        )
+
+
 def check_widths(
     encoder: nn.Module, decoder: nn.Module, n_features: int, n_components: int
 ) -> None:

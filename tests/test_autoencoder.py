@@ -1,5 +1,6 @@
 """AutoencoderTransformer: what is its own, and training that goes on."""
 
+import pickle
 import re
 import subprocess
 import sys
@@ -342,3 +343,13 @@ def test_lazy_modules_find_their_widths(X):
 def test_an_architecture_class_is_refused(X):
     with pytest.raises(ValueError, match="architecture=MLP is a class"):
         new(architecture=MLP).fit(X)
+
+
+def test_a_pickle_holds_the_weights_once_and_the_two_moments_of_the_optimizer():
+    t = np.random.RandomState(0).uniform(-1, 1, 300)
+    curve = np.column_stack([t**p for p in range(1, 41)])
+    model = AutoencoderTransformer(1, hidden_layer_sizes=(512,), random_state=0)
+    model.fit(curve)
+    assert model.best_iter_ > 0
+    n_bytes = sum(p.nbytes for p in model.module_.parameters())
+    assert len(pickle.dumps(model)) < 3.5 * n_bytes

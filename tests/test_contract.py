@@ -255,6 +255,12 @@ def test_pickle_preserves_codes(estimator, package, X):
     assert_same_outputs(estimator, pickle.loads(package.dumps(estimator)), X)
 
 
+def test_a_pickle_holds_the_module_once(estimator, X):
+    other = pickle.loads(pickle.dumps(estimator.fit(X)))
+    assert other.module_ is other.net_.module_ is other.net_.module
+    assert other.device_ == estimator.device_
+
+
 def test_joblib_preserves_codes(estimator, tmp_path, X):
     joblib.dump(estimator.fit(X), tmp_path / "model")
     assert_same_outputs(estimator, joblib.load(tmp_path / "model"), X)

@@ -9,12 +9,11 @@ from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
 from torch import nn
 
-import skae._gate
 from skae import AutoencoderTransformer
 from skae._autoencoder import AutoencoderModule
-from skae._dataset import RowDataset
-from skae._gate import Replicas, opens
-from skae._net import TrainingData
+from skae._dataset import RowDataset, TrainingData
+from skae._gate import Evidence, Replicas
+from skae._training import SMALL_TABLE
 from skae.architectures import MLP, Modules
 
 
@@ -178,13 +177,44 @@ def test_the_held_out_loss_is_that_of_the_replica_that_is_blind_to_the_row():
 
 def test_the_paired_improvement_must_exceed_its_standard_errors():
     before = torch.tensor([1.0, 1.0, 1.0, 1.0])
-    assert opens(before, before - 0.1, None, 2.0)
-    assert not opens(before, before, None, 2.0)
-    assert not opens(before, before + 0.1, None, 2.0)
+
+    def opens(after, weight=None):
+        return Evidence.of(before, after, weight).opens(2.0)
+
+    assert opens(before - 0.1)
+    assert not opens(before)
+    assert not opens(before + 0.1)
     noisy = before - torch.tensor([1.0, -1.0, 1.0, -0.9])
-    assert not opens(before, noisy, None, 2.0)
-    assert opens(before, noisy, torch.tensor([1.0, 0.0, 1.0, 0.0]), 2.0)
-    assert not opens(before, torch.full((4,), torch.nan), None, 2.0)
+    assert not opens(noisy)
+    assert opens(noisy, torch.tensor([1.0, 0.0, 1.0, 0.0]))
+    assert not opens(torch.full((4,), torch.nan))
+
+
+def test_evidence_is_the_mean_and_its_standard_error():
+    before, after = torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
+    gain = (before - after + 0.1).double()
+    evidence = Evidence.of(before + 0.1, after, None)
+    n_errors = float(gain.mean() / (gain.std(correction=0) / len(gain) ** 0.5))
+    assert evidence.gain == pytest.approx(float(gain.mean()))
+    assert evidence.mean_loss == pytest.approx(float(after.mean()))
+    assert evidence.n_errors == pytest.approx(n_errors)
+    assert evidence.opens(0.999 * n_errors)
+    assert not evidence.opens(1.001 * n_errors)
+
+
+def test_evidence_of_batches_is_that_of_their_rows_with_decaying_weights():
+    before, after = torch.rand(2, 30, generator=torch.Generator().manual_seed(0))
+    before += 0.2
+    pooled = Evidence()
+    for rows in torch.arange(30).split(10):
+        batch = Evidence.of(before[rows], after[rows], None)
+        pooled = pooled.followed_by(batch)
+    weight = torch.tensor([0.81, 0.9, 1.0]).repeat_interleave(10)
+    whole = Evidence.of(before, after, weight)
+    assert pooled.gain == pytest.approx(whole.gain)
+    assert pooled.mean_loss == pytest.approx(whole.mean_loss)
+    np.testing.assert_allclose(pooled.moments, whole.moments)
+    assert not Evidence().opens(0.0)
 
 
 @pytest.mark.parametrize("n", [40, 1500])
@@ -234,7 +264,7 @@ def test_copies_of_rows_do_not_fool_the_gate():
     assert model.best_iter_ == 0
 
 
-@pytest.mark.parametrize("n", [skae._gate.SMALL_TABLE - 1, skae._gate.SMALL_TABLE])
+@pytest.mark.parametrize("n", [SMALL_TABLE - 1, SMALL_TABLE])
 def test_both_sides_of_the_small_table_boundary_train(n):
     X = np.random.RandomState(0).randn(n, 3)
     model = AutoencoderTransformer(

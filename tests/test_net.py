@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._dataset import RowDataset
+from skae._dataset import RowDataset, TrainingData
 from skae._losses import ReconstructionLoss
-from skae._net import AutoencoderNet, TrainingData, one_cycle
+from skae._net import AutoencoderNet, one_cycle
 from skae.architectures import Modules
 
 

@@ -1,0 +1,249 @@
+"""Fitting: from checked rows to a linear start, a trained net and a verdict."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ._dataset import RowDataset, TrainingData, as_tensor, is_streamed
+from ._gate import SPLIT_ERRORS, Evidence
+from ._linear import (
+    LinearStart,
+    follow,
+    incremental_start,
+    linear_start,
+    new_incremental_pca,
+)
+from ._net import AutoencoderNet
+from ._trained import TrainedNetwork
+from ._training import SMALL_TABLE, Builder, TrainingPlan, train
+from ._validation import (
+    check_n_components,
+    check_net_params,
+    check_same_width,
+    is_auto,
+    merge_duplicates,
+    new_random_state,
+    resolve_device,
+)
+from .architectures import MLP
+
+
+class FittingMixin(ABC):
+    """What `fit` and `partial_fit` do with checked rows, and the hooks they call.
+
+    A concrete estimator overrides hooks only.
+    """
+
+    n_components: Any
+    hidden_layer_sizes: Any
+    activation: Any
+    architecture: Any
+    init: Any
+    whiten: Any
+    alpha: Any
+    batch_size: Any
+    learning_rate_init: Any
+    max_iter: Any
+    validation_fraction: Any
+    n_iter_no_change: Any
+    tol: Any
+    warm_start: Any
+    verbose: Any
+    random_state: Any
+    device: Any
+    callbacks: Any
+    net_params: Any
+
+    # Hooks
+
+    @abstractmethod
+    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
+        """Return the module to train, from the two networks of the architecture."""
+
+    @abstractmethod
+    def _criterion(self) -> type[nn.Module]:
+        """Return the class of the loss."""
+
+    def _loss_floor(self) -> float:
+        """Return the loss at which nothing is left to learn."""
+        return -float("inf")
+
+    def _curve_score(self, loss: float) -> float:
+        """Return the score, higher is better, that goes with a held-out loss."""
+        return -loss
+
+    def _squared_error(self, loss: float | None) -> float | None:
+        """Return the squared error in units of X that goes with a held-out loss."""
+        return None
+
+    # Fitting
+
+    def _fit(self, X: Any, weight: NDArray | None, continued: bool) -> None:
+        """Fit on checked rows: the start, the training, and what is known after it."""
+        self.n_samples_ = X.shape[0]
+        k = check_n_components(self.n_components, X.shape, self.init)
+        if X.shape[0] < SMALL_TABLE and not is_streamed(X):
+            X = X.toarray() if sp.issparse(X) else X
+            X, weight = merge_duplicates(X, weight)
+        plan = self._new_plan(X.shape[0])
+        if self.warm_start or self.callbacks:
+            plan = plan.without_folds()  # they need one net that sees it all
+        if continued:
+            check_same_width(self.n_components, self.n_components_)
+            if not plan.max_iter:
+                return
+            builder = self._new_builder(plan)
+            net = copy.deepcopy(self.net_)
+            net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
+            net.restore_start = self._model is not self._start
+        else:
+            rng = new_random_state(self.random_state)
+            solver_seed = rng if self.random_state is None else self.random_state
+            self._set_start(linear_start(X, k, weight, solver_seed))
+            self._seed = int(rng.randint(2**31 - 1))
+            builder = self._new_builder(plan)
+            net = builder.net(builder.module(), restore_start=not self.warm_start)
+        self._train(net, builder, X, weight, continued)
+
+    def _train(
+        self,
+        net: AutoencoderNet,
+        builder: Builder,
+        X: Any,
+        weight: NDArray | None,
+        continued: bool,
+    ) -> None:
+        """Train the net, and use the network or PCA as the held-out rows say."""
+        n_before = len(net.history)
+        dataset = RowDataset(X, self.mean_, self._start.scale, self.device_)
+        verdict = train(net, dataset, as_tensor(weight), builder, continued=continued)
+        self._set_net(net)
+        if not verdict.open:
+            self.best_iter_ = 0
+        elif verdict.best_iter or not continued:
+            self.best_iter_ = n_before + verdict.best_iter
+        self.validation_scores_ = [self._curve_score(loss) for loss in verdict.curve]
+        self._evidence = Evidence()
+        self._use_start()
+        if verdict.open:
+            self._use_network(X, weight, verdict.mean_loss)
+
+    def _partial_fit(self, X: Any, weight: NDArray | None, first: bool) -> None:
+        """Follow PCA, test the network on the batch, then train it there."""
+        X = X.toarray() if sp.issparse(X) else X
+        if first:
+            self._seed = int(new_random_state(self.random_state).randint(2**31 - 1))
+            self._incremental_pca = new_incremental_pca(self.n_components, X.shape)
+            self._evidence, self.n_samples_ = Evidence(), 0
+            self.validation_scores_ = []
+        self.n_samples_ += len(X)
+        if hasattr(self, "_incremental_pca"):  # else `fit` has found the start
+            self._incremental_pca = follow(self._incremental_pca, X)
+            previous = None if first else self._start
+            self._set_start(incremental_start(self._incremental_pca, previous))
+        builder = self._new_builder(self._new_plan(max(len(X), SMALL_TABLE)))
+        start = builder.net(builder.module(), learning_rate="constant")
+        net = start if first else copy.deepcopy(self.net_)
+        net.module_.start_at(self._start, self.mean_, self._start.scale)
+        dataset = RowDataset(X, self.mean_, self._start.scale, self.device_)
+        rows, w = torch.arange(len(X), device=self.device_), as_tensor(weight)
+        if not first:
+            batch = TrainingData(dataset, rows, rows, w)
+            after = net.held_out_losses(batch)
+            evidence = Evidence.of(start.held_out_losses(batch), after, w)
+            self._evidence = self._evidence.followed_by(evidence)
+            score = self._curve_score(evidence.mean_loss)
+            self.validation_scores_ = [*self.validation_scores_, score]
+        if builder.plan.max_iter:
+            net.partial_fit(TrainingData(dataset, rows, rows[:0], w), epochs=1)
+        self._set_net(net)
+        self.best_iter_ = 0
+        if builder.is_random or self._evidence.opens(SPLIT_ERRORS):
+            self.best_iter_ = self.n_iter_
+            tested = self._evidence.n_rows > 0
+            self._use_network(X, weight, self._evidence.mean_loss if tested else None)
+
+    def _new_plan(self, n_rows: int) -> TrainingPlan:
+        """Return the plan for a table, with the user's settings in place of "auto"."""
+        plan = TrainingPlan.for_table(n_rows, self.validation_fraction)
+        names = ("hidden_layer_sizes", "max_iter", "batch_size")
+        given = {name: getattr(self, name) for name in names}
+        return replace(plan, **{k: v for k, v in given.items() if not is_auto(v)})
+
+    def _new_builder(self, plan: TrainingPlan) -> Builder:
+        """Return what makes modules and nets at the present start."""
+        architecture = self.architecture
+        if architecture is None:
+            architecture = MLP(plan.hidden_layer_sizes, self.activation)
+        return Builder(
+            plan=plan,
+            start=self._start,
+            n_components=self.n_components_,
+            architecture=architecture,
+            is_random=self.init == "random",
+            make_module=self._make_module,
+            criterion=self._criterion(),
+            seed=self._seed,
+            settings={
+                "optimizer__weight_decay": self.alpha,
+                "lr": self.learning_rate_init,
+                "n_iter_no_change": self.n_iter_no_change,
+                "tol": self.tol,
+                "loss_floor": self._loss_floor(),
+                "callbacks": self.callbacks,
+                "verbose": int(self.verbose),
+                "device": str(self.device_),
+            },
+            user_settings=check_net_params(self.net_params),
+        )
+
+    def _set_start(self, start: LinearStart) -> None:
+        """Take over a linear start."""
+        self._start = start
+        self.n_components_ = start.n_components
+        if self.init == "random" and isinstance(self.n_components, Integral):
+            self.n_components_ = int(self.n_components)
+        self.mean_ = start.mean
+        self.components_ = start.components
+        self.device_ = resolve_device(self.device)
+        self._use_start()
+
+    def _use_start(self) -> None:
+        """Be PCA from here on."""
+        start = self._start
+        self._model: LinearStart | TrainedNetwork = start
+        self.explained_variance_ = start.explained_variance
+        self.explained_variance_ratio_ = start.explained_variance_ratio
+        self.noise_variance_ = start.noise_variance
+
+    def _set_net(self, net: AutoencoderNet) -> None:
+        """Take over a net that was trained, or at least tried."""
+        self.net_ = net
+        self.module_ = net.module_.eval()
+        self.history_ = net.history
+        self.n_iter_ = len(net.history)
+        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
+
+    def _use_network(
+        self, X: Any, weight: NDArray | None, held_out_loss: float | None
+    ) -> None:
+        """Let the trained network stand in for PCA."""
+        rng = np.random.default_rng(self._seed)
+        random = self.init == "random"
+        scale = np.ones(self.n_components_) if random else self._start.code_scale
+        model = TrainedNetwork(self.module_, self._start, scale)
+        model.measure(X, weight, self._squared_error(held_out_loss), rng)
+        self._model = model
+        self.explained_variance_ = np.diagonal(model.codes.covariance).copy()
+        self.explained_variance_ratio_ = model.variance_ratio(X, weight, rng)
+        self.noise_variance_ = model.noise_variance
