@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ._dataset import TrainingData
-from ._net import AutoencoderNet, own_random_numbers
+from ._net import AutoencoderNet
+from ._step import own_random_numbers
 
 MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
 # Standard errors of the paired improvement that a network must show.

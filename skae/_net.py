@@ -10,8 +10,7 @@ import dis
 import math
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from types import FrameType
@@ -24,23 +23,10 @@ from skorch.callbacks import Callback, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from ._dataset import TrainingData
+from ._step import THREADED_WORK, one_cycle, one_thread, own_random_numbers, quick_step
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-
-
-def one_cycle(progress: float, peak: float) -> float:
-    """Return the one-cycle learning rate after a share `progress` of all steps.
-
-    The rate rises from ``peak / 25`` over the first 30 % and falls to nearly zero,
-    along cosines (Smith & Topin 2019, with the constants of
-    :class:`torch.optim.lr_scheduler.OneCycleLR`).
-    """
-    low, rise, end = peak / 25, 0.3, peak / 25e4
-    if progress < rise:
-        return peak + (low - peak) * (1 + math.cos(math.pi * progress / rise)) / 2
-    fall = (progress - rise) / (1 - rise)
-    return end + (peak - end) * (1 + math.cos(math.pi * fall)) / 2
 
 
 class AutoencoderNet(NeuralNet):
@@ -109,7 +95,7 @@ class AutoencoderNet(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        return [("print_log", PrintLog())]
+        return [("print_log", PrintLog())] if self.verbose else []
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; a callback stops the training as skorch's do.
@@ -142,7 +128,12 @@ class AutoencoderNet(NeuralNet):
         """Train for `epochs` epochs of a schedule that is ``max_epochs`` long."""
         # Replicas hide their modules from torch; `template` is one of them.
         module: Any = getattr(self.module_, "template", self.module_)
-        with own_random_numbers(module, self.seed):
+        n_parameters = sum(p.numel() for p in self.module_.parameters())
+        is_small = min(self.batch_size, len(X)) * n_parameters < THREADED_WORK
+        with (
+            own_random_numbers(module, self.seed),
+            one_thread if is_small else nullcontext(),
+        ):
             return self._fit_loop(X, self.max_epochs if epochs is None else epochs)
 
     def _fit_loop(self, X: TrainingData, epochs: int) -> Any:
@@ -176,7 +167,7 @@ class AutoencoderNet(NeuralNet):
         self._set_training(True)
         module, criterion, optimizer = self.module_, self.criterion_, self.optimizer_
         dataset, weight = data.dataset, data.train_weight
-        hooks = self._batch_hooks()
+        hooks, take_step = self._batch_hooks(), quick_step(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         batches = dataset.shuffled(data.train, self.generator_).tensor_split(
             max(1, math.ceil(len(data) / self.batch_size))
@@ -204,7 +195,7 @@ class AutoencoderNet(NeuralNet):
             if hooks:
                 named = list(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=named, batch=x)
-            optimizer.step()
+            take_step()
             if hooks:
                 step = {"loss": loss.detach(), "y_pred": output[0].detach()}
                 self.notify("on_batch_end", batch=x, training=True, **step)
@@ -303,24 +294,6 @@ class AutoencoderNet(NeuralNet):
             ConvergenceWarning,
             stacklevel=2,
         )
-
-
-@contextmanager
-def own_random_numbers(module: nn.Module, seed: int) -> Iterator[None]:
-    """Give dropout, and parts that are a user's own, random numbers of their own.
-
-    They draw from torch's global generator, which is seeded and then put back.
-    """
-    if not any(
-        "Dropout" in type(part).__name__
-        or type(part).__module__.split(".")[0] not in ("torch", "skae")
-        for part in module.modules()
-    ):
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _raises_here(frame: FrameType, instruction: int) -> bool:

@@ -1,7 +1,6 @@
 """What AutoencoderNet alone promises: the loop, the callbacks, the way out."""
 
 import signal
-import warnings
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from torch import nn
 from skae import AutoencoderTransformer
 from skae._dataset import RowDataset, TrainingData
 from skae._losses import ReconstructionLoss
-from skae._net import AutoencoderNet, one_cycle
+from skae._net import AutoencoderNet
+from skae._step import one_cycle
 from skae.architectures import Modules
 
 
@@ -91,27 +91,6 @@ class BatchRecorder(Recorder):
 
 
 # The loop
-
-
-def test_one_cycle_is_that_of_torch():
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=1.0)
-    total = 200
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.01, total_steps=total + 1
-    )
-    expected = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no optimizer.step() here
-        for _ in range(total):
-            expected.append(schedule.get_last_lr()[0])
-            schedule.step()
-    # torch's rise ends at the step 0.3 * total_steps - 1.
-    ours = [one_cycle(step / total, 0.01) for step in range(total)]
-    np.testing.assert_allclose(ours, expected, atol=0.01 * 0.02)
-    assert max(ours) == pytest.approx(0.01)
-    assert ours[0] == pytest.approx(0.01 / 25)
-    assert one_cycle(1.0, 0.01) == pytest.approx(0.01 / 25e4)
 
 
 def test_the_learning_rate_follows_one_cycle_batch_by_batch(X):
