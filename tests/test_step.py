@@ -1,8 +1,10 @@
 """The training step: AdamW by its kernel alone, and one thread for small steps."""
 
+import warnings
 from functools import partial
 from threading import Event, Thread
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
