@@ -132,7 +132,8 @@ def choose_counts(
     """Return the numbers of codes that are smaller than the table."""
     limit = min(n_rows, n_columns)
     if limit < 2:
-        raise InputError(f"{n_columns} numeric columns vary, but at least 2 are needed")
+        what = "column varies" if n_columns == 1 else "columns vary"
+        raise InputError(f"{n_columns} {what}, but at least 2 are needed")
     if asked is None:
         counts = [k for k in (2, 8, 16) if k < limit]
         return counts if len(counts) > 1 else [k for k in (1, 2, 4) if k < limit][-2:]
@@ -277,7 +278,8 @@ def run(options: argparse.Namespace) -> None:
     train, test = train_test_split(np.arange(n_rows), test_size=0.25, random_state=seed)
     X = table.X[train]
     target = "" if table.target is None else f", target {table.target!r}"
-    size = f"{n_rows} rows ({len(test)} held out), {n_columns} columns{target}"
+    columns = f"{n_columns} column{'s' * (n_columns != 1)}"
+    size = f"{n_rows} rows ({len(test)} held out), {columns}{target}"
     print(f"{table.name}: {size}", flush=True)
     n_varying = int((np.ptp(X, axis=0) > 1 / HUGE).sum())
     counts = choose_counts(options.n_components, len(X), n_varying)

@@ -108,7 +108,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Let :meth:`fit` go on from the network of the last fit. The linear start and the
         mean stay those of the first one, and a split decides in place of folds.
     verbose : bool, default=False
-        Print a line for each epoch.
+        Print a line for each epoch, and whether PCA or the network is used.
     random_state : int, RandomState or None, default=None
         Seeds the initial weights, the held-out rows, the order of the rows and PCA's
         randomised solver. Global random states are never touched.
@@ -141,8 +141,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        Share of the variance of the training rows (1000 at most) that each code
-        explains. The sum is the R2 of the reconstruction; each code has a part of it
+        Share of the variance of the training rows that each code explains. The sum is
+        the R2 of the reconstruction (of 1000 rows, if there are more, and so an
+        estimate to about 0.01 then); each code has a part of it
         in proportion to the error that fixing this code at its mean would add. For PCA
         that is PCA's own ratio.
     noise_variance_ : float

@@ -104,7 +104,7 @@ class BaseAutoencoder(
         del y
         with unchanged_on_error(self):
             continued = self.warm_start and hasattr(self, "net_")
-            X = check_rows(self, X, reset=not continued, ensure_min_samples=2)
+            X = check_rows(self, X, reset=not continued, min_rows=2)
             X, weight = check_weights(X, sample_weight, min_rows=2)
             self._fit(X, weight, continued)
         return self
@@ -142,7 +142,7 @@ class BaseAutoencoder(
         del y
         with unchanged_on_error(self):
             first = not hasattr(self, "net_")
-            X = check_rows(self, X, reset=first, ensure_min_samples=2 if first else 1)
+            X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
             X, weight = check_weights(X, sample_weight)
             self._partial_fit(X, weight, first)
         return self

@@ -27,6 +27,7 @@ from ._net import AutoencoderNet
 from ._trained import TrainedNetwork
 from ._training import SMALL_TABLE, Builder, TrainingPlan, train
 from ._validation import (
+    check_callbacks,
     check_n_components,
     check_net_params,
     check_same_width,
@@ -137,6 +138,9 @@ class FittingMixin(ABC):
         self._use_start()
         if verdict.open:
             self._use_network(X, weight, verdict.mean_loss)
+        if self.verbose:
+            kept = f"the network of epoch {self.best_iter_}" if verdict.open else "PCA"
+            print(f"{type(self).__name__}: {kept} is used.")
 
     def _partial_fit(self, X: Any, weight: NDArray | None, first: bool) -> None:
         """Follow PCA, test the network on the batch, then train it there."""
@@ -182,6 +186,7 @@ class FittingMixin(ABC):
 
     def _new_builder(self, plan: TrainingPlan) -> Builder:
         """Return what makes modules and nets at the present start."""
+        check_callbacks(self.callbacks)
         architecture = self.architecture
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.activation)

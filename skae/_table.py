@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ MIN_ROWS = 10
 MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
 HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
+NO_NAME = re.compile(r"(Unnamed: 0)?")  # as pandas calls it, and as it is
 TABLES = (".csv", ".parquet")
 
 
@@ -65,6 +67,10 @@ def read_table(path: Path, target: str | None) -> Table:
         columns = _read_columns(path)
     except (OSError, ValueError, ImportError, csv.Error) as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
+    index = next(iter(columns), "table")
+    if target != index and NO_NAME.fullmatch(index):
+        print(f"The first column of {path} has no name: left out, as an index.")
+        del columns[index]
     if target is not None and target not in columns:
         has = quoted([*columns])
         raise InputError(f"{path} has no column {target!r}; its columns are {has}")
@@ -88,6 +94,28 @@ def read_table(path: Path, target: str | None) -> Table:
     return Table(path.name, X, *_check_target(target, y))
 
 
+def _check_header(path: Path, names: list[str]) -> None:
+    """Raise unless the first line holds names, separated by commas."""
+    for separator in (";", "\t") if len(names) == 1 else ():
+        if separator in names[0]:
+            text = f"{path} has one column, {names[0]!r}: separate cells by commas"
+            raise InputError(text)
+    if names and all(map(_is_number, names)):
+        shown = quoted(names)
+        raise InputError(
+            f"{path} has numbers where the names of the columns should be: {shown}"
+        )
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        # pandas calls a second column "1.5" "1.5.1"
+        return bool(re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?\.\d+", name.strip()))
+    return True
+
+
 def _read_columns(path: Path) -> dict[str, NDArray]:
     """Return the columns of a file: float64, or object where there is text."""
     pandas, suffix = import_pandas(), path.suffix.lower()
@@ -99,6 +127,7 @@ def _read_columns(path: Path) -> dict[str, NDArray]:
         raise ImportError("Parquet needs pandas and pyarrow")
     if suffix == ".csv":
         frame = pandas.read_csv(path, low_memory=False)
+        _check_header(path, [str(name) for name in frame])
     else:
         frame = pandas.read_parquet(path)
     return {
@@ -113,6 +142,7 @@ def _read_plain_csv(path: Path) -> dict[str, NDArray]:
     """Return the columns of a CSV file without the help of pandas."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    _check_header(path, names)
     if len(set(names)) < len(names):
         raise ValueError("two columns have the same name")
     if any(len(row) != len(names) for row in rows):

@@ -118,6 +118,11 @@ class Builder:
         if not self.is_random:
             encoder, decoder = with_linear_path(encoder, decoder, d, k)
         module = self.make_module(encoder, decoder)
+        if not any(p.requires_grad for p in module.parameters()):
+            raise ValueError(
+                f"architecture={self.architecture!r} has no parameter to train: none "
+                "has requires_grad=True."
+            )
         module.start_at(self.start, self.start.mean, self.start.scale)
         return module
 

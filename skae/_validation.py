@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    PassthroughScoring,
+    TrainEndCheckpoint,
+)
 from torch import Tensor, nn
 
 from ._dataset import row_chunks
+
+SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
+HUGE = 1e140  # sums of the squares of larger numbers overflow
 
 
 @contextmanager
@@ -32,7 +41,7 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
 
 
 def check_rows(
-    estimator: BaseEstimator, X: Any, *, reset: bool, ensure_min_samples: int = 1
+    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int | None = None
 ) -> Any:
     """Return `X` as a float32 or float64 array or CSR matrix, without needless copies.
 
@@ -43,7 +52,8 @@ def check_rows(
     X : array-like, frame or sparse matrix of shape (n_samples, n_features)
     reset : bool
         Whether this is the first time that the estimator sees rows.
-    ensure_min_samples : int, default=1
+    min_rows : int, default=None
+        Fewest rows that can be fitted. None: they are not to be fitted.
 
     Raises
     ------
@@ -58,7 +68,7 @@ def check_rows(
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
-            ensure_min_samples=ensure_min_samples,
+            ensure_min_samples=min_rows or 1,
         )
     except (ValueError, TypeError) as error:
         column = _first_column_not_numeric(X)
@@ -70,7 +80,10 @@ def check_rows(
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
         ) from error
-    check_finite(rows, getattr(estimator, "feature_names_in_", None))
+    names = getattr(estimator, "feature_names_in_", None)
+    check_finite(rows, names)
+    if min_rows is not None:
+        check_magnitude(rows, names)
     return rows
 
 
@@ -121,10 +134,30 @@ def check_finite(X: Any, feature_names: NDArray | None = None) -> None:
             _raise_not_finite(rows.start + i, j, chunk[i, j], feature_names)
 
 
+def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
+    """Raise a ValueError if the squares of finite rows would overflow."""
+    for rows in row_chunks(X):
+        chunk = X[rows].data if sp.issparse(X) else X[rows]
+        largest = max(float(chunk.max(initial=0)), -float(chunk.min(initial=0)))
+        if largest < HUGE:
+            continue
+        dense = X[rows].toarray() if sp.issparse(X) else chunk
+        row, column = np.unravel_index(np.abs(dense).argmax(), dense.shape)
+        raise ValueError(
+            f"Column {_column_name(column, feature_names)} of X contains "
+            f"{dense[row, column]}, whose square overflows: divide the rows, so that "
+            f"all numbers are below {HUGE:.0e}."
+        )
+
+
+def _column_name(column: int, feature_names: NDArray | None) -> str:
+    return str(column) if feature_names is None else repr(str(feature_names[column]))
+
+
 def _raise_not_finite(
     row: int, column: int, value: float, feature_names: NDArray | None
 ) -> None:
-    name = repr(str(feature_names[column])) if feature_names is not None else column
+    name = _column_name(column, feature_names)
     kind = "NaN" if np.isnan(value) else "infinity"
     raise ValueError(
         f"Input X contains {kind} in column {name} (row {row}). Every value must be "
@@ -145,6 +178,9 @@ def check_weights(
     """
     if sample_weight is None:
         return X, None
+    dtype = np.asarray(sample_weight).dtype
+    if dtype.kind not in "biufO":
+        raise ValueError(f"sample_weight must hold real numbers, not {dtype}.")
     if not np.any(np.asarray(sample_weight) != 0):
         raise ValueError("sample_weight is zero for every row: give one row a weight.")
     weight = _check_sample_weight(
@@ -257,6 +293,18 @@ def resolve_device(device: Any) -> torch.device:
             f'device={device!r} cannot be used: {error}. Use "auto", "cpu", or "cuda" '
             "where there is one."
         ) from error
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raise a ValueError for a callback of skorch that needs a DataLoader's batches."""
+    for callback in callbacks or ():
+        callback = callback[1] if isinstance(callback, tuple) else callback
+        if isinstance(callback, (*SCORINGS, TrainEndCheckpoint)):
+            raise ValueError(
+                f"callbacks: {type(callback).__name__} needs the batches of a "
+                "DataLoader, and there is none. The history has train_loss and "
+                "valid_loss; Checkpoint saves, and cross_val_score scores."
+            )
 
 
 def check_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:

@@ -96,22 +96,16 @@ def test_only_modules_that_cannot_be_vectorised_run_in_a_loop():
     assert len(Replicas(modules_of(recurrent), x).separate) == 3
 
 
-def test_a_recurrent_network_fits_a_small_table():
+def batch_norm(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, 4), nn.BatchNorm1d(4), nn.Linear(4, n_out))
+
+
+@pytest.mark.parametrize("network", [Recurrent, batch_norm])
+def test_networks_with_a_memory_fit_a_small_table(network):
     X = np.random.RandomState(0).randn(30, 5)
+    architecture = Modules(network, network)
     model = AutoencoderTransformer(
-        2, architecture=Modules(Recurrent, Recurrent), max_iter=2, random_state=0
-    ).fit(X)
-    assert np.isfinite(model.transform(X)).all()
-
-
-def test_a_batch_norm_network_fits_a_small_table():
-    X = np.random.RandomState(0).randn(30, 5)
-
-    def encoder(n_in, n_out):
-        return nn.Sequential(nn.Linear(n_in, 4), nn.BatchNorm1d(4), nn.Linear(4, n_out))
-
-    model = AutoencoderTransformer(
-        2, architecture=Modules(encoder, nn.Linear), max_iter=2, random_state=0
+        2, architecture=architecture, max_iter=2, random_state=0
     ).fit(X)
     assert np.isfinite(model.transform(X)).all()
 

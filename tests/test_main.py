@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae.__main__ import choose_counts, main
+from skae._table import read_table
 
 FAST = ["--max-iter", "2", "--no-plot"]
 
@@ -237,7 +239,11 @@ BAD_FILES = {
     "infinite.csv": (f"a,b,c\n{NUMBERS}1,2,inf\n", [], ["infinite", "'c'"]),
     "huge.csv": (f"a,b,c\n{NUMBERS}1,1e200,1\n", [], ["huge", "'b'"]),
     "one.csv": ("a,b\n" + "1,2\n" * 12, ["--target", "b"], ["'b' has only one value"]),
-    "still.csv": ("a,b\n" + "1,2\n" * 12, [], ["0 numeric columns vary"]),
+    "still.csv": ("a,b\n" + "1,2\n" * 12, [], ["0 columns vary"]),
+    "alone.csv": ("a\n" + "1\n2\n" * 12, [], ["1 column varies"]),
+    "nameless.csv": (NUMBERS, [], ["names of the columns", "'0'"]),
+    "twice.csv": ("1.5,1.5,2\n" + NUMBERS, [], ["names of the columns"]),
+    "semicolons.csv": ("a;b\n" + "1;2\n" * 12, [], ["one column, 'a;b'"]),
     "target.csv": (
         f"a,b,c\n{NUMBERS}",
         ["--target", "nothing"],
@@ -261,6 +267,16 @@ def test_bad_files_are_named_in_one_line(save, capsys, monkeypatch, name, has_pa
         monkeypatch.setattr("skae._table.import_pandas", lambda: None)
     assert main([name, *options, "--no-plot"]) == 2
     check_error(capsys, culprits)
+
+
+@pytest.mark.parametrize("has_pandas", [True, False])
+def test_an_index_without_a_name_is_left_out(save, capsys, monkeypatch, has_pandas):
+    pd.DataFrame({"a": range(12), "b": [0.0, 1.0] * 6}).to_csv("index.csv")
+    if not has_pandas:
+        monkeypatch.setattr("skae._table.import_pandas", lambda: None)
+    table = read_table(Path("index.csv"), None)
+    assert table.X.shape == (12, 2)
+    assert "first column of index.csv has no name" in capsys.readouterr().out
 
 
 def check_error(capsys, culprits):

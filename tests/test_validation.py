@@ -7,9 +7,17 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.datasets import load_iris
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    PassthroughScoring,
+    TrainEndCheckpoint,
+)
+from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._validation import check_finite, check_weights, merge_duplicates
+from skae.architectures import Modules
 
 
 @pytest.fixture
@@ -239,7 +247,7 @@ def test_a_device_may_be_a_name_or_a_device(X):
         (np.ones((150, 2)), "1D"),
         (np.full(150, np.nan), "sample_weight.*NaN|NaN.*sample_weight"),
         (np.full(150, np.inf), "sample_weight.*infinity"),
-        (["a"] * 150, "could not convert"),
+        (["a"] * 150, "must hold real numbers"),
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "score"])
@@ -293,3 +301,35 @@ def test_equal_rows_are_merged():
     np.testing.assert_array_equal(weight, [4, 2])
     rows, weight = merge_duplicates(X[:2], None)
     assert weight is None
+
+
+@pytest.mark.parametrize("make", [np.array, sp.csr_array])
+def test_numbers_whose_squares_overflow_are_found(X, make):
+    rows = make(with_value(X, -1e160))
+    with pytest.raises(ValueError, match=r"Column 2 of X contains -1e\+160"):
+        new().fit(rows)
+    with pytest.raises(ValueError, match="below 1e\\+140"):
+        new().partial_fit(X).partial_fit(rows)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EpochScoring("r2"),
+        BatchScoring("r2"),
+        PassthroughScoring("train_loss"),
+        TrainEndCheckpoint(),
+        ("named", EpochScoring("r2")),
+    ],
+)
+def test_callbacks_that_need_a_data_loader_are_refused(X, callback):
+    with pytest.raises(ValueError, match=r"(Scoring|Checkpoint) needs the batches"):
+        new(callbacks=[callback]).fit(X)
+
+
+def test_modules_without_anything_to_train_are_refused(X):
+    def frozen(n_in, n_out):
+        return nn.Linear(n_in, n_out).requires_grad_(False)
+
+    with pytest.raises(ValueError, match="no parameter to train"):
+        new(architecture=Modules(frozen, frozen)).fit(X)
