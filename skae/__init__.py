@@ -1,7 +1,8 @@
 """Autoencoders that replace PCA: they start at its solution and only get better."""
 
 from ._autoencoder import AutoencoderTransformer
+from ._variational import VAE
 
 __version__ = "0.1.0"
 
-__all__ = ["AutoencoderTransformer"]
+__all__ = ["VAE", "AutoencoderTransformer"]

@@ -254,8 +254,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
         return AutoencoderModule(encoder, decoder)
 
-    def _criterion(self) -> type[nn.Module]:
-        return ReconstructionLoss
+    def _make_loss(self) -> nn.Module:
+        return ReconstructionLoss()
 
     def _loss_floor(self) -> float:
         # float32 cannot see a smaller share of the variance, which is n_features.

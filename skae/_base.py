@@ -24,6 +24,7 @@ from ._dataset import row_chunks
 from ._fitting import FittingMixin
 from ._trained import TrainedNetwork
 from ._validation import (
+    check_range,
     check_rows,
     check_weights,
     unchanged_on_error,
@@ -104,7 +105,7 @@ class BaseAutoencoder(
         del y
         with unchanged_on_error(self):
             continued = self.warm_start and hasattr(self, "net_")
-            X = check_rows(self, X, reset=not continued, min_rows=2)
+            X = self._checked_rows(X, reset=not continued, min_rows=2)
             X, weight = check_weights(X, sample_weight, min_rows=2)
             self._fit(X, weight, continued)
         return self
@@ -142,7 +143,7 @@ class BaseAutoencoder(
         del y
         with unchanged_on_error(self):
             first = not hasattr(self, "net_")
-            X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
+            X = self._checked_rows(X, reset=first, min_rows=2 if first else 1)
             X, weight = check_weights(X, sample_weight)
             self._partial_fit(X, weight, first)
         return self
@@ -170,7 +171,7 @@ class BaseAutoencoder(
             If `X` has another number of columns, NaN or infinity.
         """
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
+        X = self._checked_rows(X, reset=False)
         return self._map(X, self._codes, (self.n_components_,))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
@@ -226,7 +227,7 @@ class BaseAutoencoder(
             If `X` has another number of columns, NaN or infinity.
         """
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
+        X = self._checked_rows(X, reset=False)
         return self._map(X, self._model.score_samples, (), np.float64)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
@@ -267,10 +268,15 @@ class BaseAutoencoder(
             Squared error per feature, in squared units of `X`.
         """
         check_is_fitted(self)
-        rows = check_rows(self, X, reset=False)
+        rows = self._checked_rows(X, reset=False)
         if per_feature:
             return self._map(rows, self._squared_errors, (rows.shape[1],))
         return self._map(rows, lambda chunk: self._squared_errors(chunk).mean(1), ())
+
+    def _checked_rows(self, X: Any, **changes: Any) -> Any:
+        X = check_rows(self, X, **changes)
+        check_range(X, *self._value_range(), getattr(self, "feature_names_in_", None))
+        return X
 
     def _map(
         self,

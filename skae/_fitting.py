@@ -72,8 +72,28 @@ class FittingMixin(ABC):
         """Return the module to train, from the two networks of the architecture."""
 
     @abstractmethod
-    def _criterion(self) -> type[nn.Module]:
-        """Return the class of the loss."""
+    def _make_loss(self) -> nn.Module:
+        """Return a new loss."""
+
+    def _value_range(self) -> tuple[float, float]:
+        """Return the smallest and the largest value that the loss can take."""
+        return -float("inf"), float("inf")
+
+    def _n_outputs(self, n_components: int) -> int:
+        """Return how many numbers the encoder gives for so many codes."""
+        return n_components
+
+    def _is_random(self) -> bool:
+        """Whether the networks stand alone, without PCA to start at or fall back on."""
+        return bool(self.init == "random")
+
+    def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
+        """Return what stands in for PCA after training, by default the network."""
+        scale = self._start.code_scale
+        if self._is_random():
+            scale = np.ones(self.n_components_)
+        error = self._squared_error(held_out_loss)
+        return TrainedNetwork(self.module_, self._start, scale, error)
 
     def _loss_floor(self) -> float:
         """Return the loss at which nothing is left to learn."""
@@ -92,7 +112,7 @@ class FittingMixin(ABC):
     def _fit(self, X: Any, weight: NDArray | None, continued: bool) -> None:
         """Fit on checked rows: the start, the training, and what is known after it."""
         self.n_samples_ = X.shape[0]
-        k = check_n_components(self.n_components, X.shape, self.init)
+        k = check_n_components(self.n_components, X.shape, self._is_random())
         if X.shape[0] < SMALL_TABLE and not is_streamed(X):
             X = X.toarray() if sp.issparse(X) else X
             X, weight = merge_duplicates(X, weight)
@@ -195,9 +215,10 @@ class FittingMixin(ABC):
             start=self._start,
             n_components=self.n_components_,
             architecture=architecture,
-            is_random=self.init == "random",
+            is_random=self._is_random(),
+            n_outputs=self._n_outputs(self.n_components_),
             make_module=self._make_module,
-            criterion=self._criterion(),
+            make_loss=self._make_loss,
             seed=self._seed,
             settings={
                 "optimizer__weight_decay": self.alpha,
@@ -216,7 +237,7 @@ class FittingMixin(ABC):
         """Take over a linear start."""
         self._start = start
         self.n_components_ = start.n_components
-        if self.init == "random" and isinstance(self.n_components, Integral):
+        if self._is_random() and isinstance(self.n_components, Integral):
             self.n_components_ = int(self.n_components)
         self.mean_ = start.mean
         self.components_ = start.components
@@ -244,10 +265,8 @@ class FittingMixin(ABC):
     ) -> None:
         """Let the trained network stand in for PCA."""
         rng = np.random.default_rng(self._seed)
-        random = self.init == "random"
-        scale = np.ones(self.n_components_) if random else self._start.code_scale
-        model = TrainedNetwork(self.module_, self._start, scale)
-        model.measure(X, weight, self._squared_error(held_out_loss), rng)
+        model = self._new_model(held_out_loss)
+        model.measure(X, weight, rng)
         self._model = model
         self.explained_variance_ = np.diagonal(model.codes.covariance).copy()
         self.explained_variance_ratio_ = model.variance_ratio(X, weight, rng)

@@ -56,6 +56,13 @@ class LinearStart:
         floor = RANK_TOLERANCE * variance.max(initial=0.0)
         return np.sqrt(np.maximum(variance, floor if floor > 0 else 1.0))
 
+    @property
+    def sound_variances(self) -> tuple[NDArray, float]:
+        """Variances of the codes, shape (k,), and of the noise: more than rounding."""
+        variance = np.asarray(self.explained_variance, dtype=np.float64)
+        floor = max(RANK_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        return np.maximum(variance, floor), max(self.noise_variance, floor)
+
     def padded(self, n_components: int) -> LinearStart:
         """Return the same start with empty axes up to `n_components`."""
         missing = max(n_components - self.n_components, 0)
@@ -82,14 +89,13 @@ class LinearStart:
         It is a code term plus a residual term (Tipping & Bishop 1999). Variances are
         not taken to be smaller than rounding errors.
         """
-        variance = np.asarray(self.explained_variance, dtype=np.float64)
-        n_residual = X.shape[1] - self.n_components
-        floor = max(RANK_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        variance, noise = self.sound_variances
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
-        return gaussian_log_density(
-            codes, np.maximum(variance, floor)
-        ) + residual_log_density(residual, max(self.noise_variance, floor), n_residual)
+        n_residual = X.shape[1] - self.n_components
+        return gaussian_log_density(codes, variance) + residual_log_density(
+            residual, noise, n_residual
+        )
 
 
 @dataclass(frozen=True)

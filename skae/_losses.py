@@ -6,7 +6,10 @@ The net alone weights, averages and sums the terms. A leading axis of replicas (
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 
 def squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
@@ -22,6 +25,56 @@ def squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
     Tensor of shape (..., n)
     """
     return (reconstruction - x).square().sum(-1)
+
+
+def gaussian_nll(reconstruction: Tensor, x: Tensor, log_variance: Tensor) -> Tensor:
+    """Negative log-density of rows under normals of one variance, in nats.
+
+    Parameters
+    ----------
+    reconstruction : Tensor of shape (..., n, n_features)
+    x : Tensor of shape (n, n_features)
+    log_variance : Tensor of shape (...)
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+    """
+    squares = squared_error(reconstruction, x) * (-log_variance).exp()[..., None]
+    constant = x.shape[-1] * (math.log(2 * math.pi) + log_variance)
+    return 0.5 * (squares + constant[..., None])
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """Negative log-probability of rows under independent Bernoullis, in nats.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (..., n, n_features)
+    x : Tensor of shape (..., n, n_features)
+        Values in [0, 1].
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+    """
+    return (softplus(logits) - x * logits).sum(-1)
+
+
+def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of diagonal normals from N(0, I), in nats.
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor of shape (..., n, n_components)
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+        Kingma & Welling (2014), appendix B.
+    """
+    squares = mean.square() + log_variance.exp() - 1 - log_variance
+    return 0.5 * squares.sum(-1)
 
 
 class ReconstructionLoss(nn.Module):

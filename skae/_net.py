@@ -36,8 +36,10 @@ class AutoencoderNet(NeuralNet):
     ----------
     module : torch.nn.Module
         ``forward(x)`` returns a tuple with the reconstruction first.
-    criterion : class of torch.nn.Module
+    criterion : torch.nn.Module
         ``forward(output, x)`` returns a dict of terms, each with one number per row.
+        Its attribute ``epoch`` is set to the number of the epoch, and to infinity for
+        the held-out rows.
     seed : int, default=0
         Seed of the order of the rows.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
@@ -73,7 +75,7 @@ class AutoencoderNet(NeuralNet):
     def __init__(
         self,
         module: nn.Module,
-        criterion: type[nn.Module],
+        criterion: nn.Module | type[nn.Module],
         *,
         seed: int = 0,
         learning_rate: str = "one_cycle",
@@ -126,15 +128,18 @@ class AutoencoderNet(NeuralNet):
         self, X: TrainingData, y: None = None, epochs: int | None = None, **kwargs: Any
     ) -> Any:
         """Train for `epochs` epochs of a schedule that is ``max_epochs`` long."""
-        # Replicas hide their modules from torch; `template` is one of them.
-        module: Any = getattr(self.module_, "template", self.module_)
         n_parameters = sum(p.numel() for p in self.module_.parameters())
         is_small = min(self.batch_size, len(X)) * n_parameters < THREADED_WORK
         with (
-            own_random_numbers(module, self.seed),
+            own_random_numbers(self._template, self.seed + len(self.history)),
             one_thread if is_small else nullcontext(),
         ):
             return self._fit_loop(X, self.max_epochs if epochs is None else epochs)
+
+    @property
+    def _template(self) -> Any:
+        """The module; replicas hide theirs from torch, and this is one of them."""
+        return getattr(self.module_, "template", self.module_)
 
     def _fit_loop(self, X: TrainingData, epochs: int) -> Any:
         self.generator_ = torch.Generator().manual_seed(self.seed)
@@ -165,6 +170,7 @@ class AutoencoderNet(NeuralNet):
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
+        self.criterion_.epoch = epoch
         module, criterion, optimizer = self.module_, self.criterion_, self.optimizer_
         dataset, weight = data.dataset, data.train_weight
         hooks, take_step = self._batch_hooks(), quick_step(optimizer)
@@ -243,11 +249,16 @@ class AutoencoderNet(NeuralNet):
         return self
 
     def held_out_losses(self, data: TrainingData) -> Tensor:
-        """Return the loss of each held-out row, shape (n_valid,), without noise."""
+        """Return the loss of each held-out row, shape (n_valid,).
+
+        What a module draws for them is the same in every epoch.
+        """
         self._set_training(False)
+        self.criterion_.epoch = math.inf
         step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
         losses = []
-        with torch.inference_mode():
+        noise = own_random_numbers(self._template, self.seed)
+        with torch.inference_mode(), noise:
             for rows in data.valid.split(step):
                 x = data.dataset.take_scattered(rows)
                 terms = self.criterion_(self.module_(x), x)

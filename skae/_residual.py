@@ -84,12 +84,16 @@ def last_layer(network: nn.Module) -> nn.Linear | None:
 
 
 def with_linear_path(
-    encoder: nn.Module, decoder: nn.Module, n_features: int, n_components: int
+    encoder: nn.Module,
+    decoder: nn.Module,
+    n_features: int,
+    n_components: int,
+    n_outputs: int,
 ) -> tuple[LinearResidual, LinearResidual]:
     """Put the linear path beside both networks; see :func:`set_linear_path`."""
     shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
     return (
-        LinearResidual(encoder, n_features, n_components, gain=shared),
+        LinearResidual(encoder, n_features, n_outputs, gain=shared),
         LinearResidual(decoder, n_components, n_features, gain=shared),
     )
 

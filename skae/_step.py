@@ -111,18 +111,28 @@ one_thread = OneThread()
 
 
 @contextmanager
-def own_random_numbers(module: nn.Module, seed: int) -> Iterator[None]:
-    """Give dropout, and parts that are a user's own, random numbers of their own.
+def own_random_numbers(module: Any, seed: int) -> Iterator[None]:
+    """Give the random parts of a module random numbers of their own.
 
-    They draw from torch's global generator, which is seeded and then put back.
+    A module with the attribute ``generator`` draws from that. Dropout, and parts that
+    are a user's own, draw from torch's global generator, which is seeded and put back.
     """
-    if not any(
-        "Dropout" in type(part).__name__
-        or type(part).__module__.split(".")[0] not in ("torch", "skae")
-        for part in module.modules()
-    ):
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    before = getattr(module, "generator", None)
+    if hasattr(module, "generator"):
+        device = next(module.parameters()).device
+        module.generator = torch.Generator(device).manual_seed(seed)
+    try:
+        if not any(map(_may_draw, module.modules())):
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
+    finally:
+        if hasattr(module, "generator"):
+            module.generator = before
+
+
+def _may_draw(part: nn.Module) -> bool:
+    is_known = type(part).__module__.split(".")[0] in ("torch", "skae")
+    return "Dropout" in type(part).__name__ or not is_known

@@ -29,44 +29,43 @@ class TrainedNetwork:
 
     Codes are in PCA's units: the module's whitened codes times `code_scale`. Rows and
     codes are dense and results have their dtype: the network is trained in float32 and
-    cast where it is given float64.
+    cast where it is given float64. `held_out_error` is the mean squared error, summed
+    over the features, of rows that the network did not train on, if there are any.
     """
 
     module: Any
     start: LinearStart
     code_scale: NDArray  # (k,)
+    held_out_error: float | None = None
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
     _casts: dict[torch.dtype, Any] = field(default_factory=dict, repr=False)
 
-    def measure(
-        self,
-        X: Any,
-        weight: NDArray | None,
-        held_out_error: float | None,
-        rng: np.random.Generator,
-    ) -> None:
-        """Measure the codes on (some of) the training rows.
+    def measure(self, X: Any, weight: NDArray | None, rng: np.random.Generator) -> None:
+        """Measure the codes, and what they leave over, on (some of) the training rows.
 
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
         weight : ndarray of shape (n_samples,) or None
-        held_out_error : float or None
-            Mean squared error, summed over the features, of rows that the network did
-            not train on; None takes that of `X`.
         rng : numpy.random.Generator
             Chooses the rows.
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
-        if held_out_error is None:
+        self.noise_variance = self._noise_variance(rows, codes, weight)
+
+    def _noise_variance(
+        self, rows: NDArray, codes: NDArray, weight: NDArray | None
+    ) -> float:
+        error = self.held_out_error
+        if error is None:
             squares = (rows - self.inverse_transform(codes)) ** 2
-            held_out_error = float(np.average(squares.sum(1), weights=weight))
+            error = float(np.average(squares.sum(1), weights=weight))
         k, d = self.start.components.shape[0], rows.shape[1]
         floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
-        self.noise_variance = max(held_out_error / max(d - k, 1), floor)
+        return max(error / max(d - k, 1), floor)
 
     def variance_ratio(
         self, X: Any, weight: NDArray | None, rng: np.random.Generator
@@ -84,23 +83,24 @@ class TrainedNetwork:
             return float(np.average(squares, 0, weight).sum())
 
         smallest = error(codes)
-        added = np.empty(codes.shape[1])
-        for j in range(codes.shape[1]):
+        k = codes.shape[1]
+        added = np.empty(k)
+        for j in range(k):
             fixed = codes.copy()
             fixed[:, j] = self.codes.mean[j]
             added[j] = error(fixed) - smallest
         centred = rows - np.average(rows, 0, weight)
         total = float(np.average(centred**2, 0, weight).sum())
-        if not total > 0 or not added.sum() > 0:
-            return np.zeros_like(added)  # there is no variance, or no code explains any
-        return added / added.sum() * (1 - smallest / total)
+        if not total > 0:
+            return np.zeros_like(added)
+        share = added / added.sum() if added.sum() > 0 else np.full_like(added, 1 / k)
+        return share * (1 - smallest / total)
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
-        x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
-        module = self._module_for(x.dtype)
+        x, module = self._standardised(X)
         with torch.inference_mode():
-            u = module.encode(x.to(_device(module))).cpu().numpy()
+            u = module.encode(x).cpu().numpy()
         return u * self.code_scale.astype(X.dtype)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
@@ -127,6 +127,12 @@ class TrainedNetwork:
         return self.codes.log_density(codes) + residual_log_density(
             residual, self.noise_variance, n_residual
         )
+
+    def _standardised(self, X: NDArray) -> tuple[torch.Tensor, Any]:
+        """Return rows as the module takes them, and the module in their precision."""
+        x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
+        module = self._module_for(x.dtype)
+        return x.to(_device(module)), module
 
     def _module_for(self, dtype: torch.dtype) -> Any:
         if dtype == torch.float32:

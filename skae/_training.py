@@ -85,12 +85,15 @@ class Builder:
     start : LinearStart
     n_components : int
     architecture : Architecture
+    n_outputs : int
+        Numbers that the encoder gives for a row.
     is_random : bool
         Whether the networks stand alone, without a linear path and without PCA to fall
         back on.
     make_module : callable
         Returns a module for an encoder and a decoder.
-    criterion : class of torch.nn.Module
+    make_loss : callable
+        Returns a new loss.
     seed : int
         Seeds the initial weights and the order of the rows.
     settings : dict
@@ -103,9 +106,10 @@ class Builder:
     start: LinearStart
     n_components: int
     architecture: Any
+    n_outputs: int
     is_random: bool
     make_module: Callable[[nn.Module, nn.Module], Any]
-    criterion: type[nn.Module]
+    make_loss: Callable[[], nn.Module]
     seed: int
     settings: dict[str, Any]
     user_settings: dict[str, Any]
@@ -114,9 +118,9 @@ class Builder:
         """Return a module at the linear start."""
         d, k = len(self.start.mean), self.n_components
         encoder, decoder = self._networks(d, k)
-        check_widths(encoder, decoder, d, k)
+        check_widths(encoder, decoder, d, k, self.n_outputs)
         if not self.is_random:
-            encoder, decoder = with_linear_path(encoder, decoder, d, k)
+            encoder, decoder = with_linear_path(encoder, decoder, d, k, self.n_outputs)
         module = self.make_module(encoder, decoder)
         if not any(p.requires_grad for p in module.parameters()):
             raise ValueError(
@@ -127,6 +131,18 @@ class Builder:
         return module
 
     def _networks(self, d: int, k: int) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder of `n_outputs` and a decoder of `k` inputs."""
+        encoder, decoder = self._build(d, self.n_outputs)
+        if k == self.n_outputs:
+            return encoder, decoder
+        if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
+            raise ValueError(
+                f"architecture={self.architecture!r}: the decoder shares its weights "
+                f"with the encoder, which needs {self.n_outputs} outputs for {k} codes."
+            )
+        return encoder, self._build(d, k)[1]
+
+    def _build(self, d: int, k: int) -> tuple[nn.Module, nn.Module]:
         architecture = self.architecture
         if isinstance(architecture, type):
             raise ValueError(
@@ -154,7 +170,7 @@ class Builder:
         if settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam):
             settings.setdefault("optimizer__fused", True)
         try:
-            return AutoencoderNet(module, self.criterion, **settings).initialize()
+            return AutoencoderNet(module, self.make_loss(), **settings).initialize()
         except (TypeError, ValueError) as error:
             if not self.user_settings:
                 raise

@@ -150,6 +150,23 @@ def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
         )
 
 
+def check_range(
+    X: Any, low: float, high: float, feature_names: NDArray | None = None
+) -> None:
+    """Raise a ValueError that names the first column with a value out of a range."""
+    if np.isinf(low) and np.isinf(high):
+        return
+    for rows in row_chunks(X):
+        chunk = X[rows].toarray() if sp.issparse(X) else X[rows]
+        bad = np.argwhere((chunk < low) | (chunk > high))
+        if len(bad):
+            i, j = bad[0]
+            raise ValueError(
+                f"Column {_column_name(j, feature_names)} of X contains {chunk[i, j]} "
+                f"(row {rows.start + i}): values must be from {low:g} to {high:g}."
+            )
+
+
 def _column_name(column: int, feature_names: NDArray | None) -> str:
     return str(column) if feature_names is None else repr(str(feature_names[column]))
 
@@ -212,7 +229,9 @@ def merge_duplicates(X: Any, weight: NDArray | None) -> tuple[Any, NDArray | Non
     return distinct, np.bincount(inverse.ravel(), weights=weight).astype(np.float64)
 
 
-def check_n_components(n_components: Any, shape: tuple[int, int], init: str) -> Any:
+def check_n_components(
+    n_components: Any, shape: tuple[int, int], is_random: bool
+) -> Any:
     """Return the number of principal axes to find.
 
     Raises
@@ -223,7 +242,7 @@ def check_n_components(n_components: Any, shape: tuple[int, int], init: str) -> 
     most = min(shape)
     if not isinstance(n_components, Integral) or n_components <= most:
         return n_components
-    if init == "pca":
+    if not is_random:
         raise ValueError(
             f"n_components={n_components} must be at most min(n_samples, n_features)="
             f'{most} with init="pca"; init="random" lifts this.'
@@ -241,11 +260,15 @@ def check_same_width(n_components: Any, fitted: int) -> None:
 
 
 def check_widths(
-    encoder: nn.Module, decoder: nn.Module, n_features: int, n_components: int
+    encoder: nn.Module,
+    decoder: nn.Module,
+    n_features: int,
+    n_components: int,
+    n_outputs: int,
 ) -> None:
     """Raise a ValueError unless the networks fit the data and each other."""
     for name, network, n_in, n_out in (
-        ("encoder", encoder, n_features, n_components),
+        ("encoder", encoder, n_features, n_outputs),
         ("decoder", decoder, n_components, n_features),
     ):
         was_training = network.training

@@ -6,7 +6,7 @@ scikit-learn and our own contract run over every row.
 
 from torch import nn
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 from skae.architectures import MLP, Modules
 
 
@@ -48,5 +48,11 @@ ESTIMATORS = {
         random_state=0,
         init="random",
         architecture=Modules(Encoder, decoder),
+    ),
+    "VAE": VAE(**FAST),
+    "VAE, split": VAE(2, **FAST, validation_fraction=0.25, whiten=True),
+    "VAE, random": VAE(2, **FAST, init="random"),
+    "VAE, modules": VAE(
+        2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
     ),
 }

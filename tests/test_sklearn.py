@@ -158,7 +158,7 @@ def test_pandas_frames_go_in_and_come_out(row):
     codes = model.fit_transform(frame)
     assert isinstance(codes, pd.DataFrame)
     assert list(codes.columns) == list(model.get_feature_names_out())
-    assert codes.columns[0] == "autoencodertransformer0"
+    assert codes.columns[0] == f"{type(model).__name__.lower()}0"
     assert codes.index.equals(frame.index)
     assert list(model.feature_names_in_) == list(frame.columns)
     plain = clone(ESTIMATORS[row]).fit(frame.to_numpy())
