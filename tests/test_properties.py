@@ -3,13 +3,17 @@
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
+
+# Two epochs on a few rows may well leave a code without a use.
+pytestmark = pytest.mark.filterwarnings("ignore:Only .* codes are active")
 
 settings.register_profile(
     "skae",
@@ -57,9 +61,12 @@ def pca_of(X, k):
         return PCA(k, svd_solver="auto", random_state=0).fit(X)
 
 
-def small(k, **changes):
+def small(k, estimator=AutoencoderTransformer, **changes):
     settings = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
-    return AutoencoderTransformer(k, **{**settings, **changes})
+    return estimator(k, **{**settings, **changes})
+
+
+estimators = st.sampled_from([AutoencoderTransformer, VAE])
 
 
 # Without training everything is PCA
@@ -82,21 +89,21 @@ def check_maps(model, pca, X, rtol, ratio_atol):
     )
 
 
-@given(matrices(dtypes=(np.float64, np.int64)))
-def test_without_training_it_is_pca(case):
+@given(matrices(dtypes=(np.float64, np.int64)), estimators)
+def test_without_training_it_is_pca(case, estimator):
     X, k = case
-    model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
+    model, pca = small(k, estimator, max_iter=0).fit(X), pca_of(X, k)
     check_maps(model, pca, X, 1e-6, 1e-12)
     rounding = 1e-12 * spread(X) ** 2
     noise = pca.noise_variance_
     assert_allclose(model.noise_variance_, noise, rtol=1e-6, atol=rounding)
 
 
-@given(matrices(dtypes=(np.float64, np.int64)))
-def test_without_training_the_likelihood_is_that_of_pca(case):
+@given(matrices(dtypes=(np.float64, np.int64)), estimators)
+def test_without_training_the_likelihood_is_that_of_pca(case, estimator):
     """PCA inverts its covariance and so loses as many digits as that has condition."""
     X, k = case
-    model, pca = small(k, max_iter=0).fit(X), pca_of(X, k)
+    model, pca = small(k, estimator, max_iter=0).fit(X), pca_of(X, k)
     scores = model.score_samples(X)
     assert np.isfinite(scores).all()
     assert model.score(X) == float(scores.mean())
@@ -171,6 +178,8 @@ TRAINED = (
     {"validation_fraction": 0.25},
     {"init": "random"},
     {"whiten": True},
+    {"estimator": VAE},
+    {"estimator": VAE, "init": "random"},
 )
 options = st.sampled_from(TRAINED)
 
@@ -239,7 +248,7 @@ def test_pieces_are_transformed_like_the_whole(case, changes, size):
 
 @given(
     matrices(dtypes=(np.float64,)),
-    st.sampled_from(TRAINED[:3]),
+    st.sampled_from([*TRAINED[:3], {"estimator": VAE}]),
     st.integers(-6, 6),
     st.integers(0, 2**16),
 )
