@@ -5,47 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.random import RandomState
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
-from ._linear import LinearStart
 from ._losses import ReconstructionLoss
-from ._residual import set_linear_path
+from ._residual import LinearPathModule
 
 
-class AutoencoderModule(nn.Module):
-    """An encoder and a decoder, each a linear map plus a network.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        From ``(n, n_features)`` to ``(n, n_components)``.
-    decoder : torch.nn.Module
-        From ``(n, n_components)`` to ``(n, n_features)``.
-
-    Notes
-    -----
-    Rows are centred and divided by one scalar; codes are whitened. See the closed
-    form in :mod:`skae._linear`.
-    """
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
-        """Set the linear path to PCA, for rows given as ``(x - mean) / scale``."""
-        set_linear_path(self.encoder, self.decoder, start, mean, scale)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the codes, shape (n, n_components)."""
-        return self.encoder(x)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the reconstructions, shape (n, n_features)."""
-        return self.decoder(z)
+class AutoencoderModule(LinearPathModule):
+    """The plain autoencoder."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reconstructions and the codes of a batch."""

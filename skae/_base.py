@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -321,6 +322,10 @@ class BaseAutoencoder(
         state = dict(super().__getstate__())
         if "net_" in state:  # which stores the module, and finds a device for it
             del state["module_"], state["device_"]
+            model = self._model
+            if isinstance(model, TrainedNetwork) and model.module is self.module_:
+                state["_model"] = copy.copy(model)
+                state["_model"].module = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -328,8 +333,9 @@ class BaseAutoencoder(
         if "net_" in state:
             self.module_ = self.net_.module_
             self.device_ = torch.device(self.net_.device)
-            if isinstance(self._model, TrainedNetwork):
-                self._model.module = self.module_
+            model = self._model
+            if isinstance(model, TrainedNetwork) and model.module is None:
+                model.module = self.module_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

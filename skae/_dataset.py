@@ -20,6 +20,8 @@ from torch import Tensor
 
 # A sparse or memory-mapped table up to this size becomes one tensor all the same.
 SMALL_BYTES = 64 * 2**20
+# Rows from which the statistics of codes are taken.
+STATISTICS_ROWS = 10_000
 # Rows read, checked or written at a time.
 CHUNK_BYTES = 32 * 2**20
 # Rows of a table on disk are shuffled in runs, so that a batch reads few pages.

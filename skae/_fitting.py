@@ -87,6 +87,16 @@ class FittingMixin(ABC):
         """Whether the networks stand alone, without PCA to start at or fall back on."""
         return bool(self.init == "random")
 
+    def _refined_start(
+        self, start: LinearStart, X: Any, weight: NDArray | None
+    ) -> LinearStart:
+        """Return the linear start of the objective, given PCA's and the rows."""
+        return start
+
+    def _start_model(self, builder: Builder) -> LinearStart | TrainedNetwork:
+        """Return what is used while no network is: PCA."""
+        return self._start
+
     def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
         """Return what stands in for PCA after training, by default the network."""
         scale = self._start.code_scale
@@ -126,12 +136,13 @@ class FittingMixin(ABC):
             builder = self._new_builder(plan)
             net = copy.deepcopy(self.net_)
             net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
-            net.restore_start = self._model is not self._start
+            net.restore_start = self.best_iter_ > 0 or builder.is_random
         else:
             rng = new_random_state(self.random_state)
             solver_seed = rng if self.random_state is None else self.random_state
-            self._set_start(linear_start(X, k, weight, solver_seed))
+            start = linear_start(X, k, weight, solver_seed)
             self._seed = int(rng.randint(2**31 - 1))
+            self._set_start(self._refined_start(start, X, weight))
             builder = self._new_builder(plan)
             net = builder.net(builder.module(), restore_start=not self.warm_start)
         self._train(net, builder, X, weight, continued)
@@ -155,9 +166,9 @@ class FittingMixin(ABC):
             self.best_iter_ = n_before + verdict.best_iter
         self.validation_scores_ = [self._curve_score(loss) for loss in verdict.curve]
         self._evidence = Evidence()
-        self._use_start()
-        if verdict.open:
-            self._use_network(X, weight, verdict.mean_loss)
+        is_open, loss = verdict.open, verdict.mean_loss
+        model = self._new_model(loss) if is_open else self._start_model(builder)
+        self._use(model, X, weight)
         if self.verbose:
             kept = f"the network of epoch {self.best_iter_}" if verdict.open else "PCA"
             print(f"{type(self).__name__}: {kept} is used.")
@@ -174,7 +185,8 @@ class FittingMixin(ABC):
         if hasattr(self, "_incremental_pca"):  # else `fit` has found the start
             self._incremental_pca = follow(self._incremental_pca, X)
             previous = None if first else self._start
-            self._set_start(incremental_start(self._incremental_pca, previous))
+            start = incremental_start(self._incremental_pca, previous)
+            self._set_start(self._refined_start(start, X, weight))
         builder = self._new_builder(self._new_plan(max(len(X), SMALL_TABLE)))
         start = builder.net(builder.module(), learning_rate="constant")
         net = start if first else copy.deepcopy(self.net_)
@@ -191,11 +203,11 @@ class FittingMixin(ABC):
         if builder.plan.max_iter:
             net.partial_fit(TrainingData(dataset, rows, rows[:0], w), epochs=1)
         self._set_net(net)
-        self.best_iter_ = 0
-        if builder.is_random or self._evidence.opens(SPLIT_ERRORS):
-            self.best_iter_ = self.n_iter_
-            tested = self._evidence.n_rows > 0
-            self._use_network(X, weight, self._evidence.mean_loss if tested else None)
+        is_open = builder.is_random or self._evidence.opens(SPLIT_ERRORS)
+        self.best_iter_ = self.n_iter_ if is_open else 0
+        loss = self._evidence.mean_loss if self._evidence.n_rows else None
+        model = self._new_model(loss) if is_open else self._start_model(builder)
+        self._use(model, X, weight)
 
     def _new_plan(self, n_rows: int) -> TrainingPlan:
         """Return the plan for a table, with the user's settings in place of "auto"."""
@@ -219,6 +231,7 @@ class FittingMixin(ABC):
             n_outputs=self._n_outputs(self.n_components_),
             make_module=self._make_module,
             make_loss=self._make_loss,
+            refined_start=self._refined_start,
             seed=self._seed,
             settings={
                 "optimizer__weight_decay": self.alpha,
@@ -242,15 +255,6 @@ class FittingMixin(ABC):
         self.mean_ = start.mean
         self.components_ = start.components
         self.device_ = resolve_device(self.device)
-        self._use_start()
-
-    def _use_start(self) -> None:
-        """Be PCA from here on."""
-        start = self._start
-        self._model: LinearStart | TrainedNetwork = start
-        self.explained_variance_ = start.explained_variance
-        self.explained_variance_ratio_ = start.explained_variance_ratio
-        self.noise_variance_ = start.noise_variance
 
     def _set_net(self, net: AutoencoderNet) -> None:
         """Take over a net that was trained, or at least tried."""
@@ -260,14 +264,13 @@ class FittingMixin(ABC):
         self.n_iter_ = len(net.history)
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
 
-    def _use_network(
-        self, X: Any, weight: NDArray | None, held_out_loss: float | None
+    def _use(
+        self, model: LinearStart | TrainedNetwork, X: Any, weight: NDArray | None
     ) -> None:
-        """Let the trained network stand in for PCA."""
-        rng = np.random.default_rng(self._seed)
-        model = self._new_model(held_out_loss)
-        model.measure(X, weight, rng)
+        """Let a model do the work from here on: PCA or the trained network."""
+        if isinstance(model, TrainedNetwork):
+            model.measure(X, weight, np.random.default_rng(self._seed))
         self._model = model
-        self.explained_variance_ = np.diagonal(model.codes.covariance).copy()
-        self.explained_variance_ratio_ = model.variance_ratio(X, weight, rng)
+        self.explained_variance_ = model.explained_variance
+        self.explained_variance_ratio_ = model.explained_variance_ratio
         self.noise_variance_ = model.noise_variance

@@ -43,6 +43,7 @@ class LinearStart:
     explained_variance_ratio: NDArray  # (k,)
     noise_variance: float
     scale: float
+    encoding: NDArray | None = None  # (k, d): the encoder, if not the axes themselves
 
     @property
     def n_components(self) -> int:
@@ -66,10 +67,12 @@ class LinearStart:
     def padded(self, n_components: int) -> LinearStart:
         """Return the same start with empty axes up to `n_components`."""
         missing = max(n_components - self.n_components, 0)
-        zeros = np.zeros(missing)
+        zeros, below = np.zeros(missing), ((0, missing), (0, 0))
+        encoding = self.encoding
         return replace(
             self,
-            components=np.pad(self.components, ((0, missing), (0, 0))),
+            components=np.pad(self.components, below),
+            encoding=None if encoding is None else np.pad(encoding, below),
             explained_variance=np.append(self.explained_variance, zeros),
             explained_variance_ratio=np.append(self.explained_variance_ratio, zeros),
         )

@@ -110,9 +110,44 @@ def set_linear_path(
     A network without a linear path is left alone.
     """
     shift = start.mean - mean
-    whitener = start.components / start.code_scale[:, None]  # (k, d)
+    axes = start.components if start.encoding is None else start.encoding
+    whitener = axes / start.code_scale[:, None]  # (k, d)
     colourer = start.components.T * start.code_scale  # (d, k)
     if isinstance(encoder, LinearResidual):
         encoder.set_linear(scale * whitener, -whitener @ shift)
     if isinstance(decoder, LinearResidual):
         decoder.set_linear(colourer / scale, shift / scale)
+
+
+class LinearPathModule(nn.Module):
+    """An encoder and a decoder, each a linear map plus a network.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_features)`` to ``(n, n_components)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_features)``.
+
+    Notes
+    -----
+    Rows are centred and divided by one scalar; codes are whitened. See the closed
+    form in :mod:`skae._linear`. A subclass adds ``forward``, one training pass.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
+        """Set the linear path to PCA, for rows given as ``(x - mean) / scale``."""
+        set_linear_path(self.encoder, self.decoder, start, mean, scale)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes, shape (n, n_components)."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the reconstructions, shape (n, n_features)."""
+        return self.decoder(z)

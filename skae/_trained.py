@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ._dataset import sample_rows
+from ._dataset import STATISTICS_ROWS, sample_rows
 from ._linear import (
     GaussianCodes,
     LinearStart,
     residual_log_density,
 )
 
-# Rows from which the statistics of the codes are taken.
-STATISTICS_ROWS = 10_000
+# Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
 
 
@@ -39,6 +38,7 @@ class TrainedNetwork:
     held_out_error: float | None = None
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
+    explained_variance_ratio: NDArray = field(init=False)  # (k,)
     _casts: dict[torch.dtype, Any] = field(default_factory=dict, repr=False)
 
     def measure(self, X: Any, weight: NDArray | None, rng: np.random.Generator) -> None:
@@ -55,6 +55,13 @@ class TrainedNetwork:
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
         self.noise_variance = self._noise_variance(rows, codes, weight)
+        rows, weight = sample_rows(rows, weight, RATIO_ROWS, rng)
+        self.explained_variance_ratio = self._variance_ratio(rows, weight)
+
+    @property
+    def explained_variance(self) -> NDArray:
+        """Variance of each code, shape (k,)."""
+        return np.diagonal(self.codes.covariance).copy()
 
     def _noise_variance(
         self, rows: NDArray, codes: NDArray, weight: NDArray | None
@@ -67,15 +74,12 @@ class TrainedNetwork:
         floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
         return max(error / max(d - k, 1), floor)
 
-    def variance_ratio(
-        self, X: Any, weight: NDArray | None, rng: np.random.Generator
-    ) -> NDArray:
-        """Return the share of the variance of X that each code explains, shape (k,).
+    def _variance_ratio(self, rows: NDArray, weight: NDArray | None) -> NDArray:
+        """Return the share of the variance of rows that each code explains, shape (k,).
 
         The shares are in proportion to the error that fixing a code at its mean adds,
         and add up to the R2 of the reconstruction. For PCA these are its own ratios.
         """
-        rows, weight = sample_rows(X, weight, RATIO_ROWS, rng)
         codes = self.transform(rows)
 
         def error(codes: NDArray) -> float:
@@ -144,8 +148,7 @@ class TrainedNetwork:
         return self._casts[dtype]
 
     def __getstate__(self) -> dict[str, Any]:
-        # The net of the estimator stores the module, and the estimator puts it back.
-        return {**self.__dict__, "module": None, "_casts": {}}
+        return {**self.__dict__, "_casts": {}}
 
 
 def _device(module: nn.Module) -> torch.device:

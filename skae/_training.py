@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._dataset import RowDataset, TrainingData
@@ -94,6 +95,8 @@ class Builder:
         Returns a module for an encoder and a decoder.
     make_loss : callable
         Returns a new loss.
+    refined_start : callable
+        Returns the linear start of the objective, given PCA's, rows and weights.
     seed : int
         Seeds the initial weights and the order of the rows.
     settings : dict
@@ -110,6 +113,7 @@ class Builder:
     is_random: bool
     make_module: Callable[[nn.Module, nn.Module], Any]
     make_loss: Callable[[], nn.Module]
+    refined_start: Callable[[LinearStart, Any, NDArray | None], LinearStart]
     seed: int
     settings: dict[str, Any]
     user_settings: dict[str, Any]
@@ -234,7 +238,8 @@ def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:
         module = builder.module()
         weight = None if data.weight is None else data.weight.cpu().numpy()[keep]
         k = min(n_components, int(keep.sum()), rows.shape[1])
-        start = linear_start(rows[keep], k, weight, random_state=0).padded(n_components)
+        start = linear_start(rows[keep], k, weight, random_state=0)
+        start = builder.refined_start(start, rows[keep], weight).padded(n_components)
         module.start_at(start, np.zeros(rows.shape[1]), 1.0)
         modules.append(module)
     replicas = Replicas(modules, data.dataset.take(data.train[:2]))

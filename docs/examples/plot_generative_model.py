@@ -2,8 +2,8 @@
 A likelihood that is never below PCA's
 ======================================
 
-A VAE is a generative model: it gives rows a likelihood, and draws new ones. It starts at
-probabilistic PCA, and held-out rows decide whether the trained network replaces it.
+A VAE is a generative model: it gives rows a likelihood, and draws new ones. It starts
+at probabilistic PCA, and held-out rows decide whether the network replaces that.
 """
 
 # %%
