@@ -1,8 +1,9 @@
 """Autoencoders that replace PCA: they start at its solution and only get better."""
 
 from ._autoencoder import AutoencoderTransformer
+from ._denoising import DenoisingAutoencoder
 from ._variational import VAE
 
 __version__ = "0.1.0"
 
-__all__ = ["VAE", "AutoencoderTransformer"]
+__all__ = ["VAE", "AutoencoderTransformer", "DenoisingAutoencoder"]

@@ -306,8 +306,11 @@ class BaseAutoencoder(
         deviation = np.sqrt(self.explained_variance_)
         return np.maximum(deviation, np.finfo(deviation.dtype).eps).astype(dtype)
 
+    def _rebuilt(self, X: NDArray) -> NDArray:
+        return self._model.inverse_transform(self._model.transform(X))
+
     def _squared_errors(self, X: NDArray) -> NDArray:
-        return (X - self._model.inverse_transform(self._model.transform(X))) ** 2
+        return (X - self._rebuilt(X)) ** 2
 
     # What scikit-learn asks
 

@@ -105,6 +105,10 @@ class FittingMixin(ABC):
         error = self._squared_error(held_out_loss)
         return TrainedNetwork(self.module_, self._start, scale, error)
 
+    def _is_settled(self) -> bool:
+        """Whether the start leaves nothing over that a network could explain."""
+        return False
+
     def _loss_floor(self) -> float:
         """Return the loss at which nothing is left to learn."""
         return -float("inf")
@@ -203,7 +207,8 @@ class FittingMixin(ABC):
         if builder.plan.max_iter:
             net.partial_fit(TrainingData(dataset, rows, rows[:0], w), epochs=1)
         self._set_net(net)
-        is_open = builder.is_random or self._evidence.opens(SPLIT_ERRORS)
+        is_better = self._evidence.opens(SPLIT_ERRORS) and not builder.is_settled
+        is_open = builder.is_random or is_better
         self.best_iter_ = self.n_iter_ if is_open else 0
         loss = self._evidence.mean_loss if self._evidence.n_rows else None
         model = self._new_model(loss) if is_open else self._start_model(builder)
@@ -219,6 +224,8 @@ class FittingMixin(ABC):
     def _new_builder(self, plan: TrainingPlan) -> Builder:
         """Return what makes modules and nets at the present start."""
         check_callbacks(self.callbacks)
+        if self._is_settled():
+            plan = replace(plan, max_iter=min(plan.max_iter, 1))
         architecture = self.architecture
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.activation)
@@ -228,6 +235,7 @@ class FittingMixin(ABC):
             n_components=self.n_components_,
             architecture=architecture,
             is_random=self._is_random(),
+            is_settled=self._is_settled(),
             n_outputs=self._n_outputs(self.n_components_),
             make_module=self._make_module,
             make_loss=self._make_loss,

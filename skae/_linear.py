@@ -29,6 +29,8 @@ from ._dataset import is_streamed, row_chunks
 # Directions with less than this share of the first one's variance carry rounding
 # errors, not data: whitening does not blow them up any further.
 RANK_TOLERANCE = 1e-9
+# The same for a density, which is computed in float64 and by PCA's own axes.
+DENSITY_TOLERANCE = 1e-15
 # float32 rows are cast to float64 as a whole up to this size, else in chunks.
 LARGE_BYTES = 2**29
 
@@ -61,7 +63,7 @@ class LinearStart:
     def sound_variances(self) -> tuple[NDArray, float]:
         """Variances of the codes, shape (k,), and of the noise: more than rounding."""
         variance = np.asarray(self.explained_variance, dtype=np.float64)
-        floor = max(RANK_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        floor = max(DENSITY_TOLERANCE * variance.max(), np.finfo(float).tiny)
         return np.maximum(variance, floor), max(self.noise_variance, floor)
 
     def padded(self, n_components: int) -> LinearStart:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -91,6 +90,8 @@ class Builder:
     is_random : bool
         Whether the networks stand alone, without a linear path and without PCA to fall
         back on.
+    is_settled : bool
+        Whether the start leaves nothing over, so that it is kept in any case.
     make_module : callable
         Returns a module for an encoder and a decoder.
     make_loss : callable
@@ -111,6 +112,7 @@ class Builder:
     architecture: Any
     n_outputs: int
     is_random: bool
+    is_settled: bool
     make_module: Callable[[nn.Module, nn.Module], Any]
     make_loss: Callable[[], nn.Module]
     refined_start: Callable[[LinearStart, Any, NDArray | None], LinearStart]
@@ -205,6 +207,7 @@ def train(
         data = TrainingData(dataset, rows, rows, weight, fold_of)
         probe = train_folds(builder, data)
         verdict = judge(probe, data, None, FOLD_ERRORS, required=builder.is_random)
+        verdict.open = verdict.open and not builder.is_settled
         if verdict.open:
             everything = TrainingData(dataset, rows, rows[:0], weight)
             net.partial_fit(everything, epochs=max(1, verdict.best_iter))
@@ -218,6 +221,7 @@ def train(
     start = copy.deepcopy(net.module_.state_dict())
     net.partial_fit(data)
     verdict = judge(net, data, pca, SPLIT_ERRORS, required=builder.is_random)
+    verdict.open = verdict.open and not builder.is_settled
     if not verdict.open and net.restore_start:
         net.module_.load_state_dict(start)
     return verdict
@@ -229,7 +233,8 @@ def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:
     `data` has `fold_of`. The net that is returned holds the replicas.
     """
     assert data.fold_of is not None
-    rows = data.dataset.take(data.train).cpu().double().numpy()
+    mean, scale = builder.start.mean, builder.start.scale
+    rows = data.dataset.take(data.train).cpu().double().numpy() * scale + mean
     fold_of = data.fold_of.cpu().numpy()
     n_components = builder.n_components
     modules = []
@@ -239,8 +244,8 @@ def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:
         weight = None if data.weight is None else data.weight.cpu().numpy()[keep]
         k = min(n_components, int(keep.sum()), rows.shape[1])
         start = linear_start(rows[keep], k, weight, random_state=0)
-        start = builder.refined_start(start, rows[keep], weight).padded(n_components)
-        module.start_at(start, np.zeros(rows.shape[1]), 1.0)
+        start = builder.refined_start(replace(start, scale=scale), rows[keep], weight)
+        module.start_at(start.padded(n_components), mean, scale)
         modules.append(module)
     replicas = Replicas(modules, data.dataset.take(data.train[:2]))
     silent = {"keep_best": False, "callbacks": None, "verbose": 0}

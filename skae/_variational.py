@@ -74,8 +74,10 @@ class VariationalModule(nn.Module):
         if not isinstance(self.encoder, LinearResidual):
             return
         assert isinstance(self.decoder, LinearResidual)
-        variance, noise = (v / scale**2 for v in start.sound_variances)
-        noise = max(noise, RANK_TOLERANCE)  # which is less where no row differs
+        variance, noise = start.sound_variances
+        variance, noise = variance / scale**2, noise / scale**2
+        # A network in float32 cannot see less, nor where no row differs from another.
+        noise = max(noise, RANK_TOLERANCE * max(variance[0], 1.0))
         variance = np.maximum(variance, noise)
         axes, k = start.components, len(start.components)
         root = np.sqrt(variance - noise)  # (k,)
@@ -142,7 +144,7 @@ class BernoulliModule(VariationalModule):
 
     def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
         """Remember how rows are standardised, and start at the column means."""
-        self.column_mean = torch.from_numpy(mean).to(self.column_mean)
+        self.column_mean = torch.tensor(mean).to(self.column_mean)
         self.scale.fill_(scale)
 
     def values(self, x: Tensor) -> Tensor:
@@ -288,7 +290,8 @@ class VAE(BaseAutoencoder):
     ----------
     n_components : int, float or None, default=None
         Number of codes. A float in (0, 1) takes as many as PCA needs for this share
-        of the variance; None takes ``min(n_samples, n_features)``.
+        of the variance; None takes ``min(n_samples, n_features)``. Where the codes
+        leave nothing over, as many codes as columns do, the model stays PCA.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a row given its code. "gaussian" has one variance for all
         columns, which is learnt. "bernoulli" is for values in [0, 1]; it starts from
@@ -535,6 +538,10 @@ class VAE(BaseAutoencoder):
 
     def _is_random(self) -> bool:
         return self.init == "random" or self.likelihood == "bernoulli"
+
+    def _is_settled(self) -> bool:
+        variance, noise = self._start.sound_variances
+        return not self._is_random() and noise <= RANK_TOLERANCE * variance[0]
 
     def _value_range(self) -> tuple[float, float]:
         return (0, 1) if self.likelihood == "bernoulli" else super()._value_range()

@@ -4,9 +4,10 @@ A new estimator or architecture needs a row here and nothing else: the checks of
 scikit-learn and our own contract run over every row.
 """
 
+import torch
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae.architectures import MLP, Modules
 
 
@@ -27,6 +28,12 @@ def decoder(n_components, n_features):
     return nn.Sequential(
         nn.Linear(n_components, 5), nn.ReLU(), nn.Linear(5, n_features)
     )
+
+
+def halved(X, generator):
+    """Corrupt rows as a user would: each is divided by 2 with probability 0.3."""
+    chosen = torch.rand(len(X), 1, generator=generator) < 0.3
+    return torch.where(chosen, X / 2, X)
 
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
@@ -54,5 +61,20 @@ ESTIMATORS = {
     "VAE, random": VAE(2, **FAST, init="random"),
     "VAE, modules": VAE(
         2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
+    ),
+    "denoising": DenoisingAutoencoder(**FAST),
+    "denoising, split": DenoisingAutoencoder(
+        2, **FAST, corruption="gaussian", validation_fraction=0.25, whiten=True
+    ),
+    "denoising, masking": DenoisingAutoencoder(2, **FAST, corruption="masking"),
+    "denoising, random": DenoisingAutoencoder(
+        2, **FAST, init="random", corruption="salt_and_pepper"
+    ),
+    "denoising, modules": DenoisingAutoencoder(
+        2,
+        max_iter=2,
+        random_state=0,
+        architecture=Modules(Encoder, decoder),
+        corruption=halved,
     ),
 }

@@ -1,0 +1,433 @@
+"""The denoising autoencoder: the best linear denoiser, and a network on top of it.
+
+Let x' be a corrupted row, c = U' x~ its clean codes with variances L, and suppose that
+the corruption keeps a cell with probability p and works on every cell by itself. Then
+``Cov(x') = p^2 Cov(x~) + diag(w)`` and ``Cov(c, x') = p L U'``, so that the best linear
+estimate of the codes is
+
+    E x',    E = p L U' (p^2 Cov(x~) + diag(w))^-1,
+
+with the covariance of probabilistic PCA, ``Cov(x~) = U (L - s2) U' + s2 I``. For normal
+noise of variance v, E = L / (L + v) U': every principal direction is shrunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import Ridge
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._base import BaseAutoencoder
+from ._corruptions import CORRUPTIONS
+from ._dataset import STATISTICS_ROWS, sample_rows
+from ._linear import RANK_TOLERANCE, LinearStart
+from ._losses import ReconstructionLoss
+from ._residual import LinearPathModule
+from ._trained import TrainedNetwork
+from ._training import Builder
+
+# Corrupted copies of each row from which a linear denoiser is fitted.
+FITTED_COPIES = 4
+
+
+class DenoisingModule(LinearPathModule):
+    """An autoencoder that is trained on corrupted rows.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_features)`` to ``(n, n_components)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_features)``.
+    corruption : str or callable
+        The name of a corruption of standardised rows, or a function of rows in the
+        units of the table.
+    level : float
+
+    Notes
+    -----
+    ``encode`` and ``decode`` see rows as they are; only ``forward`` corrupts them.
+    """
+
+    column_mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        corruption: str | Callable[..., Tensor],
+        level: float,
+    ) -> None:
+        super().__init__(encoder, decoder)
+        self.corruption = corruption
+        self.level = level
+        self.generator: torch.Generator | None = None
+        self.register_buffer("column_mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
+        """Be the best linear denoiser, for rows given as ``(x - mean) / scale``."""
+        super().start_at(start, mean, scale)
+        self.column_mean = torch.tensor(mean).to(self.column_mean)
+        self.scale.fill_(scale)
+
+    def corrupt(self, x: Tensor) -> Tensor:
+        """Return corrupted rows, shape (n, n_features)."""
+        if isinstance(self.corruption, str):
+            return CORRUPTIONS[self.corruption](x, self.level, self.generator)
+        raw = x * self.scale + self.column_mean
+        return (self.corruption(raw, self.generator) - self.column_mean) / self.scale
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is made of corrupted rows, and their codes."""
+        z = self.encode(self.corrupt(x))
+        return self.decode(z), z
+
+
+def linear_denoiser(start: LinearStart, keep: float, added: NDArray) -> NDArray:
+    """Return the best linear estimate of PCA's codes from corrupted rows, (k, d).
+
+    Parameters
+    ----------
+    start : LinearStart
+    keep : float
+        Share of a cell's deviation that the corruption leaves, p.
+    added : ndarray of shape (d,)
+        What it adds to the variance of each column beyond that, w.
+    """
+    variance, noise = start.sound_variances
+    axes, kept = start.components, np.maximum(variance - noise, 0)
+    diagonal = np.maximum(keep**2 * noise + added, RANK_TOLERANCE * noise)  # (d,)
+    weighted = axes / diagonal  # U' A^-1
+    inner = np.eye(len(axes)) + keep**2 * (weighted @ axes.T) * kept
+    return keep * variance[:, None] * np.linalg.solve(inner, weighted)
+
+
+class DenoisingAutoencoder(BaseAutoencoder):
+    """Autoencoder that learns to undo a corruption of the rows.
+
+    Rows are corrupted anew for every batch, and the network is trained to return the
+    clean ones. It starts at the best linear denoiser, in closed form, and held-out
+    rows, corrupted too, decide whether the trained network replaces it.
+
+    Parameters
+    ----------
+    n_components : int, float or None, default=None
+        Number of codes. A float in (0, 1) takes as many as PCA needs for this share
+        of the variance; None takes ``min(n_samples, n_features)``.
+    corruption : {"swap", "gaussian", "masking", "salt_and_pepper"} or callable, \
+            default="swap"
+        What is done to the rows, each cell by itself. "swap" puts another row's value
+        of the same column in the place of a cell (Bahri et al. 2022), "masking" the
+        mean of the column, "salt_and_pepper" the column's smallest or largest value
+        in the batch; "gaussian" adds noise. A function ``corruption(X, generator)``
+        gets a tensor of rows in the units of `X`, and a :class:`torch.Generator` to
+        draw from, and returns the corrupted rows.
+    corruption_level : float, default=0.15
+        Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
+        deviation of the noise, as a multiple of the root-mean-square deviation of the
+        columns. Not used with a callable.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used
+        when `architecture` is None.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used when `architecture` is None.
+    architecture : Architecture or None, default=None
+        Which networks to train: :class:`skae.architectures.MLP`,
+        :class:`skae.architectures.Modules` for your own torch modules, or any object
+        with a method ``build``. None is an MLP.
+    init : {"pca", "random"}, default="pca"
+        "pca" starts at the best linear denoiser, and needs `n_components` of at most
+        ``min(n_samples, n_features)``. "random" is the network alone, without a
+        linear path and without a denoiser to fall back on.
+    whiten : bool, default=False
+        Divide each code by its standard deviation over the training rows, as PCA does.
+    alpha : float, default=1e-2
+        Weight decay (AdamW's, decoupled from the gradient).
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
+        below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
+        there; at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
+        least 2. With 0, nothing is trained and the estimator is
+        the linear denoiser.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        the linear denoiser and the network. "auto" holds out 10 % of 1000 rows or more
+        (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
+        network that wins is trained again on all rows. Below 10 distinct rows, or 5
+        held-out ones, the linear denoiser is kept.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    warm_start : bool, default=False
+        Let :meth:`fit` go on from the network of the last fit. The linear start and the
+        mean stay those of the first one, and a split decides in place of folds.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows, the order of the rows, the
+        corruption and PCA's randomised solver. Global random states are never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of codes.
+    n_features_in_ : int
+        Number of columns seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+    n_samples_ : int
+        Number of rows seen in :meth:`fit`.
+    mean_ : ndarray of shape (n_features,)
+        Mean of the rows.
+    components_ : ndarray of shape (n_components, n_features)
+        PCA's principal axes: the linear path of the decoder. At most
+        ``min(n_samples, n_features)`` of them where ``init="random"`` has more codes.
+    explained_variance_ : ndarray of shape (n_components,)
+        Variance of each code over the training rows (10,000 of them at most).
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Share of the variance of the training rows that each code explains. The sum is
+        the R2 of the reconstruction (of 1000 rows, if there are more, and so an
+        estimate to about 0.01 then); each code has a part of it
+        in proportion to the error that fixing this code at its mean would add. For PCA
+        that is PCA's own ratio.
+    noise_variance_ : float
+        Variance of what the codes leave over, in each of the
+        ``n_features - n_components`` other dimensions, for held-out rows where
+        there are any.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose weights are used; 0 if the linear denoiser was kept.
+    loss_curve_ : list of float
+        Training loss of each epoch: squared error of the denoised rows, summed over the
+        features, for rows divided by the one scalar that brings their mean variance
+        to 1.
+    validation_scores_ : list of float
+        R2 of the denoised held-out rows for each epoch, from epoch 0 (the linear
+        denoiser) on.
+    history_ : skorch.history.History
+        skorch's history, with an entry for each epoch.
+    module_ : torch.nn.Module
+        The trained module: ``encode`` and ``decode`` for standardised rows and
+        whitened codes.
+    net_ : skorch.NeuralNet
+        The net that trained it.
+    device_ : torch.device
+        Where it is.
+
+    See Also
+    --------
+    AutoencoderTransformer : Trained on the rows as they are.
+
+    Notes
+    -----
+    The linear denoiser is exact for rows of the normal distribution of probabilistic
+    PCA. For Gaussian noise of variance v it shrinks the principal direction of variance
+    L by ``L / (L + v)``. For "salt_and_pepper" and callables it is fitted by ridge
+    regression of the codes on corrupted copies of at most 10,000 rows.
+
+    With Gaussian noise, ``denoise(X) - X`` divided by the variance of the noise is an
+    estimate of the gradient of the log-density of the noisy rows (Alain & Bengio 2014).
+
+    `transform`, `score_samples` and :meth:`denoise` take rows as they are and corrupt
+    nothing. With many components, such as the default, denoising is all that is
+    learnt; fewer make a bottleneck as well.
+
+    References
+    ----------
+    Vincent et al. (2008), Extracting and composing robust features with denoising
+    autoencoders.
+
+    Alain & Bengio (2014), What regularized auto-encoders learn from the data-generating
+    distribution.
+
+    Bahri et al. (2022), SCARF: self-supervised contrastive learning using random
+    feature corruption.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import DenoisingAutoencoder
+    >>> X = load_digits().data
+    >>> noisy = X + np.random.RandomState(0).normal(scale=4, size=X.shape)
+    >>> denoiser = DenoisingAutoencoder(
+    ...     corruption="gaussian", corruption_level=1.0, max_iter=10, random_state=0
+    ... ).fit(X[:1300])
+    >>> def error(rows):
+    ...     return ((rows - X[1300:]) ** 2).mean()
+    >>> bool(error(denoiser.denoise(noisy[1300:])) < 0.4 * error(noisy[1300:]))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        *,
+        corruption: str | Callable[..., Tensor] = "swap",
+        corruption_level: float = 0.15,
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "relu",
+        architecture: Any = None,
+        init: str = "pca",
+        whiten: bool = False,
+        alpha: float = 1e-2,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.architecture = architecture
+        self.init = init
+        self.whiten = whiten
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    # Hooks
+
+    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
+        return DenoisingModule(encoder, decoder, self.corruption, self.corruption_level)
+
+    def _make_loss(self) -> nn.Module:
+        return ReconstructionLoss()
+
+    def _loss_floor(self) -> float:
+        # float32 cannot see a smaller share of the variance, which is n_features.
+        return 1e-12 * len(self.mean_)
+
+    def _curve_score(self, loss: float) -> float:
+        return 1 - loss / len(self.mean_)
+
+    def _refined_start(
+        self, start: LinearStart, X: Any, weight: NDArray | None
+    ) -> LinearStart:
+        level, is_share = self.corruption_level, self.corruption != "gaussian"
+        if is_share and level > 1 and isinstance(self.corruption, str):
+            raise ValueError(
+                f"corruption_level={level} must be at most 1: it is the share of the "
+                f"cells that corruption={self.corruption!r} replaces."
+            )
+        if not start.explained_variance.max() > 0:
+            return start  # no row differs from another
+        if self.corruption == "gaussian":
+            added = np.full(len(start.mean), (level * start.scale) ** 2)
+            return replace(start, encoding=linear_denoiser(start, 1.0, added))
+        if self.corruption in ("swap", "masking"):
+            variance, noise = start.sound_variances
+            kept = np.maximum(variance - noise, 0)
+            columns = kept @ start.components**2 + noise  # variance of each, (d,)
+            keep = 1 - level
+            total = 1.0 if self.corruption == "swap" else keep
+            added = (total - keep**2) * columns
+            return replace(start, encoding=linear_denoiser(start, keep, added))
+        return replace(start, encoding=self._fitted_denoiser(start, X, weight))
+
+    def _fitted_denoiser(
+        self, start: LinearStart, X: Any, weight: NDArray | None
+    ) -> NDArray:
+        """Regress PCA's codes on corrupted copies of the rows; return (k, d)."""
+        rng = np.random.default_rng(self._seed)
+        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        module = DenoisingModule(
+            nn.Identity(), nn.Identity(), self.corruption, self.corruption_level
+        )
+        module.start_at(start, start.mean, start.scale)
+        module.generator = torch.Generator().manual_seed(self._seed)
+        x = ((rows - start.mean) / start.scale).astype(np.float32)
+        copies = [module.corrupt(torch.from_numpy(x)) for _ in range(FITTED_COPIES)]
+        corrupted = torch.cat(copies).double().numpy()
+        codes = np.tile(x @ start.components.T, (FITTED_COPIES, 1))
+        weights = None if weight is None else np.tile(weight, FITTED_COPIES)
+        ridge = Ridge(alpha=FITTED_COPIES, fit_intercept=False)
+        return np.atleast_2d(ridge.fit(corrupted, codes, weights).coef_)
+
+    def _start_model(self, builder: Builder) -> LinearStart | TrainedNetwork:
+        module = builder.module().eval()
+        return TrainedNetwork(module, self._start, self._start.code_scale)
+
+    # What a fitted estimator does
+
+    def denoise(self, X: ArrayLike) -> NDArray:
+        """Return what is left of the rows when noise is taken away.
+
+        The same as ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the units of `X`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another number of columns, NaN or infinity.
+        """
+        check_is_fitted(self)
+        X = self._checked_rows(X, reset=False)
+        return self._map(X, self._rebuilt, (len(self.mean_),))
