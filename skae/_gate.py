@@ -113,7 +113,7 @@ class Replicas(nn.Module):
         self._template = [modules[0]]
         self._set_buffers(buffers)
         try:
-            with own_random_numbers(modules[0], 0):
+            with own_random_numbers(self, 0):
                 self.train()(sample)
         except (RuntimeError, ValueError):
             self.stacked = nn.ParameterList()
@@ -129,6 +129,11 @@ class Replicas(nn.Module):
     def template(self) -> nn.Module:
         """One of the modules; its own parameters are not trained."""
         return self._template[0]
+
+    @property
+    def running(self) -> list[nn.Module]:
+        """The modules that are called: the template for all of them, or each."""
+        return list(self.separate) or [self.template]
 
     def train(self, mode: bool = True) -> Replicas:
         """Set the training mode of the modules."""

@@ -131,15 +131,10 @@ class AutoencoderNet(NeuralNet):
         n_parameters = sum(p.numel() for p in self.module_.parameters())
         is_small = min(self.batch_size, len(X)) * n_parameters < THREADED_WORK
         with (
-            own_random_numbers(self._template, self.seed + len(self.history)),
+            own_random_numbers(self.module_, self.seed + len(self.history)),
             one_thread if is_small else nullcontext(),
         ):
             return self._fit_loop(X, self.max_epochs if epochs is None else epochs)
-
-    @property
-    def _template(self) -> Any:
-        """The module; replicas hide theirs from torch, and this is one of them."""
-        return getattr(self.module_, "template", self.module_)
 
     def _fit_loop(self, X: TrainingData, epochs: int) -> Any:
         self.generator_ = torch.Generator().manual_seed(self.seed)
@@ -257,7 +252,7 @@ class AutoencoderNet(NeuralNet):
         self.criterion_.epoch = math.inf
         step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
         losses = []
-        noise = own_random_numbers(self._template, self.seed)
+        noise = own_random_numbers(self.module_, self.seed)
         with torch.inference_mode(), noise:
             for rows in data.valid.split(step):
                 x = data.dataset.take_scattered(rows)

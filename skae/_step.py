@@ -117,20 +117,24 @@ def own_random_numbers(module: Any, seed: int) -> Iterator[None]:
     A module with the attribute ``generator`` draws from that. Dropout, and parts that
     are a user's own, draw from torch's global generator, which is seeded and put back.
     """
-    before = getattr(module, "generator", None)
-    if hasattr(module, "generator"):
-        device = next(module.parameters()).device
-        module.generator = torch.Generator(device).manual_seed(seed)
+    running = getattr(module, "running", [module])  # replicas hide theirs from torch
+    drawing = [part for part in running if hasattr(part, "generator")]
+    before = [part.generator for part in drawing]
+    if drawing:
+        device = next(drawing[0].parameters()).device
+        generator = torch.Generator(device).manual_seed(seed)
     try:
-        if not any(map(_may_draw, module.modules())):
+        for part in drawing:
+            part.generator = generator
+        if not any(_may_draw(part) for whole in running for part in whole.modules()):
             yield
             return
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             yield
     finally:
-        if hasattr(module, "generator"):
-            module.generator = before
+        for part, old in zip(drawing, before, strict=True):
+            part.generator = old
 
 
 def _may_draw(part: nn.Module) -> bool:

@@ -9,7 +9,7 @@ from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 from skae._autoencoder import AutoencoderModule
 from skae._dataset import RowDataset, TrainingData
 from skae._gate import Evidence, Replicas
@@ -127,6 +127,16 @@ def test_dropout_neither_reads_nor_moves_the_global_rng():
     codes = model.fit(X).transform(X)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(5)  # the user's own draws must not matter
+    np.testing.assert_array_equal(model.fit(X).transform(X), codes)
+
+
+def test_replicas_that_run_one_after_the_other_draw_from_one_generator_too():
+    X = np.random.RandomState(0).randn(60, 5)
+    model = VAE(2, architecture=Modules(Recurrent, Recurrent), max_iter=2)
+    before = torch.get_rng_state()
+    codes = model.set_params(random_state=0).fit(X).transform(X)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
     np.testing.assert_array_equal(model.fit(X).transform(X), codes)
 
 
