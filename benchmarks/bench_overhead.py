@@ -4,9 +4,10 @@ The hand-written loop does the same work on tensors that are ready: the same net
 batches, optimizer, learning rates, epochs, held-out rows and choice of the best epoch.
 It has no checks, no PCA, no history and no statistics afterwards. The skorch net trains
 the same network over the same epochs with its DataLoader, and its callbacks as they
-come. All of them run in turn, and the ratio is the median over the rounds:
+come. All of them run in turn, and the ratio is the median over the rounds. With
+``--vae`` it is a VAE in place of the plain autoencoder:
 
-    python benchmarks/bench_overhead.py [--repeats 5] [--skorch-repeats 1]
+    python benchmarks/bench_overhead.py [--vae] [--repeats 5] [--skorch-repeats 1]
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 
 # rows, columns, hidden layer; the epochs are those of the default
 SIZES = [(1800, 64, 64), (1800, 64, 256), (5000, 784, 256), (100_000, 50, 128)]
@@ -40,10 +41,12 @@ def curved_table(n: int, d: int) -> np.ndarray:
 class Autoencoder(nn.Module):
     """The network of the estimator, written down by hand."""
 
+    n_outputs = N_COMPONENTS
+
     def __init__(self, d: int, hidden: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, N_COMPONENTS)
+            nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, self.n_outputs)
         )
         self.decoder = nn.Sequential(
             nn.Linear(N_COMPONENTS, hidden), nn.ReLU(), nn.Linear(hidden, d)
@@ -55,6 +58,31 @@ class Autoencoder(nn.Module):
         z = self.encoder(x) + x @ self.axes
         return self.decoder(z) + z @ self.axes.T
 
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of each row."""
+        return squared_error(self(x), x)
+
+
+class Variational(Autoencoder):
+    """The same with a posterior, a draw from it, and a learnt noise variance."""
+
+    n_outputs = 2 * N_COMPONENTS
+
+    def __init__(self, d: int, hidden: int) -> None:
+        super().__init__(d, hidden)
+        self.log_noise = nn.Parameter(torch.zeros(()))
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the negative evidence lower bound of each row."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        mean = mean + x @ self.axes
+        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        squares = squared_error(self.decoder(z) + z @ self.axes.T, x)
+        constant = x.shape[1] * (math.log(2 * math.pi) + self.log_noise)
+        nll = 0.5 * (squares * (-self.log_noise).exp() + constant)
+        kl = mean.square() + log_variance.exp() - 1 - log_variance
+        return nll + 0.5 * kl.sum(-1)
+
 
 def squared_error(output: Tensor, x: Tensor) -> Tensor:
     """Return the squared error of each row."""
@@ -62,10 +90,9 @@ def squared_error(output: Tensor, x: Tensor) -> Tensor:
 
 
 def hand_written(
-    X: Tensor, hidden: int, epochs: int, batch_size: int, n_held_out: int
+    module: Autoencoder, X: Tensor, epochs: int, batch_size: int, n_held_out: int
 ) -> Callable[[], None]:
     """Return the loop that somebody would write who needs only this one network."""
-    module = Autoencoder(X.shape[1], hidden)
     start = copy.deepcopy(module.state_dict())
     train, valid = X[n_held_out:], X[:n_held_out]
     n_batches = math.ceil(len(train) / batch_size)
@@ -91,7 +118,7 @@ def hand_written(
                 optimizer.param_groups[0]["lr"] = rates[step]
                 step += 1
                 x = train[rows]
-                loss = squared_error(module(x), x).mean()
+                loss = module.loss(x).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -99,7 +126,7 @@ def hand_written(
             total.item()
             module.eval()
             with torch.inference_mode():
-                held_out = squared_error(module(valid), valid).mean().item()
+                held_out = module.loss(valid).mean().item()
             if held_out < best:
                 best = held_out
                 kept = {k: v.clone() for k, v in module.state_dict().items()}
@@ -139,29 +166,32 @@ def plain_skorch(
 
 
 def measure(
-    size: tuple[int, int, int], repeats: int, skorch_repeats: int
+    size: tuple[int, int, int], repeats: int, skorch_repeats: int, *, is_vae: bool
 ) -> list[object]:
     """Return one row of the table."""
     n, d, hidden = size
     X = curved_table(n, d)
-    estimator = AutoencoderTransformer(
+    estimator = (VAE if is_vae else AutoencoderTransformer)(
         N_COMPONENTS, hidden_layer_sizes=(hidden,), random_state=0
     ).fit(X)
+    module = (Variational if is_vae else Autoencoder)(d, hidden)
     epochs, batch_size = estimator.n_iter_, estimator.net_.batch_size
     mean, scale = X.mean(0), X.std()
     loop = hand_written(
-        torch.from_numpy((X - mean) / scale), hidden, epochs, batch_size, n // 10
+        module, torch.from_numpy((X - mean) / scale), epochs, batch_size, n // 10
     )
     times = harness.interleave(
         {"skae": lambda: estimator.fit(X), "loop": loop}, repeats
     )
     by_loop = harness.ratio(times, "skae", "loop")
-    skorch = plain_skorch((X - mean) / scale, hidden, epochs, batch_size)
-    times = harness.interleave(
-        {"skae": lambda: estimator.fit(X), "skorch": skorch}, skorch_repeats
-    )
-    by_skorch = harness.ratio(times, "skorch", "skae")
-    name = f"{n} x {d}, hidden {hidden}"
+    by_skorch = None
+    if not is_vae:
+        skorch = plain_skorch((X - mean) / scale, hidden, epochs, batch_size)
+        times = harness.interleave(
+            {"skae": lambda: estimator.fit(X), "skorch": skorch}, skorch_repeats
+        )
+        by_skorch = harness.ratio(times, "skorch", "skae")
+    name = f"{n} x {d}, hidden {hidden}{', VAE' * is_vae}"
     harness.progress(SIZES.index(size) + 1, len(SIZES), name)
     record = {"skae/loop": by_loop, "skorch/skae": by_skorch, "epochs": epochs}
     harness.save_record(harness.RESULTS / "overhead.json", name, record)
@@ -175,9 +205,13 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--skorch-repeats", type=int, default=3)
+    parser.add_argument("--vae", action="store_true")
     args = parser.parse_args()
     header = ["table", "epochs", "batch", "skae / loop", "skorch / skae"]
-    rows = [measure(size, args.repeats, args.skorch_repeats) for size in SIZES]
+    rows = [
+        measure(size, args.repeats, args.skorch_repeats, is_vae=args.vae)
+        for size in SIZES
+    ]
     print(harness.markdown_table(header, rows))
 
 

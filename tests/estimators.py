@@ -59,16 +59,9 @@ ESTIMATORS = {
     "VAE": VAE(**FAST),
     "VAE, split": VAE(2, **FAST, validation_fraction=0.25, whiten=True),
     "VAE, random": VAE(2, **FAST, init="random"),
-    "VAE, modules": VAE(
-        2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
-    ),
     "denoising": DenoisingAutoencoder(**FAST),
     "denoising, split": DenoisingAutoencoder(
         2, **FAST, corruption="gaussian", validation_fraction=0.25, whiten=True
-    ),
-    "denoising, masking": DenoisingAutoencoder(2, **FAST, corruption="masking"),
-    "denoising, random": DenoisingAutoencoder(
-        2, **FAST, init="random", corruption="salt_and_pepper"
     ),
     "denoising, modules": DenoisingAutoencoder(
         2,

@@ -51,23 +51,28 @@ def results(out):
     return [words for words in lines[start:stop] if words]
 
 
+# The models of each number of codes, in the order of their rows.
+MODELS = ["PCA", *skae.__all__]
+
+
 def test_pca_and_every_estimator_stand_side_by_side(frame, save, capsys):
     assert main([save(frame[["a", "b", "c"]]), *FAST]) == 0
     captured = capsys.readouterr()
     head, *rows = results(captured.out)
     assert head == ["n_components", "estimator", "R2", "nats/row", "fit", "s"]
-    assert [row[0] for row in rows[::2]] == ["1", "2"]
-    assert [row[1] for row in rows[::2]] == ["PCA", "PCA"]
-    assert [row[0] for row in rows[1::2]] == ["AutoencoderTransformer"] * 2
+    n = len(MODELS)
+    assert [row[0] for row in rows[::n]] == ["1", "2"]
+    assert [row[1] for row in rows[::n]] == ["PCA", "PCA"]
+    for first in (0, n):
+        assert [row[0] for row in rows[first + 1 : first + n]] == MODELS[1:]
     assert "data.csv: 60 rows (15 held out), 3 columns" in captured.out
     assert "standardised" in captured.out
     verdict = captured.out.splitlines()[-1]
     assert verdict.startswith(("Yes, for ", "No, for "))
     assert "of the held-out variance with" in verdict
-    assert captured.err.splitlines()[1] == (
-        "[2/4] fitting AutoencoderTransformer, n_components=1"
-    )
-    assert len(captured.err.splitlines()) == 4
+    second = f"[2/{2 * n}] fitting {MODELS[1]}, n_components=1"
+    assert captured.err.splitlines()[1] == second
+    assert len(captured.err.splitlines()) == 2 * n
 
 
 def test_columns_of_the_table_line_up(frame, save, capsys):
@@ -82,9 +87,12 @@ def test_untrained_estimators_equal_pca_on_the_digits(save, capsys):
     assert main(["--max-iter", "0", "--no-plot"]) == 0
     out = capsys.readouterr().out
     _, *rows = results(out)
-    assert [row[0] for row in rows[::2]] == ["2", "8", "16"]
-    for pca, ours in zip(rows[::2], rows[1::2], strict=True):
-        assert pca[2:5] == ours[1:4]  # R2, log-likelihood, accuracy
+    n = len(MODELS)
+    assert [row[0] for row in rows[::n]] == ["2", "8", "16"]
+    for i, pca in zip(range(0, 3 * n, n), rows[::n], strict=True):
+        for name, ours in zip(MODELS[1:], rows[i + 1 : i + n], strict=True):
+            if name != "DenoisingAutoencoder":  # which starts at a linear denoiser
+                assert pca[2:5] == ours[1:4]  # R2, log-likelihood, accuracy
     assert "No, for 0 of 3 n_components" in out
     assert "standardised" not in out
 
@@ -180,7 +188,7 @@ def test_too_many_components_are_left_out_with_a_line(frame, save, capsys):
     assert main([save(frame[["a", "b", "c"]]), *options]) == 0
     out = capsys.readouterr().out
     assert "n_components 9, 3 left out: must be below 3 (45 rows to fit, 3 col" in out
-    assert [row[0] for row in results(out)[1::2]] == ["2"]
+    assert [row[0] for row in results(out)[1 :: len(MODELS)]] == ["2"]
 
 
 @pytest.mark.parametrize(
@@ -195,8 +203,9 @@ def test_rows_in_a_plane_have_no_log_likelihood(frame, save, capsys):
     table = frame[["a", "b"]].assign(twin=frame["a"], constant=1.0)
     assert main([save(table), "--n-components", "1", "2", *FAST]) == 0
     rows = results(capsys.readouterr().out)[1:]
-    assert [row[-2] for row in rows[2:]] == ["-", "-"]
-    assert "-" not in [row[-2] for row in rows[:2]]
+    n, exact = len(MODELS), MODELS.index("AutoencoderTransformer")
+    assert [rows[n + i][-2] for i in (0, exact)] == ["-", "-"]
+    assert "-" not in [row[-2] for row in rows[:n]]
 
 
 def test_plain_csv_files_are_read_without_pandas(frame, save, capsys, monkeypatch):
@@ -341,7 +350,7 @@ def test_a_terminal_gets_one_line_that_changes(frame, save, capsys, monkeypatch)
     assert main([save(frame[["a", "b", "c"]]), *FAST]) == 0
     err = capsys.readouterr().err
     assert "\n" not in err
-    assert err.count("\r[") == 4
+    assert err.count("\r[") == 2 * len(MODELS)
     assert err.endswith(" \r")
 
 
@@ -351,7 +360,7 @@ def test_ctrl_c_ends_the_command_with_130(save, capsys, monkeypatch):
 
     monkeypatch.setattr(skae.AutoencoderTransformer, "fit", interrupt)
     assert main(["--no-plot"]) == 130
-    assert capsys.readouterr().err.splitlines()[2:] == ["skae: interrupted"]
+    assert capsys.readouterr().err.splitlines()[-1] == "skae: interrupted"
 
 
 def test_the_package_runs_as_a_command():
