@@ -36,6 +36,9 @@ from ._residual import LinearPathModule
 from ._trained import TrainedNetwork
 from ._training import Builder
 
+# Added to every column's variance, times the level, as a share of the mean one: a value
+# that a column hardly ever takes must not count more than any other.
+RIDGE = 1e-5
 # Corrupted copies of each row from which a linear denoiser is fitted.
 FITTED_COPIES = 4
 
@@ -378,7 +381,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             columns = kept @ start.components**2 + noise  # variance of each, (d,)
             keep = 1 - level
             total = 1.0 if self.corruption == "swap" else keep
-            added = (total - keep**2) * columns
+            ridge = RIDGE * level * start.scale**2
+            added = (total - keep**2) * columns + ridge
             return replace(start, encoding=linear_denoiser(start, keep, added))
         return replace(start, encoding=self._fitted_denoiser(start, X, weight))
 

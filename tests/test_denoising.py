@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from skae import DenoisingAutoencoder
 from skae._corruptions import CORRUPTIONS, gaussian, masking, salt_and_pepper, swap
-from skae._denoising import DenoisingModule, linear_denoiser
+from skae._denoising import RIDGE, DenoisingModule, linear_denoiser
 from skae._linear import linear_start
 
 FAST = {"hidden_layer_sizes": (8,), "random_state": 0}
@@ -98,7 +98,8 @@ def test_the_linear_denoiser_is_the_regression_on_corrupted_rows(
     covariance = PCA(k).fit(factors).get_covariance()
     keep = 1 - level
     corrupted = keep**2 * covariance
-    np.fill_diagonal(corrupted, total(keep) * np.diag(covariance))
+    ridge = RIDGE * level * factors.var(0, ddof=1).mean()
+    np.fill_diagonal(corrupted, total(keep) * np.diag(covariance) + ridge)
     cross = keep * start.components @ covariance
     expected = cross @ np.linalg.inv(corrupted)
     model = DenoisingAutoencoder(k, corruption=name, corruption_level=level, max_iter=0)
@@ -144,6 +145,16 @@ def test_without_corruption_it_is_pca(factors):
     )
     encoding = linear_denoiser(linear_start(factors, 3), 1.0, np.zeros(8))
     assert_allclose(encoding, pca.components_, atol=1e-9)
+
+
+def test_a_column_that_hardly_varies_does_not_blow_up_the_rest(factors):
+    X = np.column_stack([factors, np.zeros(len(factors))])
+    X[0, -1] = 0.01
+    model = DenoisingAutoencoder(max_iter=0, random_state=0).fit(X)
+    rows = X[1:200].copy()
+    rows[:, -1] = 3.0
+    change = model.denoise(rows)[:, :-1] - model.denoise(X[1:200])[:, :-1]
+    assert np.abs(change).max() < 0.5
 
 
 def test_a_fold_starts_at_the_denoiser_of_its_own_rows(factors):
