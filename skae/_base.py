@@ -79,7 +79,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> Any:
-        """Start at PCA, train, and keep what held-out rows say is better.
+        """Start at the closed form, train, and keep what held-out rows say is better.
 
         Parameters
         ----------

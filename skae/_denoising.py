@@ -39,6 +39,8 @@ from ._training import Builder
 # Added to every column's variance, times the level, as a share of the mean one: a value
 # that a column hardly ever takes must not count more than any other.
 RIDGE = 1e-5
+# Directions that the linear denoiser shrinks by more are as good as lost.
+SMALLEST_STRETCH = 1e-6
 # Corrupted copies of each row from which a linear denoiser is fitted.
 FITTED_COPIES = 4
 
@@ -90,7 +92,15 @@ class DenoisingModule(LinearPathModule):
         if isinstance(self.corruption, str):
             return CORRUPTIONS[self.corruption](x, self.level, self.generator)
         raw = x * self.scale + self.column_mean
-        return (self.corruption(raw, self.generator) - self.column_mean) / self.scale
+        corrupted = self.corruption(raw, self.generator)
+        if not isinstance(corrupted, Tensor) or corrupted.shape != raw.shape:
+            what = getattr(corrupted, "shape", corrupted)
+            raise ValueError(
+                f"corruption={self.corruption!r} returned {type(corrupted).__name__} "
+                f"({what}): it must return a tensor of the rows' shape, "
+                f"{tuple(raw.shape)}."
+            )
+        return (corrupted.to(x.dtype) - self.column_mean) / self.scale
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, and their codes."""
@@ -129,14 +139,14 @@ class DenoisingAutoencoder(BaseAutoencoder):
     n_components : int, float or None, default=None
         Number of codes. A float in (0, 1) takes as many as PCA needs for this share
         of the variance; None takes ``min(n_samples, n_features)``.
-    corruption : {"swap", "gaussian", "masking", "salt_and_pepper"} or callable, \
-            default="swap"
+    corruption : str or callable, default="swap"
+        "swap", "gaussian", "masking" or "salt_and_pepper", or a function of your own.
         What is done to the rows, each cell by itself. "swap" puts another row's value
         of the same column in the place of a cell (Bahri et al. 2022), "masking" the
         mean of the column, "salt_and_pepper" the column's smallest or largest value
         in the batch; "gaussian" adds noise. A function ``corruption(X, generator)``
-        gets a tensor of rows in the units of `X`, and a :class:`torch.Generator` to
-        draw from, and returns the corrupted rows.
+        gets a float32 tensor of rows in the units of `X`, and a
+        :class:`torch.Generator` to draw from, and returns a tensor of the same shape.
     corruption_level : float, default=0.15
         Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
         deviation of the noise, as a multiple of the root-mean-square deviation of the
@@ -168,14 +178,15 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2. With 0, nothing is trained and the estimator is
-        the linear denoiser.
+        least 2. With 0, nothing is trained and the estimator
+        is the linear denoiser.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         the linear denoiser and the network. "auto" holds out 10 % of 1000 rows or more
         (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
-        network that wins is trained again on all rows. Below 10 distinct rows, or 5
-        held-out ones, the linear denoiser is kept.
+        network that wins is trained again on all rows. The network has to be better by
+        1.5 standard errors over the folds, or by 2 over a split; below 10 distinct
+        rows, or 5 held-out ones, the linear denoiser is kept.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.
@@ -261,6 +272,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     With Gaussian noise, ``denoise(X) - X`` divided by the variance of the noise is an
     estimate of the gradient of the log-density of the noisy rows (Alain & Bengio 2014).
+
+    Clean rows come back a little shrunk, as noisy ones do: for the smallest error on
+    clean rows take :class:`AutoencoderTransformer`. Corruption levels are relative to
+    the mean variance of the columns: standardise columns of different units first.
 
     `transform`, `score_samples` and :meth:`denoise` take rows as they are and corrupt
     nothing. With many components, such as the default, denoising is all that is
@@ -398,16 +413,41 @@ class DenoisingAutoencoder(BaseAutoencoder):
         module.start_at(start, start.mean, start.scale)
         module.generator = torch.Generator().manual_seed(self._seed)
         x = ((rows - start.mean) / start.scale).astype(np.float32)
-        copies = [module.corrupt(torch.from_numpy(x)) for _ in range(FITTED_COPIES)]
+        try:
+            copies = [module.corrupt(torch.tensor(x)) for _ in range(FITTED_COPIES)]
+        except TypeError as error:
+            raise TypeError(
+                f"corruption={self.corruption!r} is called with a float32 tensor of "
+                f"rows and a torch.Generator: {error}"
+            ) from error
         corrupted = torch.cat(copies).double().numpy()
+        if not np.isfinite(corrupted).all():
+            raise ValueError(
+                f"corruption={self.corruption!r} returned NaN or infinity: every "
+                "corrupted value must be finite."
+            )
         codes = np.tile(x @ start.components.T, (FITTED_COPIES, 1))
         weights = None if weight is None else np.tile(weight, FITTED_COPIES)
         ridge = Ridge(alpha=FITTED_COPIES, fit_intercept=False)
         return np.atleast_2d(ridge.fit(corrupted, codes, weights).coef_)
 
     def _start_model(self, builder: Builder) -> LinearStart | TrainedNetwork:
-        module = builder.module().eval()
-        return TrainedNetwork(module, self._start, self._start.code_scale)
+        return self._measured_by_volume(builder.module().eval())
+
+    def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
+        del held_out_loss  # that of corrupted rows
+        if self._is_random():
+            return super()._new_model(None)
+        return self._measured_by_volume(self.module_)
+
+    def _measured_by_volume(self, module: nn.Module) -> TrainedNetwork:
+        """Return a model whose density does not grow as the codes shrink."""
+        start = self._start
+        log_volume = 0.0
+        if start.encoding is not None:
+            stretch = np.linalg.svd(start.encoding, compute_uv=False)
+            log_volume = float(np.log(np.maximum(stretch, SMALLEST_STRETCH)).sum())
+        return TrainedNetwork(module, start, start.code_scale, log_volume=log_volume)
 
     # What a fitted estimator does
 

@@ -75,9 +75,9 @@ class FittingMixin(ABC):
     def _make_loss(self) -> nn.Module:
         """Return a new loss."""
 
-    def _value_range(self) -> tuple[float, float]:
-        """Return the smallest and the largest value that the loss can take."""
-        return -float("inf"), float("inf")
+    def _value_range(self) -> tuple[float, float, str]:
+        """Return the smallest and the largest value of the loss, and what asks so."""
+        return -float("inf"), float("inf"), ""
 
     def _n_outputs(self, n_components: int) -> int:
         """Return how many numbers the encoder gives for so many codes."""
@@ -174,8 +174,9 @@ class FittingMixin(ABC):
         model = self._new_model(loss) if is_open else self._start_model(builder)
         self._use(model, X, weight)
         if self.verbose:
-            kept = f"the network of epoch {self.best_iter_}" if verdict.open else "PCA"
-            print(f"{type(self).__name__}: {kept} is used.")
+            network = f"the network of epoch {self.best_iter_}"
+            kept = network if verdict.open else "the linear start"
+            print(f"{type(self).__name__}: {kept} is used{verdict.reason}.")
 
     def _partial_fit(self, X: Any, weight: NDArray | None, first: bool) -> None:
         """Follow PCA, test the network on the batch, then train it there."""

@@ -159,13 +159,14 @@ class Verdict:
     """What the held-out rows say of a trained network.
 
     `mean_loss` is that of the held-out rows at `best_iter`, None if no row was held
-    out; `curve` is the same for every epoch from 0 on.
+    out; `curve` is the same for every epoch from 0 on; `reason` ends a sentence.
     """
 
     open: bool
     best_iter: int
     mean_loss: float | None
     curve: list[float]
+    reason: str = ""
 
 
 def judge(
@@ -188,5 +189,14 @@ def judge(
     weight = None if data.weight is None else data.weight[data.valid]
     before = net.start_losses_ if pca is None else pca
     evidence = Evidence.of(before, net.best_losses_, weight)
-    is_open = required or evidence.opens(n_errors)
-    return Verdict(is_open, net.best_iter_, net.best_loss_, net.valid_losses_)
+    reason = (
+        f": on held-out rows the network was better by {evidence.n_errors:.1f} "
+        f"standard errors, and more than {n_errors} are asked"
+    )
+    return Verdict(
+        required or evidence.opens(n_errors),
+        net.best_iter_,
+        net.best_loss_,
+        net.valid_losses_,
+        "" if required else reason,
+    )

@@ -288,9 +288,9 @@ def _weighted_start(
     """PCA under row weights: the singular vectors of ``sqrt(w) (x - mean)``.
 
     The unbiased variance divides by the sum of the weights less one, as if a weight
-    counted copies; weights that sum to 1 or less are first scaled to mean 1.
+    counted copies; weights that sum to less than the rows are first scaled to mean 1.
     """
-    if weight.sum() <= 1:
+    if weight.sum() < len(weight):
         weight = weight * (len(weight) / weight.sum())
     n, d = float(weight.sum()), X.shape[1]
     k = _full_rank_if_none(n_components, round(n), d)

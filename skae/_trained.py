@@ -29,13 +29,15 @@ class TrainedNetwork:
     Codes are in PCA's units: the module's whitened codes times `code_scale`. Rows and
     codes are dense and results have their dtype: the network is trained in float32 and
     cast where it is given float64. `held_out_error` is the mean squared error, summed
-    over the features, of rows that the network did not train on, if there are any.
+    over the features, of rows that the network did not train on, if there are any, and
+    `log_volume` by how many nats the linear encoder changes volumes.
     """
 
     module: Any
     start: LinearStart
     code_scale: NDArray  # (k,)
     held_out_error: float | None = None
+    log_volume: float = 0.0
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
     explained_variance_ratio: NDArray = field(init=False)  # (k,)
@@ -128,9 +130,8 @@ class TrainedNetwork:
             return self.start.score_samples(X)
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
-        return self.codes.log_density(codes) + residual_log_density(
-            residual, self.noise_variance, n_residual
-        )
+        in_code = self.codes.log_density(codes) + self.log_volume
+        return in_code + residual_log_density(residual, self.noise_variance, n_residual)
 
     def _standardised(self, X: NDArray) -> tuple[torch.Tensor, Any]:
         """Return rows as the module takes them, and the module in their precision."""

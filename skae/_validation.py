@@ -151,7 +151,7 @@ def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
 
 
 def check_range(
-    X: Any, low: float, high: float, feature_names: NDArray | None = None
+    X: Any, low: float, high: float, why: str, feature_names: NDArray | None = None
 ) -> None:
     """Raise a ValueError that names the first column with a value out of a range."""
     if np.isinf(low) and np.isinf(high):
@@ -163,7 +163,7 @@ def check_range(
             i, j = bad[0]
             raise ValueError(
                 f"Column {_column_name(j, feature_names)} of X contains {chunk[i, j]} "
-                f"(row {rows.start + i}): values must be from {low:g} to {high:g}."
+                f"(row {rows.start + i}): {why} takes values from {low:g} to {high:g}."
             )
 
 
@@ -178,8 +178,8 @@ def _raise_not_finite(
     kind = "NaN" if np.isnan(value) else "infinity"
     raise ValueError(
         f"Input X contains {kind} in column {name} (row {row}). Every value must be "
-        "finite: drop such rows or fill them, for instance with "
-        "sklearn.impute.SimpleImputer."
+        "finite: drop such rows, or replace the values (for NaN, for instance with "
+        "sklearn.impute.SimpleImputer)."
     )
 
 
@@ -208,6 +208,8 @@ def check_weights(
             f"sample_weight adds up to {weight.sum()}: scale the weights to numbers "
             "near 1."
         )
+    if (weight == 1).all():
+        return X, None
     used = weight > 0
     if used.sum() < min_rows:
         raise ValueError(
@@ -322,6 +324,11 @@ def check_callbacks(callbacks: Any) -> None:
     """Raise a ValueError for a callback of skorch that needs a DataLoader's batches."""
     for callback in callbacks or ():
         callback = callback[1] if isinstance(callback, tuple) else callback
+        if not hasattr(callback, "set_params"):
+            raise ValueError(
+                f"callbacks={callbacks!r}: {callback!r} is not an instance of "
+                "skorch.callbacks.Callback."
+            )
         if isinstance(callback, (*SCORINGS, TrainEndCheckpoint)):
             raise ValueError(
                 f"callbacks: {type(callback).__name__} needs the batches of a "

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ from ._linear import RANK_TOLERANCE, LinearStart
 from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
 from ._residual import LinearResidual
 from ._trained import TrainedNetwork
-from ._validation import new_random_state
+from ._validation import is_auto, new_random_state
 
 # A code is active if its posterior mean varies by more (Burda et al. 2016, section 4).
 ACTIVE_VARIANCE = 0.01
@@ -237,9 +238,9 @@ class TrainedVariational(TrainedNetwork):
         )
         if 2 * active.sum() < len(active) and self.start.explained_variance[0] > 0:
             warnings.warn(
-                f"Only {active.sum()} of {len(active)} codes are active (see "
-                "active_units_): the others have collapsed to the prior. A smaller "
-                "n_components or beta, or n_epochs_kl_warmup, may help.",
+                f"Active codes: {active.sum()} of {len(active)} (see active_units_). "
+                "The others have collapsed to the prior. A smaller n_components or "
+                "beta, or a longer n_epochs_kl_warmup, may help.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -299,11 +300,13 @@ class VAE(BaseAutoencoder):
     beta : float, default=1.0
         Weight of the KL divergence (Higgins et al. 2017). With another weight than 1
         the objective, by which the held-out rows decide too, is not the likelihood.
-    n_epochs_kl_warmup : int or None, default=None
-        Epochs over which the weight of the KL divergence rises to `beta`. None has it
-        from the first step on.
+    n_epochs_kl_warmup : int, "auto" or None, default="auto"
+        Epochs over which the weight of the KL divergence rises to `beta`. "auto" is
+        half of them where training starts from random weights, and none from PCA;
+        None has the whole weight from the first step on.
     n_importance_samples : int, default=16
-        Draws for the bound of :meth:`score_samples`; 1 gives a one-sample ELBO.
+        Draws for the bound of :meth:`score_samples`; 1 gives a one-sample ELBO. Read by
+        :meth:`fit`.
     latent_prior : {"normal"}, default="normal"
         Distribution of the codes: the standard normal.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
@@ -333,13 +336,15 @@ class VAE(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2. With 0, nothing is trained and the estimator is probabilistic PCA.
+        least 2. With 0, nothing is trained and the estimator is probabilistic PCA
+        (with ``likelihood="gaussian"``).
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
         10,000); with fewer rows each is held out once, in 5 folds, and a network that
-        wins is trained again on all rows. Below 10 distinct rows, or 5 held-out ones,
-        PCA is kept.
+        wins is trained again on all rows. The network has to be better by 1.5 standard
+        errors over the folds, or by 2 over a split; below 10 distinct rows, or 5
+        held-out ones, PCA is kept.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.
@@ -465,7 +470,11 @@ class VAE(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "n_epochs_kl_warmup": [Interval(Integral, 1, None, closed="left"), None],
+        "n_epochs_kl_warmup": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
         "latent_prior": [StrOptions({"normal"})],
     }
@@ -476,7 +485,7 @@ class VAE(BaseAutoencoder):
         *,
         likelihood: str = "gaussian",
         beta: float = 1.0,
-        n_epochs_kl_warmup: int | None = None,
+        n_epochs_kl_warmup: int | str | None = "auto",
         n_importance_samples: int = 16,
         latent_prior: str = "normal",
         hidden_layer_sizes: tuple[int, ...] | str = "auto",
@@ -531,7 +540,11 @@ class VAE(BaseAutoencoder):
         return VariationalModule(encoder, decoder)
 
     def _make_loss(self) -> nn.Module:
-        return EvidenceLowerBound(self.likelihood, self.beta, self.n_epochs_kl_warmup)
+        warmup: Any = self.n_epochs_kl_warmup
+        if is_auto(warmup):
+            max_iter = self._new_plan(self.n_samples_).max_iter
+            warmup = max_iter // 2 if self._is_random() else None
+        return EvidenceLowerBound(self.likelihood, self.beta, warmup)
 
     def _n_outputs(self, n_components: int) -> int:
         return 2 * n_components
@@ -543,8 +556,10 @@ class VAE(BaseAutoencoder):
         variance, noise = self._start.sound_variances
         return not self._is_random() and noise <= RANK_TOLERANCE * variance[0]
 
-    def _value_range(self) -> tuple[float, float]:
-        return (0, 1) if self.likelihood == "bernoulli" else super()._value_range()
+    def _value_range(self) -> tuple[float, float, str]:
+        if self.likelihood == "bernoulli":
+            return 0, 1, 'likelihood="bernoulli"'
+        return super()._value_range()
 
     def _curve_score(self, loss: float) -> float:
         return -loss - self._log_scale()
@@ -627,6 +642,30 @@ class VAE(BaseAutoencoder):
             std = np.broadcast_to(root, (len(X), len(root))).astype(X.dtype)
         return std / self._code_deviation(X.dtype) if self.whiten else std
 
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Return a lower bound of the log-likelihood of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The importance-weighted bound (Burda et al. 2016, equation 8), in the units
+            of `X`; the exact log-likelihood while PCA is used. The draws are the same
+            for every row: the score of a row does not depend on the rows beside it,
+            and the error of few draws does not average out over rows.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another number of columns, NaN or infinity.
+        """
+        return super().score_samples(X)
+
     def elbo(self, X: ArrayLike) -> NDArray:
         """Return the evidence lower bound of each row, in nats.
 
@@ -680,12 +719,11 @@ class VAE(BaseAutoencoder):
         ------
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
-        ValueError
-            If `n_samples` is less than 1.
+        TypeError, ValueError
+            If `n_samples` is not an integer of at least 1.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples={n_samples} must be at least 1.")
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
         rng = new_random_state(random_state)
         codes = rng.standard_normal((n_samples, self.n_components_))
         if isinstance(self._model, TrainedVariational):

@@ -278,3 +278,38 @@ def test_all_cells_can_be_corrupted(corruption):
     ).fit(X)
     assert np.isfinite(model.transform(X)).all()
     assert np.isfinite(model.score(X))
+
+
+@pytest.mark.parametrize(
+    ("corruption", "error", "message"),
+    [
+        (lambda X, g: X.numpy(), ValueError, "returned ndarray"),
+        (lambda X, g: X[:, :1], ValueError, "must return a tensor of the rows' shape"),
+        (lambda X, g: None, ValueError, "returned NoneType"),
+        (lambda X, g: X * float("nan"), ValueError, "returned NaN or infinity"),
+        (lambda X: X, TypeError, "is called with a float32 tensor of rows and a"),
+    ],
+)
+def test_what_a_function_may_not_return(corruption, error, message):
+    with pytest.raises(error, match=message):
+        DenoisingAutoencoder(2, corruption=corruption).fit(load_iris().data)
+
+
+def test_a_function_may_return_another_precision():
+    model = DenoisingAutoencoder(
+        2, corruption=lambda X, g: X.double(), max_iter=1, **FAST
+    ).fit(load_iris().data)
+    assert np.isfinite(model.score(load_iris().data))
+
+
+def test_shrunken_codes_do_not_score_better(factors):
+    """The density of rows must not grow because the codes have a smaller unit."""
+    settings = {"corruption": "gaussian", "max_iter": 0}
+    scores = [
+        DenoisingAutoencoder(3, corruption_level=level, **settings)
+        .fit(factors)
+        .score(factors)
+        for level in (0.0, 0.5, 2.0, 10.0)
+    ]
+    assert scores[0] == pytest.approx(PCA(3).fit(factors).score(factors), rel=0.02)
+    assert scores == sorted(scores, reverse=True)

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from skae import VAE, AutoencoderTransformer
 
 # Two epochs on a few rows may well leave a code without a use.
-pytestmark = pytest.mark.filterwarnings("ignore:Only .* codes are active")
+pytestmark = pytest.mark.filterwarnings("ignore:Active codes")
 
 settings.register_profile(
     "skae",

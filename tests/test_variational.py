@@ -223,7 +223,7 @@ def test_a_linear_vae_from_random_weights_reaches_probabilistic_pca(gaussian):
 @pytest.mark.parametrize("init", ["pca", "random"])
 def test_a_large_beta_collapses_to_the_prior(curve, init):
     model = VAE(2, beta=1000.0, init=init, max_iter=40, batch_size=32, **FAST)
-    with pytest.warns(ConvergenceWarning, match="0 of 2 codes are active"):
+    with pytest.warns(ConvergenceWarning, match="Active codes: 0 of 2"):
         model.fit(curve)
     assert_array_equal(model.active_units_, [False, False])
     codes, std = model.transform(curve, return_std=True)
@@ -275,7 +275,7 @@ def test_samples_follow_the_seed(curve):
     first, second = model.sample(3, random_state=1), model.sample(3, random_state=1)
     assert_array_equal(first, second)
     assert (model.sample(3) != model.sample(3)).any()
-    with pytest.raises(ValueError, match="n_samples=0 must be at least 1"):
+    with pytest.raises(ValueError, match="n_samples == 0"):
         model.sample(0)
     with pytest.raises(NotFittedError):
         VAE().sample()
@@ -329,7 +329,9 @@ def test_bernoulli_rows_must_be_shares(digits, value):
     bad = digits.copy()
     bad[3, 2] = value
     model = VAE(2, likelihood="bernoulli", max_iter=1, random_state=0)
-    message = rf"Column 2 of X contains {value} \(row 3\): values must be from 0 to 1"
+    message = (
+        rf"Column 2 of X contains {value} \(row 3\): likelihood=\"bernoulli\" takes"
+    )
     with pytest.raises(ValueError, match=message):
         model.fit(bad)
     model.fit(digits)
