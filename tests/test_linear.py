@@ -84,10 +84,12 @@ def test_a_weighted_start_is_pca_of_repeated_rows_of_a_wide_table(X, n, k):
     assert_same_start(linear_start(X[:n], k, weight), linear_start(repeated, k))
 
 
-def test_only_ratios_of_weights_below_one_matter(X):
+@pytest.mark.parametrize("total", [0.5, 1.2, 3.0, 20.0, 178.0])
+def test_only_ratios_of_weights_matter_that_are_no_counts(X, total):
     weight = np.random.RandomState(0).uniform(size=len(X))
-    a, b = (linear_start(X, 3, weight / weight.sum() * s) for s in (0.5, 1.0))
-    assert_same_start(a, b)
+    expected = linear_start(X, 3, weight / weight.mean())
+    assert_same_start(linear_start(X, 3, weight / weight.sum() * total), expected)
+    assert expected.noise_variance > 0.1
 
 
 @pytest.mark.parametrize("k", [1, 5, 39, 40, None])

@@ -333,3 +333,16 @@ def test_modules_without_anything_to_train_are_refused(X):
 
     with pytest.raises(ValueError, match="no parameter to train"):
         new(architecture=Modules(frozen, frozen)).fit(X)
+
+
+def test_weights_of_one_are_no_weights(X):
+    plain, weighted = new(max_iter=3), new(max_iter=3)
+    codes = plain.fit(X).transform(X)
+    weighted.fit(X, sample_weight=np.ones(len(X)))
+    np.testing.assert_array_equal(weighted.transform(X), codes)
+
+
+@pytest.mark.parametrize("callbacks", [[1], ["EarlyStopping"], [("name", 2)]])
+def test_what_is_no_callback_is_named(X, callbacks):
+    with pytest.raises(ValueError, match="is not an instance of skorch"):
+        new(callbacks=callbacks).fit(X)
