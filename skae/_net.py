@@ -147,6 +147,7 @@ class AutoencoderNet(NeuralNet):
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
             started, previous = time.perf_counter(), self.best_loss_
+            self.criterion_.epoch = epoch
             loss = self._train_epoch(X, epoch)
             if not math.isfinite(loss):
                 self._warn_not_finite(loss, epoch)
@@ -165,7 +166,6 @@ class AutoencoderNet(NeuralNet):
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
-        self.criterion_.epoch = epoch
         module, criterion, optimizer = self.module_, self.criterion_, self.optimizer_
         dataset, weight = data.dataset, data.train_weight
         hooks, take_step = self._batch_hooks(), quick_step(optimizer)
