@@ -208,8 +208,8 @@ class FittingMixin(ABC):
         if builder.plan.max_iter:
             net.partial_fit(TrainingData(dataset, rows, rows[:0], w), epochs=1)
         self._set_net(net)
-        is_better = self._evidence.opens(SPLIT_ERRORS) and not builder.is_settled
-        is_open = builder.is_random or is_better
+        asked = builder.asked(SPLIT_ERRORS)
+        is_open = builder.is_random or self._evidence.opens(asked)
         self.best_iter_ = self.n_iter_ if is_open else 0
         loss = self._evidence.mean_loss if self._evidence.n_rows else None
         model = self._new_model(loss) if is_open else self._start_model(builder)

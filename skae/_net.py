@@ -38,8 +38,8 @@ class AutoencoderNet(NeuralNet):
         ``forward(x)`` returns a tuple with the reconstruction first.
     criterion : torch.nn.Module
         ``forward(output, x)`` returns a dict of terms, each with one number per row.
-        Its attribute ``epoch`` is set to the number of the epoch, and to infinity for
-        the held-out rows.
+        Its attribute ``epoch`` is set to the number of epochs begun so far, and to
+        infinity for the held-out rows.
     seed : int, default=0
         Seed of the order of the rows.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
@@ -147,7 +147,7 @@ class AutoencoderNet(NeuralNet):
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
             started, previous = time.perf_counter(), self.best_loss_
-            self.criterion_.epoch = epoch
+            self.criterion_.epoch = len(self.history)  # also over partial_fits
             loss = self._train_epoch(X, epoch)
             if not math.isfinite(loss):
                 self._warn_not_finite(loss, epoch)

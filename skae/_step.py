@@ -46,7 +46,7 @@ def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
         or not all(group["fused"] for group in groups)
         or any(group["amsgrad"] or group["maximize"] for group in groups)
         or not all(state.get(p) for group in groups for p in group["params"])
-        or any(p.is_cuda for group in groups for p in group["params"])
+        or any(p.device.type != "cpu" for group in groups for p in group["params"])
     ):
         return optimizer.step
     moments = [

@@ -120,6 +120,10 @@ class Builder:
     settings: dict[str, Any]
     user_settings: dict[str, Any]
 
+    def asked(self, n_errors: float) -> float:
+        """Return the standard errors to show: no number will do at a settled start."""
+        return math.inf if self.is_settled else n_errors
+
     def module(self) -> Any:
         """Return a module at the linear start."""
         d, k = len(self.start.mean), self.n_components
@@ -206,8 +210,8 @@ def train(
         fold_of[order] = torch.arange(n, device=device) % plan.n_folds
         data = TrainingData(dataset, rows, rows, weight, fold_of)
         probe = train_folds(builder, data)
-        verdict = judge(probe, data, None, FOLD_ERRORS, required=builder.is_random)
-        verdict.open = verdict.open and not builder.is_settled
+        asked = builder.asked(FOLD_ERRORS)
+        verdict = judge(probe, data, None, asked, required=builder.is_random)
         if verdict.open:
             everything = TrainingData(dataset, rows, rows[:0], weight)
             net.partial_fit(everything, epochs=max(1, verdict.best_iter))
@@ -220,8 +224,8 @@ def train(
     pca = builder.net(builder.module()).held_out_losses(data) if continued else None
     start = copy.deepcopy(net.module_.state_dict())
     net.partial_fit(data)
-    verdict = judge(net, data, pca, SPLIT_ERRORS, required=builder.is_random)
-    verdict.open = verdict.open and not builder.is_settled
+    asked = builder.asked(SPLIT_ERRORS)
+    verdict = judge(net, data, pca, asked, required=builder.is_random)
     if not verdict.open and net.restore_start:
         net.module_.load_state_dict(start)
     return verdict

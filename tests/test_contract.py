@@ -414,7 +414,8 @@ def test_history_terms_sum_to_the_loss(estimator, X):
         if terms:
             assert sum(terms) == pytest.approx(loss)
     x = torch.ones(2, 6)
-    assert estimator.net_.criterion_(estimator.module_(x), x)
+    terms = estimator.net_.criterion_(estimator.module_(x), x).values()
+    assert {term.shape for term in terms} == {(2,)}  # one number per row
 
 
 def test_outliers_score_lower_than_inliers(estimator, X):

@@ -91,6 +91,19 @@ def test_the_warmup_is_what_the_net_trains_with(curve):
     assert warm.validation_scores_[0] == plain.validation_scores_[0]
 
 
+def test_the_warmup_goes_on_over_the_batches_of_partial_fit(curve):
+    """Each is an epoch: the weight rises from call to call."""
+    model = VAE(1, init="random", n_epochs_kl_warmup=4, max_iter=8, **FAST)
+    terms = []
+    for epoch in range(1, 5):
+        model.partial_fit(curve)
+        assert model.net_.criterion_.epoch == epoch
+        mean = torch.ones(1, 1)
+        output = (torch.zeros(1, 4), mean, 0 * mean, torch.zeros(()))
+        terms.append(model.net_.criterion_(output, torch.zeros(1, 4))["kl"].item())
+    assert terms == [0.125, 0.25, 0.375, 0.5]
+
+
 # The start
 
 
