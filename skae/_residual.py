@@ -11,6 +11,15 @@ from torch import Tensor, nn
 
 from ._linear import LinearStart
 
+RESHAPING = (nn.Flatten, nn.Unflatten)
+WEIGHTED = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+)
+
 
 class LinearResidual(nn.Module):
     """A fixed linear map plus a network that starts at zero.
@@ -76,11 +85,17 @@ class LinearResidual(nn.Module):
         return y + self.bias if self.has_bias else y
 
 
-def last_layer(network: nn.Module) -> nn.Linear | None:
-    """Return the linear layer that a Sequential ends with, if it does."""
-    while isinstance(network, nn.Sequential) and len(network):
-        network = network[-1]
-    return network if isinstance(network, nn.Linear) else None
+def last_layer(network: nn.Module) -> Any:
+    """Return the layer with weights that a Sequential ends with, if it does.
+
+    What only reshapes does not count.
+    """
+    while isinstance(network, nn.Sequential):
+        parts = [part for part in network if not isinstance(part, RESHAPING)]
+        if not parts:
+            return None
+        network = parts[-1]
+    return network if isinstance(network, WEIGHTED) else None
 
 
 def with_linear_path(
