@@ -97,7 +97,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_components_ : int
         Number of codes.
     n_features_in_ : int
-        Number of columns seen in :meth:`fit`.
+        Number of columns seen in :meth:`fit`: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample: ``(n_features,)`` for a table, ``(28, 28)`` for images given
+        as an array of shape (n_samples, 28, 28).
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     n_samples_ : int
@@ -224,7 +227,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return AutoencoderModule(encoder, decoder)
 
     def _make_loss(self) -> nn.Module:
-        return ReconstructionLoss()
+        return ReconstructionLoss(self._handles_padding())
 
     def _loss_floor(self) -> float:
         # float32 cannot see a smaller share of the variance, which is n_features.

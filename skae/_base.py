@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
@@ -21,7 +20,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._dataset import row_chunks
+from ._dataset import as_dense, float_dtype, row_chunks
 from ._fitting import FittingMixin
 from ._trained import TrainedNetwork
 from ._validation import (
@@ -85,7 +84,11 @@ class BaseAutoencoder(
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Training rows: an array, a pandas or polars frame, a CSR or CSC matrix, or
-            a memory-mapped array, which is read in pieces.
+            a memory-mapped array, which is read in pieces. Or images of shape
+            (n_samples, height, width) or (n_samples, channels, height, width), also as
+            uint8, or series of shape (n_samples, n_steps, n_channels): PCA is that of
+            the flattened samples. An architecture that takes series of different
+            lengths also takes a list of them, and NaN at the end of a series.
         y : any, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -157,6 +160,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
 
         Returns
         -------
@@ -169,7 +173,7 @@ class BaseAutoencoder(
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
         X = self._checked_rows(X, reset=False)
@@ -186,7 +190,9 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            In the units of the training rows.
+            In the units of the training rows, and of the shape that :meth:`fit` saw,
+            ``(n_samples, *sample_shape_)``. Series come back with all steps of the
+            longest one, since codes do not say where a series ends.
 
         Raises
         ------
@@ -203,7 +209,7 @@ class BaseAutoencoder(
                 f"X has {Z.shape[1]} columns, but codes of this "
                 f"{type(self).__name__} have n_components_={self.n_components_}."
             )
-        return self._map(Z, self._rows, (len(self.mean_),))
+        return self._as_samples(self._map(Z, self._rows, (len(self.mean_),)))
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return the log-likelihood of each row, in nats.
@@ -211,6 +217,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
 
         Returns
         -------
@@ -225,7 +232,7 @@ class BaseAutoencoder(
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
         X = self._checked_rows(X, reset=False)
@@ -237,6 +244,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
         y : any, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -260,22 +268,26 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
         per_feature : bool, default=False
             Return the squared error of every entry instead of each row's mean.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_features)
-            Squared error per feature, in squared units of `X`.
+        ndarray of shape (n_samples,), or of the shape of `X`
+            Squared error per feature, in squared units of `X`. Padded steps of a series
+            have NaN, and are left out of the mean.
         """
         check_is_fitted(self)
         rows = self._checked_rows(X, reset=False)
         if per_feature:
-            return self._map(rows, self._squared_errors, (rows.shape[1],))
-        return self._map(rows, lambda chunk: self._squared_errors(chunk).mean(1), ())
+            errors = self._map(rows, self._squared_errors, (rows.shape[1],))
+            return self._as_samples(errors)
+        mean = np.nanmean if self._handles_padding() else np.mean
+        return self._map(rows, lambda chunk: mean(self._squared_errors(chunk), 1), ())
 
     def _checked_rows(self, X: Any, **changes: Any) -> Any:
-        X = check_rows(self, X, **changes)
+        X = check_rows(self, X, handles_padding=self._handles_padding(), **changes)
         check_range(X, *self._value_range(), getattr(self, "feature_names_in_", None))
         return X
 
@@ -287,11 +299,14 @@ class BaseAutoencoder(
         dtype: Any = None,
     ) -> NDArray:
         """Apply a function to dense chunks of rows and collect what it returns."""
-        result = np.empty((X.shape[0], *shape), dtype=dtype or X.dtype)
+        result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
         for rows in row_chunks(X, INFERENCE_BYTES):
-            chunk = X[rows]
-            result[rows] = function(chunk.toarray() if sp.issparse(chunk) else chunk)
+            result[rows] = function(as_dense(X[rows]))
         return result
+
+    def _as_samples(self, rows: NDArray) -> NDArray:
+        """Return rows in the shape of the samples that `fit` saw."""
+        return rows.reshape(len(rows), *self.sample_shape_)
 
     def _codes(self, X: NDArray) -> NDArray:
         codes = self._model.transform(X)
@@ -343,5 +358,6 @@ class BaseAutoencoder(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

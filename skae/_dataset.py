@@ -22,6 +22,10 @@ from torch import Tensor
 SMALL_BYTES = 64 * 2**20
 # Rows from which the statistics of codes are taken.
 STATISTICS_ROWS = 10_000
+# But fewer where they are that large, as images are.
+MIN_STATISTICS_ROWS, STATISTICS_BYTES = 1000, 2**26
+# Rows of another type are cast to float64 as a whole up to this size, else in chunks.
+LARGE_BYTES = 2**29
 # Rows read, checked or written at a time.
 CHUNK_BYTES = 32 * 2**20
 # Rows of a table on disk are shuffled in runs, so that a batch reads few pages.
@@ -43,8 +47,21 @@ def memory_map(X: Any) -> mmap.mmap | None:
 
 def is_streamed(X: Any) -> bool:
     """Whether `X` is read batch by batch rather than held as one tensor."""
+    if X.dtype == np.uint8:  # others became floats when they were checked
+        return True
     n_bytes = 4 * X.shape[0] * X.shape[1]
     return n_bytes > SMALL_BYTES and (sp.issparse(X) or memory_map(X) is not None)
+
+
+def float_dtype(X: Any) -> np.dtype:
+    """Return the precision of what is computed from `X`."""
+    return np.dtype(np.float64) if X.dtype == np.uint8 else X.dtype
+
+
+def as_dense(rows: Any) -> NDArray:
+    """Return rows as a dense array of floats."""
+    dense = rows.toarray() if sp.issparse(rows) else rows
+    return dense.astype(float_dtype(dense), copy=False)
 
 
 def row_chunks(X: Any, n_bytes: int = CHUNK_BYTES) -> Iterator[slice]:
@@ -70,11 +87,12 @@ def sample_rows(
     X: Any, weight: NDArray | None, n_rows: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray | None]:
     """Return at most `n_rows` dense rows of `X` and their weights."""
+    n_rows = min(n_rows, max(MIN_STATISTICS_ROWS, STATISTICS_BYTES // (8 * X.shape[1])))
     if X.shape[0] > n_rows:
         chosen = np.sort(rng.choice(X.shape[0], n_rows, replace=False))
         weight = None if weight is None else weight[chosen]
         X = read_rows(X, chosen)
-    return X.toarray() if sp.issparse(X) else X, weight
+    return as_dense(X), weight
 
 
 def read_rows(X: Any, rows: NDArray) -> Any:

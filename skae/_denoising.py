@@ -32,7 +32,7 @@ from ._corruptions import CORRUPTIONS
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._linear import RANK_TOLERANCE, LinearStart
 from ._losses import ReconstructionLoss
-from ._residual import LinearPathModule
+from ._residual import LinearPathModule, handles_padding
 from ._trained import TrainedNetwork
 from ._training import Builder
 
@@ -58,6 +58,8 @@ class DenoisingModule(LinearPathModule):
         The name of a corruption of standardised rows, or a function of rows in the
         units of the table.
     level : float
+    sample_shape : tuple of int
+        Shape in which a function gets each sample.
 
     Notes
     -----
@@ -73,8 +75,11 @@ class DenoisingModule(LinearPathModule):
         decoder: nn.Module,
         corruption: str | Callable[..., Tensor],
         level: float,
+        sample_shape: tuple[int, ...],
     ) -> None:
         super().__init__(encoder, decoder)
+        self.sample_shape = sample_shape
+        self.handles_padding = handles_padding(encoder)
         self.corruption = corruption
         self.level = level
         self.generator: torch.Generator | None = None
@@ -88,10 +93,15 @@ class DenoisingModule(LinearPathModule):
         self.scale.fill_(scale)
 
     def corrupt(self, x: Tensor) -> Tensor:
-        """Return corrupted rows, shape (n, n_features)."""
+        """Return corrupted rows, shape (n, n_features); padding stays."""
+        if not self.handles_padding:
+            return self._corrupted(x)
+        return self._corrupted(x.nan_to_num(0.0)).masked_fill(x.isnan(), torch.nan)
+
+    def _corrupted(self, x: Tensor) -> Tensor:
         if isinstance(self.corruption, str):
             return CORRUPTIONS[self.corruption](x, self.level, self.generator)
-        raw = x * self.scale + self.column_mean
+        raw = (x * self.scale + self.column_mean).unflatten(-1, self.sample_shape)
         corrupted = self.corruption(raw, self.generator)
         if not isinstance(corrupted, Tensor) or corrupted.shape != raw.shape:
             what = getattr(corrupted, "shape", corrupted)
@@ -100,7 +110,8 @@ class DenoisingModule(LinearPathModule):
                 f"({what}): it must return a tensor of the rows' shape, "
                 f"{tuple(raw.shape)}."
             )
-        return (corrupted.to(x.dtype) - self.column_mean) / self.scale
+        rows = corrupted.to(x.dtype).reshape(x.shape)
+        return (rows - self.column_mean) / self.scale
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, and their codes."""
@@ -145,7 +156,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         of the same column in the place of a cell (Bahri et al. 2022), "masking" the
         mean of the column, "salt_and_pepper" the column's smallest or largest value
         in the batch; "gaussian" adds noise. A function ``corruption(X, generator)``
-        gets a float32 tensor of rows in the units of `X`, and a
+        gets a float32 tensor of samples in the shape and the units of `X`, and a
         :class:`torch.Generator` to draw from, and returns a tensor of the same shape.
     corruption_level : float, default=0.15
         Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
@@ -216,7 +227,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     n_components_ : int
         Number of codes.
     n_features_in_ : int
-        Number of columns seen in :meth:`fit`.
+        Number of columns seen in :meth:`fit`: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample: ``(n_features,)`` for a table, ``(28, 28)`` for images given
+        as an array of shape (n_samples, 28, 28).
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     n_samples_ : int
@@ -364,10 +378,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
     # Hooks
 
     def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
-        return DenoisingModule(encoder, decoder, self.corruption, self.corruption_level)
+        return DenoisingModule(
+            encoder, decoder, self.corruption, self.corruption_level, self.sample_shape_
+        )
 
     def _make_loss(self) -> nn.Module:
-        return ReconstructionLoss()
+        return ReconstructionLoss(self._handles_padding())
 
     def _loss_floor(self) -> float:
         # float32 cannot see a smaller share of the variance, which is n_features.
@@ -408,7 +424,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         rng = np.random.default_rng(self._seed)
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         module = DenoisingModule(
-            nn.Identity(), nn.Identity(), self.corruption, self.corruption_level
+            nn.Identity(),
+            nn.Identity(),
+            self.corruption,
+            self.corruption_level,
+            self.sample_shape_,
         )
         module.start_at(start, start.mean, start.scale)
         module.generator = torch.Generator().manual_seed(self._seed)
@@ -459,19 +479,26 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            In the units of `X`.
+        ndarray of the shape of `X`
+            In the units of `X`. Padding stays NaN.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
         X = self._checked_rows(X, reset=False)
-        return self._map(X, self._rebuilt, (len(self.mean_),))
+        return self._as_samples(self._map(X, self._denoised, (len(self.mean_),)))
+
+    def _denoised(self, X: NDArray) -> NDArray:
+        rebuilt = self._rebuilt(X)
+        if self._handles_padding():
+            rebuilt[np.isnan(X)] = np.nan
+        return rebuilt

@@ -24,6 +24,7 @@ from ._linear import (
     new_incremental_pca,
 )
 from ._net import AutoencoderNet
+from ._samples import mean_filled
 from ._trained import TrainedNetwork
 from ._training import SMALL_TABLE, Builder, TrainingPlan, train
 from ._validation import (
@@ -64,6 +65,7 @@ class FittingMixin(ABC):
     device: Any
     callbacks: Any
     net_params: Any
+    sample_shape_: tuple[int, ...]
 
     # Hooks
 
@@ -86,6 +88,10 @@ class FittingMixin(ABC):
     def _is_random(self) -> bool:
         """Whether the networks stand alone, without PCA to start at or fall back on."""
         return bool(self.init == "random")
+
+    def _handles_padding(self) -> bool:
+        """Whether series may end in NaN."""
+        return bool(getattr(self.architecture, "handles_padding", False))
 
     def _refined_start(
         self, start: LinearStart, X: Any, weight: NDArray | None
@@ -130,6 +136,7 @@ class FittingMixin(ABC):
         if X.shape[0] < SMALL_TABLE and not is_streamed(X):
             X = X.toarray() if sp.issparse(X) else X
             X, weight = merge_duplicates(X, weight)
+        filled = mean_filled(X, weight) if self._handles_padding() else X
         plan = self._new_plan(X.shape[0])
         if self.warm_start or self.callbacks:
             plan = plan.without_folds()  # they need one net that sees it all
@@ -144,9 +151,9 @@ class FittingMixin(ABC):
         else:
             rng = new_random_state(self.random_state)
             solver_seed = rng if self.random_state is None else self.random_state
-            start = linear_start(X, k, weight, solver_seed)
+            start = linear_start(filled, k, weight, solver_seed)
             self._seed = int(rng.randint(2**31 - 1))
-            self._set_start(self._refined_start(start, X, weight))
+            self._set_start(self._refined_start(start, filled, weight))
             builder = self._new_builder(plan)
             net = builder.net(builder.module(), restore_start=not self.warm_start)
         self._train(net, builder, X, weight, continued)
@@ -188,10 +195,13 @@ class FittingMixin(ABC):
             self.validation_scores_ = []
         self.n_samples_ += len(X)
         if hasattr(self, "_incremental_pca"):  # else `fit` has found the start
-            self._incremental_pca = follow(self._incremental_pca, X)
+            filled = X
+            if self._handles_padding():
+                filled = mean_filled(X, weight, 0.0 if first else self.mean_)
+            self._incremental_pca = follow(self._incremental_pca, filled)
             previous = None if first else self._start
             start = incremental_start(self._incremental_pca, previous)
-            self._set_start(self._refined_start(start, X, weight))
+            self._set_start(self._refined_start(start, filled, weight))
         builder = self._new_builder(self._new_plan(max(len(X), SMALL_TABLE)))
         start = builder.net(builder.module(), learning_rate="constant")
         net = start if first else copy.deepcopy(self.net_)
@@ -234,6 +244,7 @@ class FittingMixin(ABC):
             plan=plan,
             start=self._start,
             n_components=self.n_components_,
+            sample_shape=self.sample_shape_,
             architecture=architecture,
             is_random=self._is_random(),
             is_settled=self._is_settled(),

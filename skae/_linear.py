@@ -24,15 +24,13 @@ from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
 
-from ._dataset import is_streamed, row_chunks
+from ._dataset import LARGE_BYTES, is_streamed, row_chunks
 
 # Directions with less than this share of the first one's variance carry rounding
 # errors, not data: whitening does not blow them up any further.
 RANK_TOLERANCE = 1e-9
 # The same for a density, which is computed in float64 and by PCA's own axes.
 DENSITY_TOLERANCE = 1e-15
-# float32 rows are cast to float64 as a whole up to this size, else in chunks.
-LARGE_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,15 @@ class LinearStart:
         )
 
     def transform(self, X: NDArray) -> NDArray:
-        """Return PCA's codes of dense rows, shape (n, k), in the dtype of X."""
-        return (X - self.mean.astype(X.dtype)) @ self.components.T.astype(X.dtype)
+        """Return PCA's codes of dense rows, shape (n, k), in the dtype of X.
+
+        NaN, the padding of a short series, counts as the mean.
+        """
+        centred, axes = X - self.mean.astype(X.dtype), self.components.T.astype(X.dtype)
+        codes = centred @ axes
+        if np.isnan(codes).any():
+            codes = np.nan_to_num(centred, nan=0.0) @ axes
+        return codes
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
@@ -135,11 +140,18 @@ def gaussian_log_density(codes: NDArray, variance: NDArray) -> NDArray:
 
 
 def residual_log_density(residual: NDArray, variance: float, n_dims: int) -> NDArray:
-    """Log-density of residuals spread over `n_dims` dimensions in nats, shape (n,)."""
+    """Log-density of residuals spread over `n_dims` dimensions in nats, shape (n,).
+
+    NaN, the padding of a short series, takes a dimension away each.
+    """
     if not n_dims:
         return np.zeros(len(residual))
-    squares = np.einsum("ij,ij->i", residual, residual, dtype=np.float64) / variance
-    return -0.5 * (squares + n_dims * np.log(2 * np.pi * variance))
+    squares = np.einsum("ij,ij->i", residual, residual, dtype=np.float64)
+    dims = np.full(len(residual), n_dims)
+    if np.isnan(squares).any():
+        dims = np.maximum(n_dims - np.isnan(residual).sum(1), 0)
+        squares = np.where(dims > 0, np.nansum(residual**2, axis=1), 0.0)
+    return -0.5 * (squares / variance + dims * np.log(2 * np.pi * variance))
 
 
 def linear_start(

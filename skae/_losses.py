@@ -7,27 +7,37 @@ The net alone weights, averages and sums the terms. A leading axis of replicas (
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 
-def squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
+def squared_error(
+    reconstruction: Tensor, x: Tensor, has_padding: bool = False
+) -> Tensor:
     """Sum over the features of the squared error.
 
     Parameters
     ----------
     reconstruction : Tensor of shape (..., n, n_features)
     x : Tensor of shape (n, n_features)
+    has_padding : bool
+        Whether `x` may hold NaN, which then carries no loss.
 
     Returns
     -------
     Tensor of shape (..., n)
     """
-    return (reconstruction - x).square().sum(-1)
+    difference = reconstruction - x
+    if has_padding:
+        difference = difference.masked_fill(x.isnan(), 0.0)
+    return difference.square().sum(-1)
 
 
-def gaussian_nll(reconstruction: Tensor, x: Tensor, log_variance: Tensor) -> Tensor:
+def gaussian_nll(
+    reconstruction: Tensor, x: Tensor, log_variance: Tensor, has_padding: bool = False
+) -> Tensor:
     """Negative log-density of rows under normals of one variance, in nats.
 
     Parameters
@@ -35,17 +45,20 @@ def gaussian_nll(reconstruction: Tensor, x: Tensor, log_variance: Tensor) -> Ten
     reconstruction : Tensor of shape (..., n, n_features)
     x : Tensor of shape (n, n_features)
     log_variance : Tensor of shape (...)
+    has_padding : bool
+        As in :func:`squared_error`.
 
     Returns
     -------
     Tensor of shape (..., n)
     """
-    squares = squared_error(reconstruction, x) * (-log_variance).exp()[..., None]
-    constant = x.shape[-1] * (math.log(2 * math.pi) + log_variance)
-    return 0.5 * (squares + constant[..., None])
+    squares = squared_error(reconstruction, x, has_padding)
+    n: Any = (~x.isnan()).sum(-1) if has_padding else x.shape[-1]
+    constant = n * (math.log(2 * math.pi) + log_variance)[..., None]
+    return 0.5 * (squares * (-log_variance).exp()[..., None] + constant)
 
 
-def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+def bernoulli_nll(logits: Tensor, x: Tensor, has_padding: bool = False) -> Tensor:
     """Negative log-probability of rows under independent Bernoullis, in nats.
 
     Parameters
@@ -53,12 +66,18 @@ def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     logits : Tensor of shape (..., n, n_features)
     x : Tensor of shape (..., n, n_features)
         Values in [0, 1].
+    has_padding : bool
+        As in :func:`squared_error`.
 
     Returns
     -------
     Tensor of shape (..., n)
     """
-    return (softplus(logits) - x * logits).sum(-1)
+    if not has_padding:
+        return (softplus(logits) - x * logits).sum(-1)
+    absent = x.isnan()
+    terms = softplus(logits) - x.masked_fill(absent, 0.0) * logits
+    return terms.masked_fill(absent, 0.0).sum(-1)
 
 
 def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -80,6 +99,11 @@ def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 class ReconstructionLoss(nn.Module):
     """The squared reconstruction error, summed over the features of each row.
 
+    Parameters
+    ----------
+    has_padding : bool, default=False
+        Whether rows may hold NaN, which then carries no loss.
+
     Examples
     --------
     >>> import torch
@@ -89,6 +113,10 @@ class ReconstructionLoss(nn.Module):
     {'reconstruction': tensor([2., 2.])}
     """
 
+    def __init__(self, has_padding: bool = False) -> None:
+        super().__init__()
+        self.has_padding = has_padding
+
     def forward(self, output: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
         """Return the term ``reconstruction``, shape (..., n)."""
-        return {"reconstruction": squared_error(output[0], x)}
+        return {"reconstruction": squared_error(output[0], x, self.has_padding)}

@@ -62,6 +62,7 @@ class LinearResidual(nn.Module):
         last = None if gain else last_layer(network)
         # Plain attributes: the look-up of a parameter that is None is slow.
         self.has_gain, self.has_bias = last is None, False
+        self.handles_padding = handles_padding(network)
         if last is None:
             self.gain = nn.Parameter(torch.zeros(()))
         else:
@@ -81,8 +82,15 @@ class LinearResidual(nn.Module):
         residual = self.network(x)
         if self.has_gain:
             residual = self.gain * residual
+        if self.handles_padding:
+            x = x.nan_to_num(0.0)  # the mean
         y = torch.addmm(residual, x, self.weight.T)
         return y + self.bias if self.has_bias else y
+
+
+def handles_padding(network: nn.Module) -> bool:
+    """Whether a network, or a part of it, takes NaN at the end of a series."""
+    return any(getattr(part, "handles_padding", False) for part in network.modules())
 
 
 def last_layer(network: nn.Module) -> Any:

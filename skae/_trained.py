@@ -17,6 +17,7 @@ from ._linear import (
     LinearStart,
     residual_log_density,
 )
+from ._samples import mean_filled
 
 # Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
@@ -70,9 +71,9 @@ class TrainedNetwork:
     ) -> float:
         error = self.held_out_error
         if error is None:
-            squares = (rows - self.inverse_transform(codes)) ** 2
-            error = float(np.average(squares.sum(1), weights=weight))
-        k, d = self.start.components.shape[0], rows.shape[1]
+            squares = np.nansum((rows - self.inverse_transform(codes)) ** 2, axis=1)
+            error = float(np.average(squares, weights=weight))
+        k, d = self.start.components.shape[0], np.isfinite(rows).sum(1).mean()
         floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
         return max(error / max(d - k, 1), floor)
 
@@ -85,8 +86,8 @@ class TrainedNetwork:
         codes = self.transform(rows)
 
         def error(codes: NDArray) -> float:
-            squares = (rows - self.inverse_transform(codes)) ** 2
-            return float(np.average(squares, 0, weight).sum())
+            squares = np.nansum((rows - self.inverse_transform(codes)) ** 2, axis=1)
+            return float(np.average(squares, weights=weight))
 
         smallest = error(codes)
         k = codes.shape[1]
@@ -95,7 +96,8 @@ class TrainedNetwork:
             fixed = codes.copy()
             fixed[:, j] = self.codes.mean[j]
             added[j] = error(fixed) - smallest
-        centred = rows - np.average(rows, 0, weight)
+        filled = mean_filled(rows, weight)
+        centred = filled - np.average(filled, 0, weight)
         total = float(np.average(centred**2, 0, weight).sum())
         if not total > 0:
             return np.zeros_like(added)

@@ -84,6 +84,7 @@ class Builder:
     plan : TrainingPlan
     start : LinearStart
     n_components : int
+    sample_shape : tuple of int
     architecture : Architecture
     n_outputs : int
         Numbers that the encoder gives for a row.
@@ -109,6 +110,7 @@ class Builder:
     plan: TrainingPlan
     start: LinearStart
     n_components: int
+    sample_shape: tuple[int, ...]
     architecture: Any
     n_outputs: int
     is_random: bool
@@ -127,8 +129,11 @@ class Builder:
     def module(self) -> Any:
         """Return a module at the linear start."""
         d, k = len(self.start.mean), self.n_components
-        encoder, decoder = self._networks(d, k)
-        check_widths(encoder, decoder, d, k, self.n_outputs)
+        encoder, decoder = self._networks(k)
+        check_widths(encoder, decoder, self.sample_shape, k, self.n_outputs)
+        if len(self.sample_shape) > 1:
+            encoder = nn.Sequential(nn.Unflatten(1, self.sample_shape), encoder)
+            decoder = nn.Sequential(decoder, nn.Flatten())
         if not self.is_random:
             encoder, decoder = with_linear_path(encoder, decoder, d, k, self.n_outputs)
         module = self.make_module(encoder, decoder)
@@ -140,9 +145,9 @@ class Builder:
         module.start_at(self.start, self.start.mean, self.start.scale)
         return module
 
-    def _networks(self, d: int, k: int) -> tuple[nn.Module, nn.Module]:
+    def _networks(self, k: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder of `n_outputs` and a decoder of `k` inputs."""
-        encoder, decoder = self._build(d, self.n_outputs)
+        encoder, decoder = self._build(self.n_outputs)
         if k == self.n_outputs:
             return encoder, decoder
         if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
@@ -150,15 +155,15 @@ class Builder:
                 f"architecture={self.architecture!r}: the decoder shares its weights "
                 f"with the encoder, which needs {self.n_outputs} outputs for {k} codes."
             )
-        return encoder, self._build(d, k)[1]
+        return encoder, self._build(k)[1]
 
-    def _build(self, d: int, k: int) -> tuple[nn.Module, nn.Module]:
+    def _build(self, k: int) -> tuple[nn.Module, nn.Module]:
         architecture = self.architecture
         if isinstance(architecture, type):
             raise ValueError(
                 f"architecture={architecture.__name__} is a class: give an instance."
             )
-        networks = architecture.build((d,), k, seeded(self.seed))
+        networks = architecture.build(self.sample_shape, k, seeded(self.seed))
         if not isinstance(networks, tuple | list) or len(networks) != 2:
             raise ValueError(
                 f"{architecture!r}.build returned {type(networks).__name__}: it must "
@@ -238,7 +243,8 @@ def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:
     """
     assert data.fold_of is not None
     mean, scale = builder.start.mean, builder.start.scale
-    rows = data.dataset.take(data.train).cpu().double().numpy() * scale + mean
+    x = data.dataset.take(data.train).nan_to_num(0.0)  # padding counts as the mean
+    rows = x.cpu().double().numpy() * scale + mean
     fold_of = data.fold_of.cpu().numpy()
     n_components = builder.n_components
     modules = []

@@ -23,7 +23,8 @@ from skorch.callbacks import (
 )
 from torch import Tensor, nn
 
-from ._dataset import row_chunks
+from ._dataset import LARGE_BYTES, row_chunks
+from ._samples import as_samples, check_padding
 
 SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
 HUGE = 1e140  # sums of the squares of larger numbers overflow
@@ -41,32 +42,62 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
 
 
 def check_rows(
-    estimator: BaseEstimator, X: Any, *, reset: bool, min_rows: int | None = None
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int | None = None,
+    handles_padding: bool = False,
 ) -> Any:
-    """Return `X` as a float32 or float64 array or CSR matrix, without needless copies.
+    """Return `X` as rows of float32 or float64, without needless copies.
+
+    Images and series become rows; the shape of one is remembered. Many images of
+    uint8 stay so, for their batches to be cast one by one.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Its ``n_features_in_`` and ``feature_names_in_`` are set or compared.
-    X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set or
+        compared.
+    X : array-like, frame or sparse matrix
+        Of shape (n_samples, n_features), or samples with more axes than one.
     reset : bool
         Whether this is the first time that the estimator sees rows.
     min_rows : int, default=None
         Fewest rows that can be fitted. None: they are not to be fitted.
+    handles_padding : bool, default=False
+        Whether NaN at the end of a row is the padding of a series.
+
+    Returns
+    -------
+    array or CSR matrix of shape (n_samples, n_features)
 
     Raises
     ------
     ValueError
-        For anything but finite real numbers in two dimensions.
+        For anything but finite real numbers of the shape seen in `fit`.
     """
+    fitted = None if reset else estimator.sample_shape_
+    X = as_samples(X, handles_padding, fitted[0] if fitted else None)
+    shape = np.shape(X)[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else None
+    if fitted is not None and shape != (fitted if len(fitted) > 1 else None):
+        found = f"samples of shape {shape}" if shape else "rows of a table"
+        raise ValueError(
+            f"X has {found}, but {type(estimator).__name__} was fitted on "
+            + (f"samples of shape {fitted}." if len(fitted) > 1 else "a table.")
+        )
+    if shape:
+        X = X.reshape(len(X), -1)
+    dtypes: list[Any] = [np.float64, np.float32]
+    if getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
+        dtypes.append(np.uint8)
     try:
         rows = validate_data(
             estimator,
             X,
             reset=reset,
             accept_sparse="csr",
-            dtype=[np.float64, np.float32],
+            dtype=dtypes,
             ensure_all_finite=False,
             ensure_min_samples=min_rows or 1,
         )
@@ -80,8 +111,10 @@ def check_rows(
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
         ) from error
+    if reset:
+        estimator.sample_shape_ = shape or (rows.shape[1],)
     names = getattr(estimator, "feature_names_in_", None)
-    check_finite(rows, names)
+    check_finite(rows, names, estimator.sample_shape_ if handles_padding else None)
     if min_rows is not None:
         check_magnitude(rows, names)
     return rows
@@ -105,7 +138,11 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def check_finite(X: Any, feature_names: NDArray | None = None) -> None:
+def check_finite(
+    X: Any,
+    feature_names: NDArray | None = None,
+    padded_shape: tuple[int, ...] | None = None,
+) -> None:
     """Raise a ValueError that names the first column with NaN or infinity.
 
     Parameters
@@ -113,6 +150,8 @@ def check_finite(X: Any, feature_names: NDArray | None = None) -> None:
     X : array or sparse matrix of shape (n_samples, n_features)
     feature_names : array of str, optional
         Names of the columns; by default their numbers are used.
+    padded_shape : tuple of int, optional
+        Shape of a series, which may end in NaN.
     """
     if sp.issparse(X):
         if np.isfinite(X.data).all():
@@ -128,7 +167,9 @@ def check_finite(X: Any, feature_names: NDArray | None = None) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(chunk.sum(dtype=np.float64)):
                 continue
-        bad = np.argwhere(~np.isfinite(chunk))
+        if padded_shape:
+            check_padding(chunk, padded_shape, rows.start)
+        bad = np.argwhere(np.isinf(chunk) if padded_shape else ~np.isfinite(chunk))
         if len(bad):
             i, j = bad[0]
             _raise_not_finite(rows.start + i, j, chunk[i, j], feature_names)
@@ -138,11 +179,12 @@ def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
     """Raise a ValueError if the squares of finite rows would overflow."""
     for rows in row_chunks(X):
         chunk = X[rows].data if sp.issparse(X) else X[rows]
-        largest = max(float(chunk.max(initial=0)), -float(chunk.min(initial=0)))
+        most, least = (f.reduce(chunk, None, initial=0) for f in (np.fmax, np.fmin))
+        largest = max(float(most), -float(least))
         if largest < HUGE:
             continue
         dense = X[rows].toarray() if sp.issparse(X) else chunk
-        row, column = np.unravel_index(np.abs(dense).argmax(), dense.shape)
+        row, column = divmod(int(np.nanargmax(np.abs(dense))), dense.shape[1])
         raise ValueError(
             f"Column {_column_name(column, feature_names)} of X contains "
             f"{dense[row, column]}, whose square overflows: divide the rows, so that "
@@ -225,9 +267,12 @@ def merge_duplicates(X: Any, weight: NDArray | None) -> tuple[Any, NDArray | Non
     A row given twice then equals a row of weight 2, and no copy of a row can be held
     out to judge a network that trained on the other.
     """
-    distinct, inverse = np.unique(X, axis=0, return_inverse=True)
+    # NaN, the padding of a series, is not equal to itself; infinity is, and not there.
+    keys = np.where(np.isnan(X), np.inf, X)
+    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
     if weight is None and len(distinct) == len(X):
         return X, None
+    distinct[np.isinf(distinct)] = np.nan
     return distinct, np.bincount(inverse.ravel(), weights=weight).astype(np.float64)
 
 
@@ -264,34 +309,35 @@ def check_same_width(n_components: Any, fitted: int) -> None:
 def check_widths(
     encoder: nn.Module,
     decoder: nn.Module,
-    n_features: int,
+    sample_shape: tuple[int, ...],
     n_components: int,
     n_outputs: int,
 ) -> None:
     """Raise a ValueError unless the networks fit the data and each other."""
-    for name, network, n_in, n_out in (
-        ("encoder", encoder, n_features, n_outputs),
-        ("decoder", decoder, n_components, n_features),
+    for name, network, taken, returned in (
+        ("encoder", encoder, sample_shape, (n_outputs,)),
+        ("decoder", decoder, (n_components,), sample_shape),
     ):
+        width = taken[0] if len(taken) == 1 else taken
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad():  # lazy modules get their weights here
-                output = network(torch.zeros(2, n_in))
+                output = network(torch.zeros(2, *taken))
         except RuntimeError as error:
             raise ValueError(
-                f"The {name} cannot take rows of width {n_in}: {error}"
+                f"The {name} cannot take rows of width {width}: {error}"
             ) from error
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"The {name} returns a {type(output).__name__} where a tensor of shape "
-                f"(n, {n_out}) is needed."
+                f"(n, {', '.join(map(str, returned))}) is needed."
             )
         shape = tuple(output.shape)
-        if shape != (2, n_out):
+        if shape != (2, *returned):
             raise ValueError(
-                f"The {name} returns shape {shape} for 2 rows of width {n_in}: the "
-                f"last dimension is {shape[-1]} where {n_out} is needed."
+                f"The {name} returns shape {shape} for 2 rows of width {width}: "
+                f"{(2, *returned)} is needed."
             )
         network.train(was_training)
 

@@ -33,7 +33,7 @@ from ._base import BaseAutoencoder
 from ._dataset import row_chunks
 from ._linear import RANK_TOLERANCE, LinearStart
 from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
-from ._residual import LinearResidual
+from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
 from ._validation import is_auto, new_random_state
 
@@ -66,6 +66,7 @@ class VariationalModule(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.handles_padding = handles_padding(encoder)
         self.log_variance_change = nn.Parameter(torch.zeros(()))
         self.register_buffer("log_variance_at_start", torch.zeros(()))
         self.generator: torch.Generator | None = None
@@ -109,7 +110,9 @@ class VariationalModule(nn.Module):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x | z) for each row, shape (n,)."""
-        return -gaussian_nll(self.decoder(z), x, self.log_variance)
+        return -gaussian_nll(
+            self.decoder(z), x, self.log_variance, self.handles_padding
+        )
 
     def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Draw codes from the posterior, shape (n, n_components)."""
@@ -163,7 +166,7 @@ class BernoulliModule(VariationalModule):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x | z) for each row, shape (n,)."""
-        return -bernoulli_nll(self.logits(z), self.values(x))
+        return -bernoulli_nll(self.logits(z), self.values(x), self.handles_padding)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of a draw, the posterior, and the values themselves."""
@@ -184,6 +187,8 @@ class EvidenceLowerBound(nn.Module):
     beta : float, default=1.0
     n_epochs_kl_warmup : int or None, default=None
         Epochs over which the weight of the KL divergence rises to `beta`.
+    has_padding : bool, default=False
+        Whether rows may hold NaN, which then carries no loss.
 
     Examples
     --------
@@ -199,8 +204,10 @@ class EvidenceLowerBound(nn.Module):
         likelihood: str,
         beta: float = 1.0,
         n_epochs_kl_warmup: int | None = None,
+        has_padding: bool = False,
     ) -> None:
         super().__init__()
+        self.has_padding = has_padding
         self.likelihood = likelihood
         self.beta = beta
         self.n_epochs_kl_warmup = n_epochs_kl_warmup
@@ -210,9 +217,9 @@ class EvidenceLowerBound(nn.Module):
         """Return the terms ``reconstruction`` and ``kl``, each of shape (..., n)."""
         reconstruction, mean, log_variance, rest = output
         if self.likelihood == "gaussian":
-            nll = gaussian_nll(reconstruction, x, rest)
+            nll = gaussian_nll(reconstruction, x, rest, self.has_padding)
         else:
-            nll = bernoulli_nll(reconstruction, rest)
+            nll = bernoulli_nll(reconstruction, rest, self.has_padding)
         weight = self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
         kl = kl_from_standard_normal(mean, log_variance)
         return {"reconstruction": nll, "kl": weight * kl}
@@ -379,7 +386,10 @@ class VAE(BaseAutoencoder):
         units of the prior's variance (Burda et al. 2016). The others have collapsed to
         the prior; fitting warns if these are most.
     n_features_in_ : int
-        Number of columns seen in :meth:`fit`.
+        Number of columns seen in :meth:`fit`: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample: ``(n_features,)`` for a table, ``(28, 28)`` for images given
+        as an array of shape (n_samples, 28, 28).
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
     n_samples_ : int
@@ -544,7 +554,9 @@ class VAE(BaseAutoencoder):
         if is_auto(warmup):
             max_iter = self._new_plan(self.n_samples_).max_iter
             warmup = max_iter // 2 if self._is_random() else None
-        return EvidenceLowerBound(self.likelihood, self.beta, warmup)
+        return EvidenceLowerBound(
+            self.likelihood, self.beta, warmup, self._handles_padding()
+        )
 
     def _n_outputs(self, n_components: int) -> int:
         return 2 * n_components
@@ -609,6 +621,7 @@ class VAE(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
         return_std : bool, default=False
             Return the posterior's standard deviations too.
 
@@ -625,7 +638,7 @@ class VAE(BaseAutoencoder):
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         codes = super().transform(X)
         if not return_std:
@@ -648,6 +661,7 @@ class VAE(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
 
         Returns
         -------
@@ -662,7 +676,7 @@ class VAE(BaseAutoencoder):
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         return super().score_samples(X)
 
@@ -672,6 +686,7 @@ class VAE(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
 
         Returns
         -------
@@ -683,7 +698,7 @@ class VAE(BaseAutoencoder):
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If `X` has another number of columns, NaN or infinity.
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
         X = self._checked_rows(X, reset=False)
@@ -714,6 +729,7 @@ class VAE(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            Or images or series, as :meth:`fit` saw them.
 
         Raises
         ------
@@ -734,11 +750,12 @@ class VAE(BaseAutoencoder):
         rows = np.empty((n_samples, len(self.mean_)))
         for part in row_chunks(rows):
             rows[part] = self._model.inverse_transform(codes[part])
-        if not add_noise:
-            return rows
-        if self.likelihood == "bernoulli":
-            return (rng.uniform(size=rows.shape) < rows).astype(np.float64)
-        return rows + math.sqrt(self.noise_variance_) * rng.standard_normal(rows.shape)
+        if add_noise and self.likelihood == "bernoulli":
+            rows = (rng.uniform(size=rows.shape) < rows).astype(np.float64)
+        elif add_noise:
+            std = math.sqrt(self.noise_variance_)
+            rows = rows + std * rng.standard_normal(rows.shape)
+        return self._as_samples(rows)
 
 
 def normal_points(n: int, k: int, seed: int) -> NDArray:

@@ -227,7 +227,9 @@ def test_a_callable_sees_the_units_of_the_table():
 
 
 def test_each_batch_is_corrupted_anew():
-    module = DenoisingModule(torch.nn.Identity(), torch.nn.Identity(), "swap", 0.5)
+    module = DenoisingModule(
+        torch.nn.Identity(), torch.nn.Identity(), "swap", 0.5, (4,)
+    )
     module.generator = seeded()
     x = torch.rand(20, 3, generator=seeded())
     assert not torch.equal(module(x)[0], module(x)[0])

@@ -21,6 +21,9 @@ class Architecture(BaseEstimator, ABC):
     object with the same ``build`` method is accepted as well.
     """
 
+    handles_padding = False
+    """Whether the encoder takes series of different lengths, which end in NaN."""
+
     @abstractmethod
     def build(
         self,

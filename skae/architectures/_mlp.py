@@ -157,9 +157,15 @@ class MLP(Architecture):
         layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
         if self.code_activation != "identity":
             encoder.append(make_activation(self.code_activation, "code_activation"))
+        decoder: nn.Module
         if self.tied_weights:
-            return encoder, TiedDecoder(layers, self.activation)
-        return encoder, self._stack(widths[::-1], generator)
+            decoder = TiedDecoder(layers, self.activation)
+        else:
+            decoder = self._stack(widths[::-1], generator)
+        if len(sample_shape) > 1:
+            encoder.insert(0, nn.Flatten())
+            decoder = nn.Sequential(decoder, nn.Unflatten(1, sample_shape))
+        return encoder, decoder
 
     def _check_widths(self) -> list[int]:
         sizes = self.hidden_layer_sizes
