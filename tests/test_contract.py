@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+import re
 
 import cloudpickle
 import joblib
@@ -481,3 +482,35 @@ def test_works_in_a_pipeline_and_a_grid_search(estimator):
     if estimator.init == "pca":
         assert search.best_params_ == {f"{step}__n_components": 4}
     assert search.score(X, y) > 0.6
+
+
+# What the documentation says of the parameters that estimators share
+
+OWN_WORDS = {
+    "n_components",
+    "architecture",
+    "init",
+    "max_iter",
+    "validation_fraction",
+    "verbose",
+    "random_state",
+    "callbacks",
+}
+"""Parameters that do something else, or more, for one objective than for another."""
+
+
+def described(cls):
+    """Return what the docstring of a class says of each parameter."""
+    section = cls.__doc__.split("Parameters\n    ----------\n")[1].split(
+        "\n\n    Attr"
+    )[0]
+    found = re.findall(r"^    (\w+) : (.*(?:\n        .*)*)", section, re.MULTILINE)
+    return dict(found)
+
+
+def test_shared_parameters_are_described_in_the_same_words():
+    texts = [described(cls) for cls in {type(model) for model in ESTIMATORS.values()}]
+    shared = set.intersection(*map(set, texts)) - OWN_WORDS
+    assert len(shared) >= 11
+    for name in shared:
+        assert len({text[name] for text in texts}) == 1, name

@@ -8,8 +8,13 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
-from skae import _dataset, _validation
+from skae import (
+    VAE,
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    _dataset,
+    _validation,
+)
 from skae._samples import as_samples, check_padding, mean_filled
 from skae.architectures import MLP, Modules
 
