@@ -5,9 +5,10 @@ batches, optimizer, learning rates, epochs, held-out rows and choice of the best
 It has no checks, no PCA, no history and no statistics afterwards. The skorch net trains
 the same network over the same epochs with its DataLoader, and its callbacks as they
 come. All of them run in turn, and the ratio is the median over the rounds. With
-``--vae`` it is a VAE in place of the plain autoencoder:
+``--vae`` it is a VAE in place of the plain autoencoder, with ``--architectures`` the
+networks of Convolutional and Recurrent at their defaults in place of an MLP:
 
-    python benchmarks/bench_overhead.py [--vae] [--repeats 5] [--skorch-repeats 1]
+    python benchmarks/bench_overhead.py [--vae | --architectures] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import copy
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import harness
 import numpy as np
@@ -25,9 +26,17 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from skae import VAE, AutoencoderTransformer
+from skae.architectures import Architecture, Convolutional, Recurrent
 
 # rows, columns, hidden layer; the epochs are those of the default
 SIZES = [(1800, 64, 64), (1800, 64, 256), (5000, 784, 256), (100_000, 50, 128)]
+# rows, columns, networks; a few epochs will do
+ARCHITECTURES = [
+    (5000, 784, Convolutional(image_shape=(28, 28))),
+    (2000, 100, Recurrent()),
+    (2000, 100, Recurrent("lstm")),
+]
+ARCHITECTURE_EPOCHS = 5
 N_COMPONENTS = 8
 
 
@@ -82,6 +91,15 @@ class Variational(Autoencoder):
         nll = 0.5 * (squares * (-self.log_noise).exp() + constant)
         kl = mean.square() + log_variance.exp() - 1 - log_variance
         return nll + 0.5 * kl.sum(-1)
+
+
+class OfArchitecture(Autoencoder):
+    """The same with the networks of an architecture."""
+
+    def __init__(self, d: int, architecture: Architecture) -> None:
+        super().__init__(d, 1)
+        generator = torch.Generator().manual_seed(0)
+        self.encoder, self.decoder = architecture.build((d,), N_COMPONENTS, generator)
 
 
 def squared_error(output: Tensor, x: Tensor) -> Tensor:
@@ -166,15 +184,15 @@ def plain_skorch(
 
 
 def measure(
-    size: tuple[int, int, int], repeats: int, skorch_repeats: int, *, is_vae: bool
-) -> list[object]:
-    """Return one row of the table."""
-    n, d, hidden = size
-    X = curved_table(n, d)
-    estimator = (VAE if is_vae else AutoencoderTransformer)(
-        N_COMPONENTS, hidden_layer_sizes=(hidden,), random_state=0
-    ).fit(X)
-    module = (Variational if is_vae else Autoencoder)(d, hidden)
+    name: str,
+    X: np.ndarray,
+    estimator: AutoencoderTransformer | VAE,
+    module: Autoencoder,
+    repeats: int,
+) -> harness.Record:
+    """Return the ratio of an estimator's fit to the loop of a module."""
+    n = len(X)
+    estimator.fit(X)
     epochs, batch_size = estimator.n_iter_, estimator.net_.batch_size
     mean, scale = X.mean(0), X.std()
     loop = hand_written(
@@ -184,18 +202,47 @@ def measure(
         {"skae": lambda: estimator.fit(X), "loop": loop}, repeats
     )
     by_loop = harness.ratio(times, "skae", "loop")
-    by_skorch = None
-    if not is_vae:
-        skorch = plain_skorch((X - mean) / scale, hidden, epochs, batch_size)
-        times = harness.interleave(
-            {"skae": lambda: estimator.fit(X), "skorch": skorch}, skorch_repeats
+    return {"name": name, "epochs": epochs, "batch": batch_size, "skae/loop": by_loop}
+
+
+def by_skorch(
+    X: np.ndarray, estimator: AutoencoderTransformer, hidden: int, repeats: int
+) -> float:
+    """Return the ratio of skorch's fit to the estimator's."""
+    epochs, batch_size = estimator.n_iter_, estimator.net_.batch_size
+    skorch = plain_skorch((X - X.mean(0)) / X.std(), hidden, epochs, batch_size)
+    times = harness.interleave(
+        {"skae": lambda: estimator.fit(X), "skorch": skorch}, repeats
+    )
+    return harness.ratio(times, "skorch", "skae")
+
+
+def of_sizes(args: argparse.Namespace) -> Iterator[harness.Record]:
+    """Yield a record for every table."""
+    kinds = (VAE, Variational) if args.vae else (AutoencoderTransformer, Autoencoder)
+    for n, d, hidden in SIZES:
+        X = curved_table(n, d)
+        model = kinds[0](N_COMPONENTS, hidden_layer_sizes=(hidden,), random_state=0)
+        name = f"{n} x {d}, hidden {hidden}{', VAE' * args.vae}"
+        record = measure(name, X, model, kinds[1](d, hidden), args.repeats)
+        if not args.vae:
+            ratio = by_skorch(X, model, hidden, args.skorch_repeats)
+            record["skorch/skae"] = ratio
+        yield record
+
+
+def of_architectures(args: argparse.Namespace) -> Iterator[harness.Record]:
+    """Yield a record for every architecture."""
+    for n, d, architecture in ARCHITECTURES:
+        model = AutoencoderTransformer(
+            N_COMPONENTS,
+            architecture=architecture,
+            max_iter=ARCHITECTURE_EPOCHS,
+            random_state=0,
         )
-        by_skorch = harness.ratio(times, "skorch", "skae")
-    name = f"{n} x {d}, hidden {hidden}{', VAE' * is_vae}"
-    harness.progress(SIZES.index(size) + 1, len(SIZES), name)
-    record = {"skae/loop": by_loop, "skorch/skae": by_skorch, "epochs": epochs}
-    harness.save_record(harness.RESULTS / "overhead.json", name, record)
-    return [name, epochs, batch_size, by_loop, by_skorch]
+        module = OfArchitecture(d, architecture)
+        name = f"{n} x {d}, {architecture}"
+        yield measure(name, curved_table(n, d), model, module, args.repeats)
 
 
 def main() -> None:
@@ -205,13 +252,17 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--skorch-repeats", type=int, default=3)
-    parser.add_argument("--vae", action="store_true")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--vae", action="store_true")
+    kind.add_argument("--architectures", action="store_true")
     args = parser.parse_args()
-    header = ["table", "epochs", "batch", "skae / loop", "skorch / skae"]
-    rows = [
-        measure(size, args.repeats, args.skorch_repeats, is_vae=args.vae)
-        for size in SIZES
-    ]
+    header = ["name", "epochs", "batch", "skae/loop", "skorch/skae"]
+    rows = []
+    cases = ARCHITECTURES if args.architectures else SIZES
+    for record in of_architectures(args) if args.architectures else of_sizes(args):
+        harness.save_record(harness.RESULTS / "overhead.json", record["name"], record)
+        rows.append([record.get(column) for column in header])
+        harness.progress(len(rows), len(cases), record["name"])
     print(harness.markdown_table(header, rows))
 
 

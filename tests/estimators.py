@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
-from skae.architectures import MLP, Modules
+from skae.architectures import MLP, Convolutional, Modules, Recurrent
 
 
 class Encoder(nn.Module):
@@ -70,4 +70,11 @@ ESTIMATORS = {
         architecture=Modules(Encoder, decoder),
         corruption=halved,
     ),
+    **{
+        f"{objective.__name__}, {type(architecture).__name__}": objective(
+            2, max_iter=2, random_state=0, architecture=architecture
+        )
+        for objective in (AutoencoderTransformer, VAE, DenoisingAutoencoder)
+        for architecture in (Convolutional(channels=(2,)), Recurrent(hidden_size=3))
+    },
 }

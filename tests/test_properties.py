@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
-from skae import VAE, AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae.architectures import Convolutional, Recurrent
 
 # Two epochs on a few rows may well leave a code without a use.
 pytestmark = pytest.mark.filterwarnings("ignore:Active codes")
@@ -180,6 +181,9 @@ TRAINED = (
     {"whiten": True},
     {"estimator": VAE},
     {"estimator": VAE, "init": "random"},
+    {"architecture": Convolutional(channels=(2,))},
+    {"architecture": Recurrent(hidden_size=3)},
+    {"estimator": VAE, "architecture": Recurrent(hidden_size=3)},
 )
 options = st.sampled_from(TRAINED)
 
@@ -276,3 +280,43 @@ def test_units_do_not_matter(case, changes, exponent, seed):
         a * base.inverse_transform(codes) + a * shift,
         atol=1e-3 * a,
     )
+
+
+# Series of different lengths
+
+
+@st.composite
+def series(draw):
+    """Draw series of 1 to 12 steps, and how many channels they have."""
+    n, channels = draw(st.integers(6, 30)), draw(st.integers(1, 3))
+    rng = np.random.RandomState(draw(st.integers(0, 2**16)))
+    walks = [
+        rng.standard_normal((rng.randint(1, 13), channels)).cumsum(0) for _ in range(n)
+    ]
+    return walks, draw(st.integers(0, 5))
+
+
+@given(
+    series(),
+    st.sampled_from([AutoencoderTransformer, VAE, DenoisingAutoencoder]),
+    st.sampled_from(["gru", "lstm"]),
+    st.booleans(),
+)
+def test_padding_is_not_seen(case, estimator, cell, bidirectional):
+    walks, extra = case
+    n_steps = max(map(len, walks))
+    padded = np.full((len(walks), n_steps + extra, walks[0].shape[1]), np.nan)
+    for row, walk in zip(padded, walks, strict=True):
+        row[: len(walk)] = walk
+    network = Recurrent(cell, 3, bidirectional=bidirectional)
+    # Without a gate, so that it is the network that is looked at.
+    model = small(1, estimator, architecture=network, init="random").fit(walks)
+    codes = model.transform(walks)
+    assert_array_equal(model.transform(padded), codes)
+    assert_array_equal(clone(model).fit(padded).transform(walks), codes)
+    alone = np.concatenate([model.transform([walk]) for walk in walks])
+    assert_allclose(alone, codes, rtol=1e-6, atol=1e-6)
+    errors = model.reconstruction_error(walks, per_feature=True)
+    assert_array_equal(np.isnan(errors), np.isnan(padded[:, :n_steps]))
+    assert np.isfinite(model.score_samples(walks)).all()
+    assert np.isfinite(model.inverse_transform(codes)).all()

@@ -37,13 +37,13 @@ train, test = list(strokes[:300]), list(strokes[300:])
 model = AutoencoderTransformer(2, architecture=Recurrent(), random_state=0).fit(train)
 pca = AutoencoderTransformer(2, architecture=Recurrent(), max_iter=0).fit(train)
 print(f"epoch {model.best_iter_} is used")
-print(f"squared error per number, PCA:       {pca.reconstruction_error(test).mean():.4f}")
-print(f"squared error per number, recurrent: {model.reconstruction_error(test).mean():.4f}")
+for name, fitted in {"PCA": pca, "recurrent": model}.items():
+    error = fitted.reconstruction_error(test).mean()
+    print(f"squared error per number, {name:9s} {error:.4f}")
 
 # %%
 # Two numbers for each stroke, and the strokes that they stand for. A code does not say
-# where a stroke ends, so that all 40 steps come back; NaN in ``model.reconstruction_error``
-# marks the steps that a stroke does not have.
+# where a stroke ends, so that all 40 steps come back.
 
 codes = model.transform(test)
 rebuilt = model.inverse_transform(codes)
@@ -64,7 +64,8 @@ plt.show()
 # %%
 # Where it goes wrong
 # -------------------
-# The error of every step finds a slip of the pen.
+# The error of every step finds a slip of the pen. Steps that a stroke does not have are
+# NaN.
 
 slipped = test[0].copy()
 slipped[12:15] += 0.4
@@ -83,4 +84,5 @@ axes[1].set_title("squared error")
 axes[1].legend()
 fig.tight_layout()
 plt.show()
-print("steps with the largest error:", np.sort(np.argsort(-np.nan_to_num(errors[1]))[:3]))
+worst = np.argsort(-np.nan_to_num(errors[1]))[:3]
+print("steps with the largest error:", np.sort(worst))
