@@ -6,8 +6,11 @@ seconds of a fit, interleaved by set, code size and seed.
     python benchmarks/bench_images.py [--sets digits mnist-5k] [--force]
     python benchmarks/bench_images.py --report
     python benchmarks/bench_images.py --memory
+    python benchmarks/bench_images.py --drawn
 
 ``--memory`` measures what a fit takes beside 20,000 images of 3 x 64 x 64 bytes.
+``--drawn`` lets a classifier that was trained on real digits, scikit-learn's, look at
+digits that are drawn from a convolutional VAE.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ import harness
 import numpy as np
 import samples
 from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 from skae.architectures import Convolutional
 
 FILE = harness.RESULTS / "images.json"
@@ -37,6 +43,25 @@ SYSTEMS: dict[str, Callable[[int, int], Any]] = {
         k, architecture=Convolutional(), random_state=seed
     ),
 }
+
+
+def drawn() -> str:
+    """Return how sure a classifier of real digits is of those that a VAE draws."""
+    digits = load_digits()
+    vae = VAE(8, architecture=Convolutional(), random_state=0).fit(digits.images)
+    classifier = LogisticRegression(max_iter=5000).fit(digits.data, digits.target)
+    pca = PCA(8).fit(digits.data)
+    codes = np.random.RandomState(0).standard_normal((1000, 8))
+    images = {
+        "real digits": digits.data,
+        "drawn from the VAE": vae.sample(1000, add_noise=False, random_state=0),
+        "drawn from PCA": pca.inverse_transform(codes * pca.explained_variance_**0.5),
+    }
+    rows: list[list[object]] = []
+    for name, shown in images.items():
+        probabilities = classifier.predict_proba(shown.reshape(-1, 64))
+        rows.append([name, float(probabilities.max(axis=1).mean())])
+    return harness.markdown_table(["images", "mean top probability"], rows)
 
 
 def memory() -> str:
@@ -89,9 +114,12 @@ def main() -> None:
     """Run what is missing, then print the report."""
     parser = samples.parser(__doc__, samples.IMAGES)
     parser.add_argument("--memory", action="store_true", help="only measure memory")
+    parser.add_argument("--drawn", action="store_true", help="only look at samples")
     args = parser.parse_args()
     if args.memory:
         print(memory())
+    elif args.drawn:
+        print(drawn())
     else:
         samples.run(FILE, samples.IMAGES, SYSTEMS, CODE_SIZES, args)
         print(samples.report(FILE, SYSTEMS))

@@ -6,6 +6,9 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skae import (
@@ -16,7 +19,7 @@ from skae import (
     _validation,
 )
 from skae._samples import as_samples, check_padding, mean_filled
-from skae.architectures import MLP, Modules
+from skae.architectures import MLP, Convolutional, Modules, Recurrent
 
 NAN = np.nan
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
@@ -120,6 +123,24 @@ def test_nan_in_images_is_an_error(images):
     X[3, 7, 7] = NAN
     with pytest.raises(ValueError, match=r"NaN in column 63 \(row 3\)"):
         AutoencoderTransformer(2, **FAST).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "grid"),
+    [
+        (Convolutional((8, 8)), {"channels": [(2,), (2, 3)]}),
+        (Recurrent(), {"hidden_size": [2, 3], "cell": ["gru", "lstm"]}),
+    ],
+    ids=["convolutional", "recurrent"],
+)
+def test_architectures_take_part_in_a_grid_search(images, architecture, grid):
+    model = VAE(2, architecture=architecture, max_iter=1, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), model)
+    grid = {f"vae__architecture__{name}": values for name, values in grid.items()}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
+    search.fit(images[:60].reshape(-1, 64))
+    assert set(search.best_params_) == set(grid)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 # Whole numbers
