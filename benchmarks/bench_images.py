@@ -33,15 +33,21 @@ from skae import VAE, AutoencoderTransformer
 from skae.architectures import Convolutional
 
 FILE = harness.RESULTS / "images.json"
-CODE_SIZES = (4, 16, 32)
+CODE_SIZES = (2, 4, 8, 16, 32)
+
+
+def convolutional(k: int, seed: int, hidden: tuple[int, ...]) -> Any:
+    """Return convolutions with fully connected layers of these widths."""
+    networks = Convolutional(hidden_layer_sizes=hidden)
+    return AutoencoderTransformer(k, architecture=networks, random_state=seed)
 
 
 SYSTEMS: dict[str, Callable[[int, int], Any]] = {
     "pca": samples.flat_pca,
     "mlp": lambda k, seed: AutoencoderTransformer(k, random_state=seed),
-    "convolutional": lambda k, seed: AutoencoderTransformer(
-        k, architecture=Convolutional(), random_state=seed
-    ),
+    "convolutional": lambda k, seed: convolutional(k, seed, ()),
+    "convolutional, 128": lambda k, seed: convolutional(k, seed, (128,)),
+    "convolutional, 256": lambda k, seed: convolutional(k, seed, (256,)),
 }
 
 

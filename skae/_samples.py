@@ -13,6 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def as_rows(
+    X: Any, handles_padding: bool, fitted: tuple[int, ...] | None = None
+) -> tuple[Any, tuple[int, ...] | None]:
+    """Return samples as rows, and the shape of one; None says that it is a table.
+
+    Parameters
+    ----------
+    X : array-like, frame or sparse matrix
+        As in :func:`as_samples`.
+    handles_padding : bool
+        Whether series may differ in length.
+    fitted : tuple of int, optional
+        Shape of the samples that an estimator was fitted on.
+
+    Raises
+    ------
+    ValueError
+        For samples of another shape than that, and as :func:`as_samples`.
+    """
+    X = as_samples(X, handles_padding, fitted[0] if fitted else None)
+    has_axes = isinstance(X, np.ndarray) and X.ndim > 2
+    shape = X.shape[1:] if has_axes else None
+    if fitted and shape != (fitted if len(fitted) > 1 else None):
+        seen = f"samples of shape {fitted}" if len(fitted) > 1 else "rows of a table"
+        axes = ", ".join(["n_samples", *map(str, fitted)])
+        raise ValueError(
+            f"X has shape {np.shape(X)}, but {seen} were seen in fit: use shape "
+            f"({axes})."
+        )
+    return X.reshape(len(X), -1) if has_axes else X, shape
+
+
 def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any:
     """Return images and series as one array, and a table as it is.
 

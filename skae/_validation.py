@@ -24,7 +24,7 @@ from skorch.callbacks import (
 from torch import Tensor, nn
 
 from ._dataset import LARGE_BYTES, row_chunks
-from ._samples import as_samples, check_padding
+from ._samples import as_rows, check_padding
 
 SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
 HUGE = 1e140  # sums of the squares of larger numbers overflow
@@ -78,16 +78,7 @@ def check_rows(
         For anything but finite real numbers of the shape seen in `fit`.
     """
     fitted = None if reset else estimator.sample_shape_
-    X = as_samples(X, handles_padding, fitted[0] if fitted else None)
-    shape = np.shape(X)[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else None
-    if fitted is not None and shape != (fitted if len(fitted) > 1 else None):
-        found = f"samples of shape {shape}" if shape else "rows of a table"
-        raise ValueError(
-            f"X has {found}, but {type(estimator).__name__} was fitted on "
-            + (f"samples of shape {fitted}." if len(fitted) > 1 else "a table.")
-        )
-    if shape:
-        X = X.reshape(len(X), -1)
+    X, shape = as_rows(X, handles_padding, fitted)
     dtypes: list[Any] = [np.float64, np.float32]
     if getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
         dtypes.append(np.uint8)

@@ -104,10 +104,12 @@ def test_partial_fit_keeps_the_shape(images):
 @pytest.mark.parametrize("shape", [(64,), (4, 16), (1, 8, 8), (8, 9)])
 def test_samples_of_another_shape_are_an_error(images, shape):
     model = AutoencoderTransformer(2, **FAST).fit(images)
-    with pytest.raises(ValueError, match=r"was fitted on samples of shape \(8, 8\)"):
+    message = r"samples of shape \(8, 8\) were seen in fit: use .*\(n_samples, 8, 8\)"
+    with pytest.raises(ValueError, match=message):
         model.transform(np.zeros((2, *shape)))
     model.fit(images.reshape(-1, 64))
-    with pytest.raises(ValueError, match=r"shape \(8, 8\), but .* fitted on a table"):
+    message = r"shape \(300, 8, 8\), but rows of a table .* use shape \(n_samples, 64\)"
+    with pytest.raises(ValueError, match=message):
         model.transform(images)
 
 
