@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
@@ -22,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._dataset import as_dense, float_dtype, row_chunks
 from ._fitting import FittingMixin
+from ._samples import n_steps_of
 from ._trained import TrainedNetwork
 from ._validation import (
     check_range,
@@ -147,7 +151,8 @@ class BaseAutoencoder(
         del y
         with unchanged_on_error(self):
             first = not hasattr(self, "net_")
-            X = self._checked_rows(X, reset=first, min_rows=2 if first else 1)
+            n = 2 if first else 1
+            X = self._checked_rows(X, reset=first, min_rows=n, all_steps=True)
             X, weight = check_weights(X, sample_weight)
             self._partial_fit(X, weight, first)
         return self
@@ -286,10 +291,41 @@ class BaseAutoencoder(
         mean = np.nanmean if self._handles_padding() else np.mean
         return self._map(rows, lambda chunk: mean(self._squared_errors(chunk), 1), ())
 
-    def _checked_rows(self, X: Any, **changes: Any) -> Any:
-        X = check_rows(self, X, handles_padding=self._handles_padding(), **changes)
+    def _checked_rows(
+        self,
+        X: Any,
+        *,
+        reset: bool,
+        min_rows: int | None = None,
+        all_steps: bool = False,
+    ) -> Any:
+        handles_padding = self._handles_padding()
+        X = check_rows(
+            self, X, reset=reset, min_rows=min_rows, handles_padding=handles_padding
+        )
+        if reset:
+            self._row_shape = self.sample_shape_
+        if handles_padding and not sp.issparse(X):
+            X = self._seen_steps(X, reset and not all_steps)
         check_range(X, *self._value_range(), getattr(self, "feature_names_in_", None))
         return X
+
+    def _seen_steps(self, X: NDArray, reset: bool) -> NDArray:
+        """Return series up to the last step that `fit` saw of any of them.
+
+        More padding then changes nothing.
+        """
+        if reset:
+            n_steps = n_steps_of(X, self.sample_shape_)
+            self._row_shape = (n_steps, *self.sample_shape_[1:])
+        n_features = math.prod(self._row_shape)
+        if not np.isnan(X[:, n_features:]).all():
+            warnings.warn(
+                f"X has series of more than {self._row_shape[0]} steps, and no series "
+                "seen in fit had so many: the later steps are left out.",
+                stacklevel=4,
+            )
+        return X[:, :n_features]
 
     def _map(
         self,
@@ -306,6 +342,9 @@ class BaseAutoencoder(
 
     def _as_samples(self, rows: NDArray) -> NDArray:
         """Return rows in the shape of the samples that `fit` saw."""
+        missing = math.prod(self.sample_shape_) - rows.shape[1]
+        if missing:  # steps that no series had
+            rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=np.nan)
         return rows.reshape(len(rows), *self.sample_shape_)
 
     def _codes(self, X: NDArray) -> NDArray:

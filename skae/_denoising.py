@@ -379,7 +379,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
         return DenoisingModule(
-            encoder, decoder, self.corruption, self.corruption_level, self.sample_shape_
+            encoder, decoder, self.corruption, self.corruption_level, self._row_shape
         )
 
     def _make_loss(self) -> nn.Module:
@@ -428,7 +428,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             nn.Identity(),
             self.corruption,
             self.corruption_level,
-            self.sample_shape_,
+            self._row_shape,
         )
         module.start_at(start, start.mean, start.scale)
         module.generator = torch.Generator().manual_seed(self._seed)

@@ -66,6 +66,7 @@ class FittingMixin(ABC):
     callbacks: Any
     net_params: Any
     sample_shape_: tuple[int, ...]
+    _row_shape: tuple[int, ...]  # the same, but for steps that no series has
 
     # Hooks
 
@@ -244,7 +245,7 @@ class FittingMixin(ABC):
             plan=plan,
             start=self._start,
             n_components=self.n_components_,
-            sample_shape=self.sample_shape_,
+            sample_shape=self._row_shape,
             architecture=architecture,
             is_random=self._is_random(),
             is_settled=self._is_settled(),

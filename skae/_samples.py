@@ -7,6 +7,7 @@ end, is padding, as in tslearn.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,18 @@ def as_rows(
     X = as_samples(X, handles_padding, fitted[0] if fitted else None)
     has_axes = isinstance(X, np.ndarray) and X.ndim > 2
     shape = X.shape[1:] if has_axes else None
-    if fitted and shape != (fitted if len(fitted) > 1 else None):
+    if (
+        fitted
+        and np.shape(X)[:1] != (0,)
+        and shape != (fitted if len(fitted) > 1 else None)
+    ):
         seen = f"samples of shape {fitted}" if len(fitted) > 1 else "rows of a table"
         axes = ", ".join(["n_samples", *map(str, fitted)])
         raise ValueError(
             f"X has shape {np.shape(X)}, but {seen} were seen in fit: use shape "
             f"({axes})."
         )
-    return X.reshape(len(X), -1) if has_axes else X, shape
+    return X.reshape(len(X), math.prod(shape)) if shape else X, shape
 
 
 def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any:
@@ -65,33 +70,47 @@ def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any
         For series of different lengths where they must have the same, or of more steps
         than `n_steps`.
     """
+    if getattr(X, "ndim", 0) == 1 and getattr(X, "dtype", None) == "O":
+        X = list(X)
     if isinstance(X, list | tuple) and len(X):
-        return _from_list(X, handles_padding, n_steps)
-    is_array = isinstance(X, np.ndarray) and X.ndim > 1 and X.dtype.kind == "f"
-    if not is_array or not handles_padding:
+        X = _from_list(X, handles_padding)
+        is_ragged = isinstance(X, np.ndarray)
+    else:
+        # Tensors, for instance; frames and sparse matrices have two axes.
+        X = np.asarray(X) if getattr(X, "ndim", 2) > 2 else X
+        is_ragged = isinstance(X, np.ndarray) and X.ndim > 2
+    if n_steps is None or not handles_padding or not isinstance(X, np.ndarray):
         return X
-    X = X[:, : max(_n_steps(X), 1)] if np.isnan(X[:, -1:]).any() else X
-    return X if n_steps is None or X.ndim == 2 else _with_steps(X, n_steps)
+    if is_ragged:
+        return _with_steps(X, n_steps)
+    # Rows of another width are taken for a mistake, but for padding.
+    beyond = X[:, n_steps:] if X.ndim == 2 and X.dtype.kind == "f" else X[:0]
+    return X[:, :n_steps] if beyond.size and np.isnan(beyond).all() else X
 
 
-def _from_list(X: Any, handles_padding: bool, n_steps: int | None) -> Any:
+def _from_list(X: Any, handles_padding: bool) -> Any:
     try:
-        shapes = {np.shape(series) for series in X}
+        shapes = [np.shape(series) for series in X]
     except ValueError:  # numpy cannot make an array of it: what it says will do
         return X
-    if any(len(shape) == 0 for shape in shapes):
+    if not any(shapes):  # numbers
         return X
-    if len(shapes) == 1 and not handles_padding:
-        return np.asarray(X) if len(shapes.pop()) > 1 else X
-    lengths = sorted({shape[0] for shape in shapes})
-    if len({shape[1:] for shape in shapes}) > 1:
-        raise ValueError(
-            f"X holds series of shapes {sorted(shapes)}: every series needs shape "
-            "(n_steps, n_channels), with the same number of channels."
-        )
+    for row, shape in enumerate(shapes):
+        if not shape or not shape[0]:
+            what = "is no series" if not shape else "has no steps"
+            raise ValueError(f"Row {row} of X {what}: {X[row]!r}.")
+        if shape[1:] != shapes[0][1:]:
+            raise ValueError(
+                f"Row {row} of X has shape {shape}, and row 0 has {shapes[0]}: every "
+                "series needs shape (n_steps, n_channels) or (n_steps,), with the same "
+                "number of channels."
+            )
+    lengths = [shape[0] for shape in shapes]
     if not handles_padding:
+        if min(lengths) == max(lengths):
+            return np.asarray(X) if len(shapes[0]) > 1 else X
         raise ValueError(
-            f"X holds samples of {lengths[0]} to {lengths[-1]} steps: series of "
+            f"X holds samples of {min(lengths)} to {max(lengths)} steps: series of "
             "different lengths need an architecture that takes them, such as "
             "skae.architectures.Recurrent()."
         )
@@ -99,34 +118,39 @@ def _from_list(X: Any, handles_padding: bool, n_steps: int | None) -> Any:
     if any(one.dtype.kind not in "biuf" for one in series):
         return X
     dtype = np.float32 if all(s.dtype == np.float32 for s in series) else np.float64
-    shape = (len(series), max(lengths[-1], 1), *series[0].shape[1:])
+    shape = (len(series), max(lengths), *shapes[0][1:])
     padded = np.full(shape, np.nan, dtype=dtype)
     for row, one in zip(padded, series, strict=True):
         row[: len(one)] = one
-    padded = padded[:, : max(_n_steps(padded), 1)]
-    return padded if n_steps is None else _with_steps(padded, n_steps)
-
-
-def _n_steps(X: NDArray) -> int:
-    """Return the number of steps of the longest series."""
-    present = ~np.isnan(X).all(axis=tuple(i for i in range(X.ndim) if i != 1))
-    return int(present.nonzero()[0].max(initial=-1)) + 1
+    return padded
 
 
 def _with_steps(X: NDArray, n_steps: int) -> NDArray:
-    """Pad series to so many steps."""
+    """Pad series to so many steps, or cut padding that is too much."""
     missing = n_steps - X.shape[1]
     if missing < 0:
-        last = X[:, n_steps:].reshape(len(X), -1)
-        row = int(np.flatnonzero(~np.isnan(last).all(1))[0])
-        raise ValueError(
-            f"X has a series of more than {n_steps} steps (row {row}), but the longest "
-            f"one seen in fit had {n_steps}."
-        )
+        beyond = X[:, n_steps:].reshape(len(X), -1)
+        longer = np.flatnonzero(~np.isnan(beyond).all(1))
+        if len(longer):
+            raise ValueError(
+                f"X has a series of more than {n_steps} steps (row {longer[0]}), but "
+                f"those seen in fit had {n_steps} at most."
+            )
+        return X[:, :n_steps]
     if not missing:
         return X
     width = [(0, 0), (0, missing), *[(0, 0)] * (X.ndim - 2)]
-    return np.pad(X, width, constant_values=np.nan)
+    return np.pad(
+        X.astype(np.result_type(X, np.float32), copy=False),
+        width,
+        constant_values=np.nan,
+    )
+
+
+def n_steps_of(X: NDArray, sample_shape: tuple[int, ...]) -> int:
+    """Return the number of steps of the longest series, given as rows."""
+    present = ~np.isnan(X).all(0).reshape(sample_shape[0], -1).all(1)
+    return int(present.nonzero()[0].max(initial=-1)) + 1
 
 
 def check_padding(X: NDArray, sample_shape: tuple[int, ...], first: int = 0) -> None:

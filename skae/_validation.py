@@ -105,7 +105,7 @@ def check_rows(
     if reset:
         estimator.sample_shape_ = shape or (rows.shape[1],)
     names = getattr(estimator, "feature_names_in_", None)
-    check_finite(rows, names, estimator.sample_shape_ if handles_padding else None)
+    check_finite(rows, names, estimator.sample_shape_, handles_padding)
     if min_rows is not None:
         check_magnitude(rows, names)
     return rows
@@ -132,7 +132,8 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
 def check_finite(
     X: Any,
     feature_names: NDArray | None = None,
-    padded_shape: tuple[int, ...] | None = None,
+    sample_shape: tuple[int, ...] = (),
+    handles_padding: bool = False,
 ) -> None:
     """Raise a ValueError that names the first column with NaN or infinity.
 
@@ -141,29 +142,31 @@ def check_finite(
     X : array or sparse matrix of shape (n_samples, n_features)
     feature_names : array of str, optional
         Names of the columns; by default their numbers are used.
-    padded_shape : tuple of int, optional
-        Shape of a series, which may end in NaN.
+    sample_shape : tuple of int, default=()
+        Shape of a sample, for the message.
+    handles_padding : bool, default=False
+        Whether a row is a series that may end in NaN.
     """
     if sp.issparse(X):
         if np.isfinite(X.data).all():
             return
         coo = X.tocoo()
         entry = np.flatnonzero(~np.isfinite(coo.data))[0]
-        _raise_not_finite(
-            coo.row[entry], coo.col[entry], coo.data[entry], feature_names
-        )
+        i, j, value = coo.row[entry], coo.col[entry], coo.data[entry]
+        _raise_not_finite(i, _column_name(j, feature_names, ()), value)
     for rows in row_chunks(X):
         chunk = X[rows]
         # A finite sum proves finite entries; an infinite one may be an overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(chunk.sum(dtype=np.float64)):
                 continue
-        if padded_shape:
-            check_padding(chunk, padded_shape, rows.start)
-        bad = np.argwhere(np.isinf(chunk) if padded_shape else ~np.isfinite(chunk))
+        if handles_padding:
+            check_padding(chunk, sample_shape, rows.start)
+        bad = np.argwhere(np.isinf(chunk) if handles_padding else ~np.isfinite(chunk))
         if len(bad):
             i, j = bad[0]
-            _raise_not_finite(rows.start + i, j, chunk[i, j], feature_names)
+            name = _column_name(j, feature_names, sample_shape)
+            _raise_not_finite(rows.start + i, name, chunk[i, j])
 
 
 def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
@@ -200,19 +203,23 @@ def check_range(
             )
 
 
-def _column_name(column: int, feature_names: NDArray | None) -> str:
+def _column_name(
+    column: int, feature_names: NDArray | None, sample_shape: tuple[int, ...] = ()
+) -> str:
+    if len(sample_shape) > 1:
+        return f"at {tuple(int(i) for i in np.unravel_index(column, sample_shape))}"
     return str(column) if feature_names is None else repr(str(feature_names[column]))
 
 
-def _raise_not_finite(
-    row: int, column: int, value: float, feature_names: NDArray | None
-) -> None:
-    name = _column_name(column, feature_names)
+def _raise_not_finite(row: int, name: str, value: float) -> None:
     kind = "NaN" if np.isnan(value) else "infinity"
+    where, remedy = f"in column {name}", "sklearn.impute.SimpleImputer"
+    if name.startswith("at "):
+        where, remedy = name, "interpolation; series that end in NaN need Recurrent()"
     raise ValueError(
-        f"Input X contains {kind} in column {name} (row {row}). Every value must be "
+        f"Input X contains {kind} {where} (row {row}). Every value must be "
         "finite: drop such rows, or replace the values (for NaN, for instance with "
-        "sklearn.impute.SimpleImputer)."
+        f"{remedy})."
     )
 
 

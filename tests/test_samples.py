@@ -1,12 +1,13 @@
 """Images and series as rows: shapes, padding, and whole numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -123,7 +124,7 @@ def test_tied_weights_work_on_images(images):
 def test_nan_in_images_is_an_error(images):
     X = images.copy()
     X[3, 7, 7] = NAN
-    with pytest.raises(ValueError, match=r"NaN in column 63 \(row 3\)"):
+    with pytest.raises(ValueError, match=r"NaN at \(7, 7\) \(row 3\).*Recurrent"):
         AutoencoderTransformer(2, **FAST).fit(X)
 
 
@@ -192,12 +193,22 @@ def test_a_list_of_series_is_padded():
     assert as_samples(two[1:], True).dtype == np.float32
 
 
-def test_padding_that_no_series_needs_is_cut():
+def test_series_get_the_steps_that_fit_saw():
     X = np.array([[1, 2, NAN, NAN], [3, NAN, NAN, NAN]])
-    assert_array_equal(as_samples(X, True), X[:, :2])
-    assert_array_equal(as_samples(X[..., None], True, 3), X[:, :3, None])
-    assert_array_equal(as_samples(list(X), True, 4), X)
+    assert as_samples(X, True) is X
     assert as_samples(X, False) is X
+    assert_array_equal(as_samples(X, True, 3), X[:, :3])
+    assert_array_equal(as_samples(X[..., None], True, 3), X[:, :3, None])
+    assert_array_equal(as_samples([[1, 2], [3]], True, 4), X)
+    assert_array_equal(as_samples(X[:, :2, None], True, 4), X[..., None])
+    assert as_samples(X, True, 5) is X  # a table of another width: a mistake
+
+
+def test_tensors_and_arrays_of_arrays_are_series(images):
+    assert_array_equal(as_samples(torch.ones(2, 3, 4), False), np.ones((2, 3, 4)))
+    series = pd.Series([[1.0, 2.0], [3.0]])
+    assert_array_equal(as_samples(series.to_numpy(), True), [[1, 2], [3, NAN]])
+    assert_array_equal(as_samples(series, True), [[1, 2], [3, NAN]])
 
 
 def test_series_longer_than_those_seen_are_an_error():
@@ -205,11 +216,79 @@ def test_series_longer_than_those_seen_are_an_error():
         as_samples([[1.0, 2.0], [1.0, 2.0, 3.0]], True, 2)
 
 
-def test_series_that_do_not_fit_are_an_error():
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        (
+            [np.ones((2, 1)), np.ones((2, 2))],
+            r"Row 1 of X has shape \(2, 2\), and row 0",
+        ),
+        ([[1.0], []], "Row 1 of X has no steps"),
+        ([[1.0], 3.0], "Row 1 of X is no series: 3.0"),
+        ([[1.0], None], "Row 1 of X is no series: None"),
+    ],
+)
+def test_what_is_no_series_is_an_error(series, message):
+    with pytest.raises(ValueError, match=message):
+        as_samples(series, True)
+
+
+def test_series_of_different_lengths_need_an_architecture_that_takes_them():
     with pytest.raises(ValueError, match=r"1 to 2 steps.*Recurrent"):
         as_samples([[1.0], [1.0, 2.0]], False)
-    with pytest.raises(ValueError, match="the same number of channels"):
-        as_samples([np.ones((2, 1)), np.ones((2, 2))], True)
+
+
+@pytest.fixture
+def padded():
+    """Return 40 series of 3 to 6 steps, padded to 8; one more has 8."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((41, 8)).cumsum(1)
+    for row in X[1:]:
+        row[rng.randint(3, 7) :] = NAN
+    return X
+
+
+RECURRENT = {"architecture": Recurrent(hidden_size=3), "max_iter": 2, "random_state": 0}
+
+
+@pytest.mark.parametrize("channels", [False, True])
+@pytest.mark.parametrize("model", [AutoencoderTransformer, VAE, DenoisingAutoencoder])
+def test_any_rows_of_padded_series_can_be_transformed(padded, model, channels):
+    X = padded[..., None] if channels else padded
+    model = model(2, init="random", **RECURRENT).fit(X)
+    codes = model.transform(X)
+    assert_allclose(model.transform(X[5:9]), codes[5:9], rtol=1e-6)
+    assert model.inverse_transform(codes).shape == X.shape
+    assert np.isfinite(model.score_samples(X[5:9])).all()
+    errors = model.reconstruction_error(X[5:9], per_feature=True)
+    assert_array_equal(np.isnan(errors), np.isnan(X[5:9]))
+
+
+def test_steps_that_no_series_had_are_left_out_with_a_warning(padded):
+    model = AutoencoderTransformer(2, **RECURRENT).fit(padded[1:])
+    assert model.sample_shape_ == (8,)
+    with pytest.warns(UserWarning, match="more than 6 steps"):
+        codes = model.transform(padded)
+    cut = padded.copy()
+    cut[:, 6:] = NAN
+    assert_array_equal(model.transform(cut), codes)
+    rebuilt = model.inverse_transform(codes)
+    assert rebuilt.shape == padded.shape
+    assert np.isfinite(rebuilt[:, :6]).all()
+    assert np.isnan(rebuilt[:, 6:]).all()
+
+
+@pytest.mark.filterwarnings("ignore:X has series of more than 6 steps")
+def test_padded_series_can_be_cross_validated(padded):
+    model = AutoencoderTransformer(2, **RECURRENT)
+    scores = cross_val_score(model, padded, cv=4, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
+def test_partial_fit_takes_padded_batches_in_any_order(padded):
+    model = AutoencoderTransformer(2, **RECURRENT)
+    model.partial_fit(padded[20:]).partial_fit(padded[:20])
+    assert np.isfinite(model.transform(padded)).all()
 
 
 @pytest.mark.parametrize(
