@@ -42,7 +42,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         or ``"silu"``. Only used when `architecture` is None.
     architecture : Architecture or None, default=None
         Which networks to train: :class:`skae.architectures.MLP`,
-        :class:`skae.architectures.Modules` for your own torch modules, or any object
+        :class:`~skae.architectures.Convolutional` for images and signals,
+        :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Modules` for your own torch modules, or any object
         with a method ``build``. None is an MLP.
     init : {"pca", "random"}, default="pca"
         "pca" starts exactly at PCA, and needs `n_components` of at most
@@ -67,7 +69,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         10,000); with fewer rows each is held out once, in 5 folds, and a network that
         wins is trained again on all rows. The network has to be better by 1.5 standard
         errors over the folds, or by 2 over a split; below 10 distinct rows, or 5
-        held-out ones, PCA is kept.
+        held-out ones, PCA is kept. Recurrent
+        networks, which train one after the other, have folds below 200 rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.

@@ -106,7 +106,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If `X` has NaN or infinity (the column is named), fewer than 2 rows, or
+            If `X` has NaN that is no padding, or infinity (the place is named), fewer
+            than 2 rows, or
             fewer rows or columns than `n_components` with ``init="pca"``; or if a
             parameter or the weights are invalid. An earlier fit is left unharmed.
         """
@@ -231,6 +232,8 @@ class BaseAutoencoder(
             trained network keeps its split into a code and a residual term, and
             ignores how the decoder changes volumes: a score in nats then, and not a
             density that integrates to exactly 1.
+            A series that is shorter than others has fewer terms: divide by its steps,
+            or use :meth:`reconstruction_error`, to compare series of different lengths.
 
         Raises
         ------
@@ -279,9 +282,10 @@ class BaseAutoencoder(
 
         Returns
         -------
-        ndarray of shape (n_samples,), or of the shape of `X`
-            Squared error per feature, in squared units of `X`. Padded steps of a series
-            have NaN, and are left out of the mean.
+        ndarray of shape (n_samples,) or (n_samples, n_features)
+            Squared error per feature, in squared units of `X`. One for each feature
+            has the shape that :meth:`fit` saw; padded steps of a series have NaN, and
+            are left out of the mean.
         """
         check_is_fitted(self)
         rows = self._checked_rows(X, reset=False)

@@ -158,6 +158,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         in the batch; "gaussian" adds noise. A function ``corruption(X, generator)``
         gets a float32 tensor of samples in the shape and the units of `X`, and a
         :class:`torch.Generator` to draw from, and returns a tensor of the same shape.
+        Where a series has padding, the function gets the mean of the step.
     corruption_level : float, default=0.15
         Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
         deviation of the noise, as a multiple of the root-mean-square deviation of the
@@ -171,7 +172,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         or ``"silu"``. Only used when `architecture` is None.
     architecture : Architecture or None, default=None
         Which networks to train: :class:`skae.architectures.MLP`,
-        :class:`skae.architectures.Modules` for your own torch modules, or any object
+        :class:`~skae.architectures.Convolutional` for images and signals,
+        :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Modules` for your own torch modules, or any object
         with a method ``build``. None is an MLP.
     init : {"pca", "random"}, default="pca"
         "pca" starts at the best linear denoiser, and needs `n_components` of at most
@@ -197,7 +200,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
         network that wins is trained again on all rows. The network has to be better by
         1.5 standard errors over the folds, or by 2 over a split; below 10 distinct
-        rows, or 5 held-out ones, the linear denoiser is kept.
+        rows, or 5 held-out ones, the linear denoiser is kept. Recurrent networks,
+        which train one after the other, have folds below 200 rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.
@@ -483,8 +487,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
         Returns
         -------
-        ndarray of the shape of `X`
-            In the units of `X`. Padding stays NaN.
+        ndarray of shape (n_samples, n_features)
+            In the units of `X`, and in the shape that :meth:`fit` saw. Padding of a
+            series stays NaN.
 
         Raises
         ------

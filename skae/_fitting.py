@@ -26,7 +26,7 @@ from ._linear import (
 from ._net import AutoencoderNet
 from ._samples import mean_filled
 from ._trained import TrainedNetwork
-from ._training import SMALL_TABLE, Builder, TrainingPlan, train
+from ._training import FEW_ROWS, SMALL_TABLE, Builder, TrainingPlan, train
 from ._validation import (
     check_callbacks,
     check_n_components,
@@ -139,8 +139,6 @@ class FittingMixin(ABC):
             X, weight = merge_duplicates(X, weight)
         filled = mean_filled(X, weight) if self._handles_padding() else X
         plan = self._new_plan(X.shape[0])
-        if self.warm_start or self.callbacks:
-            plan = plan.without_folds()  # they need one net that sees it all
         if continued:
             check_same_width(self.n_components, self.n_components_)
             if not plan.max_iter:
@@ -231,7 +229,12 @@ class FittingMixin(ABC):
         plan = TrainingPlan.for_table(n_rows, self.validation_fraction)
         names = ("hidden_layer_sizes", "max_iter", "batch_size")
         given = {name: getattr(self, name) for name in names}
-        return replace(plan, **{k: v for k, v in given.items() if not is_auto(v)})
+        plan = replace(plan, **{k: v for k, v in given.items() if not is_auto(v)})
+        one_by_one = not getattr(self.architecture, "is_vectorised", True)
+        needs_one_net = self.warm_start or self.callbacks
+        if needs_one_net or (one_by_one and n_rows >= FEW_ROWS):
+            return plan.without_folds()
+        return plan
 
     def _new_builder(self, plan: TrainingPlan) -> Builder:
         """Return what makes modules and nets at the present start."""

@@ -22,6 +22,8 @@ from ._validation import check_widths
 # Tables below this many distinct rows are judged by folds, the others by a split.
 SMALL_TABLE = 1000
 N_FOLDS = 5
+# Folds of networks that train one after the other cost too much from here on.
+FEW_ROWS = 200
 MIN_ROWS = 10  # with fewer, no held-out rows can speak for a network
 MAX_HELD_OUT = 10_000
 

@@ -24,6 +24,9 @@ class Architecture(BaseEstimator, ABC):
     handles_padding = False
     """Whether the encoder takes series of different lengths, which end in NaN."""
 
+    is_vectorised = True
+    """Whether :func:`torch.func.vmap` can train several of its networks at once."""
+
     @abstractmethod
     def build(
         self,

@@ -231,9 +231,12 @@ class Convolutional(Architecture):
                 "pixels in all, or None for a signal."
             )
         if len(samples) > 1 and not (fits and image == given):
+            hint = "use that, or None"
+            if fits and sorted(image) == sorted(given):
+                hint = "bring the axes of X in this order, for instance by np.moveaxis"
             raise ValueError(
-                f"image_shape={asked!r} is not the shape of the images: use "
-                f"{samples}, or None."
+                f"image_shape={asked!r} is not the shape of the images, {samples}: "
+                f"{hint}."
             )
         return image
 

@@ -231,6 +231,7 @@ class Recurrent(Architecture):
     """
 
     handles_padding = True
+    is_vectorised = False
 
     def __init__(
         self,
