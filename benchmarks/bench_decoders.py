@@ -140,8 +140,8 @@ SYSTEMS: dict[str, Callable[[int, int], Any]] = {
 
 def main() -> None:
     """Run what is missing, then print the report."""
-    args = samples.parser(__doc__, samples.SERIES).parse_args()
-    samples.run(FILE, samples.SERIES, SYSTEMS, [4], args)
+    args = samples.parser(__doc__, samples.SERIES, [4]).parse_args()
+    samples.run(FILE, samples.SERIES, SYSTEMS, args)
     print(samples.report(FILE, SYSTEMS))
 
 

@@ -45,9 +45,9 @@ def convolutional(k: int, seed: int, hidden: tuple[int, ...]) -> Any:
 SYSTEMS: dict[str, Callable[[int, int], Any]] = {
     "pca": samples.flat_pca,
     "mlp": lambda k, seed: AutoencoderTransformer(k, random_state=seed),
-    "convolutional": lambda k, seed: convolutional(k, seed, ()),
+    "convolutional": lambda k, seed: convolutional(k, seed, (256,)),  # the default
     "convolutional, 128": lambda k, seed: convolutional(k, seed, (128,)),
-    "convolutional, 256": lambda k, seed: convolutional(k, seed, (256,)),
+    "convolutional, none": lambda k, seed: convolutional(k, seed, ()),
 }
 
 
@@ -118,7 +118,7 @@ def _peak(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """Run what is missing, then print the report."""
-    parser = samples.parser(__doc__, samples.IMAGES)
+    parser = samples.parser(__doc__, samples.IMAGES, CODE_SIZES)
     parser.add_argument("--memory", action="store_true", help="only measure memory")
     parser.add_argument("--drawn", action="store_true", help="only look at samples")
     args = parser.parse_args()
@@ -127,7 +127,7 @@ def main() -> None:
     elif args.drawn:
         print(drawn())
     else:
-        samples.run(FILE, samples.IMAGES, SYSTEMS, CODE_SIZES, args)
+        samples.run(FILE, samples.IMAGES, SYSTEMS, args)
         print(samples.report(FILE, SYSTEMS))
 
 

@@ -61,8 +61,8 @@ if Catch22 is not None:
 
 def main() -> None:
     """Run what is missing, then print the report."""
-    args = samples.parser(__doc__, samples.SERIES).parse_args()
-    samples.run(FILE, samples.SERIES, SYSTEMS, CODE_SIZES, args)
+    args = samples.parser(__doc__, samples.SERIES, CODE_SIZES).parse_args()
+    samples.run(FILE, samples.SERIES, SYSTEMS, args)
     print(samples.report(FILE, SYSTEMS))
 
 

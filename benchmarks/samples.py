@@ -147,7 +147,9 @@ def r2(X: NDArray, test_X: NDArray, model: Any) -> float | None:
     return float(1 - ((test_X - rebuilt) ** 2).sum() / total)
 
 
-def parser(description: str | None, sets: Iterable[str]) -> ArgumentParser:
+def parser(
+    description: str | None, sets: Iterable[str], code_sizes: Iterable[int]
+) -> ArgumentParser:
     """Return what reads the command line of a script."""
     parser = ArgumentParser(
         description=description, formatter_class=RawDescriptionHelpFormatter
@@ -155,6 +157,7 @@ def parser(description: str | None, sets: Iterable[str]) -> ArgumentParser:
     add = parser.add_argument
     add("--sets", nargs="+", choices=list(sets), default=list(sets))
     add("--seeds", nargs="+", type=int, default=[0, 1])
+    add("--code-sizes", nargs="+", type=int, default=list(code_sizes))
     add("--force", action="store_true", help="run again what is stored already")
     add("--report", action="store_true", help="only print what is stored")
     return parser
@@ -164,11 +167,10 @@ def run(
     file: Path,
     sets: Mapping[str, Callable[[int], Split]],
     systems: Mapping[str, Callable[[int, int], Any]],
-    code_sizes: Iterable[int],
     args: Namespace,
 ) -> None:
     """Measure and store what is missing, the systems of a cell one after the other."""
-    cells = list(product(args.sets, code_sizes, args.seeds))
+    cells = list(product(args.sets, args.code_sizes, args.seeds))
     for i, (name, k, seed) in enumerate([] if args.report else cells):
         try:
             split = sets[name](seed)

@@ -80,13 +80,16 @@ class LinearStart:
     def transform(self, X: NDArray) -> NDArray:
         """Return PCA's codes of dense rows, shape (n, k), in the dtype of X.
 
-        NaN, the padding of a short series, counts as the mean.
+        NaN at the end, the padding of a short series, counts as what probabilistic PCA
+        expects there, given the rest of the row.
         """
         centred, axes = X - self.mean.astype(X.dtype), self.components.T.astype(X.dtype)
         codes = centred @ axes
-        if np.isnan(codes).any():
-            codes = np.nan_to_num(centred, nan=0.0) @ axes
-        return codes
+        if not np.isnan(codes).any():
+            return codes
+        codes = np.nan_to_num(centred, nan=0.0) @ axes
+        fill = Completion(self).fill(self.components)[(~np.isnan(X)).sum(1)]
+        return codes + np.einsum("nij,nj->ni", fill, codes).astype(X.dtype)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
@@ -99,6 +102,13 @@ class LinearStart:
         It is a code term plus a residual term (Tipping & Bishop 1999). Variances are
         not taken to be smaller than rounding errors.
         """
+        ends_early = np.isnan(X).any(1)
+        if ends_early.any():
+            scores = np.empty(len(X))
+            scores[ends_early] = Completion(self).score_samples(X[ends_early])
+            if not ends_early.all():
+                scores[~ends_early] = self.score_samples(X[~ends_early])
+            return scores
         variance, noise = self.sound_variances
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
@@ -106,6 +116,53 @@ class LinearStart:
         return gaussian_log_density(codes, variance) + residual_log_density(
             residual, noise, n_residual
         )
+
+
+class Completion:
+    """What probabilistic PCA knows of rows of which only the first entries are known.
+
+    With the loadings ``W = U (L - s2)^1/2`` of the known entries, the codes given these
+    are normal with the precision ``M / s2``, ``M = W' W + s2 I``, and the mean
+    ``M^-1 W' x`` (Tipping & Bishop 1999). All is in units of `scale`.
+    """
+
+    def __init__(self, start: LinearStart, scale: float = 1.0) -> None:
+        variance, noise = start.sound_variances
+        noise = max(noise, RANK_TOLERANCE * variance[0])  # to keep some digits
+        self.start = start
+        self.axes = start.components  # (k, d)
+        self.noise = noise / scale**2
+        self.root = np.sqrt(np.maximum(variance - noise, 0)) / scale  # (k,)
+        self.loadings = self.axes.T * self.root  # (d, k)
+        squares = self.loadings[:, :, None] * self.loadings[:, None]
+        zero = np.zeros((1, *squares.shape[1:]))
+        # M for any number of known entries from none on, (d + 1, k, k)
+        self.precision = np.concatenate([zero, squares.cumsum(0)])
+        self.precision += self.noise * np.eye(len(self.axes))
+
+    def fill(self, encoding: NDArray) -> NDArray:
+        """Return what the expected entries add to the code, shape (d + 1, k, k).
+
+        It is a linear map of ``U' x``, with 0 for unknown entries, for each number of
+        known ones; `encoding`, of shape (k, d), is the map from whole rows to codes.
+        """
+        products = encoding.T[:, :, None] * self.loadings[:, None]  # (d, k, k)
+        unknown = products[::-1].cumsum(0)[::-1]
+        unknown = np.concatenate([unknown, np.zeros((1, *unknown.shape[1:]))])
+        return unknown @ np.linalg.inv(self.precision) * self.root
+
+    def score_samples(self, X: NDArray) -> NDArray:
+        """Return the log-likelihood of the known entries in nats, shape (n,)."""
+        known = ~np.isnan(X)
+        n_known = known.sum(1)
+        centred = np.where(known, X - self.start.mean, 0.0).astype(np.float64)
+        products = centred @ self.loadings
+        precision = self.precision[n_known]
+        codes = np.linalg.solve(precision, products[..., None])[..., 0]
+        squares = (centred**2).sum(1) - (products * codes).sum(1)
+        log_det = np.linalg.slogdet(precision)[1]
+        log_det += (n_known - len(self.axes)) * np.log(self.noise)
+        return -0.5 * (squares / self.noise + log_det + n_known * np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._linear import LinearStart
+from ._linear import Completion, LinearStart
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
 WEIGHTED = (
@@ -51,6 +51,9 @@ class LinearResidual(nn.Module):
 
     weight: Tensor
     bias: Any  # Tensor or None
+    axes: Tensor
+    fill: Tensor
+    fill_bias: Tensor
 
     def __init__(
         self, network: nn.Module, n_in: int, n_out: int, *, gain: bool
@@ -63,6 +66,9 @@ class LinearResidual(nn.Module):
         # Plain attributes: the look-up of a parameter that is None is slow.
         self.has_gain, self.has_bias = last is None, False
         self.handles_padding = handles_padding(network)
+        if self.handles_padding:
+            for name in ("axes", "fill", "fill_bias"):
+                self.register_buffer(name, torch.zeros(()), persistent=False)
         if last is None:
             self.gain = nn.Parameter(torch.zeros(()))
         else:
@@ -77,13 +83,37 @@ class LinearResidual(nn.Module):
         self.bias = torch.from_numpy(bias).to(self.weight) if self.has_bias else None
         return self
 
+    def set_completion(
+        self, axes: NDArray, fill: NDArray, bias: NDArray | None = None
+    ) -> None:
+        """Set what is added to the outputs of rows that end in NaN.
+
+        Parameters
+        ----------
+        axes : ndarray of shape (k, n_in)
+        fill : ndarray of shape (n_in + 1, n_out, k)
+            For each number of entries that are not NaN, a map of the row's product with
+            the axes.
+        bias : ndarray of shape (n_in + 1, n_out), optional
+        """
+        bias = np.zeros(fill.shape[:2]) if bias is None else bias
+        for name, value in (("axes", axes), ("fill", fill), ("fill_bias", bias)):
+            setattr(self, name, torch.from_numpy(value).to(self.weight))
+
+    def _completed(self, x: Tensor, y: Tensor, absent: Tensor) -> Tensor:
+        n_known = (~absent).sum(1)
+        products = (x @ self.axes.T)[..., None]
+        return y + (self.fill[n_known] @ products)[..., 0] + self.fill_bias[n_known]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor of shape (n, n_in) to (n, n_out)."""
         residual = self.network(x)
         if self.has_gain:
             residual = self.gain * residual
         if self.handles_padding:
-            x = x.nan_to_num(0.0)  # the mean
+            absent = x.isnan()
+            x = x.masked_fill(absent, 0.0)
+            residual = self._completed(x, residual, absent)
         y = torch.addmm(residual, x, self.weight.T)
         return y + self.bias if self.has_bias else y
 
@@ -138,6 +168,9 @@ def set_linear_path(
     colourer = start.components.T * start.code_scale  # (d, k)
     if isinstance(encoder, LinearResidual):
         encoder.set_linear(scale * whitener, -whitener @ shift)
+        if encoder.handles_padding:
+            completion = Completion(start, scale)
+            encoder.set_completion(completion.axes, completion.fill(scale * whitener))
     if isinstance(decoder, LinearResidual):
         decoder.set_linear(colourer / scale, shift / scale)
 

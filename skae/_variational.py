@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
 from ._dataset import row_chunks
-from ._linear import RANK_TOLERANCE, LinearStart
+from ._linear import RANK_TOLERANCE, Completion, LinearStart
 from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
 from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
@@ -86,7 +86,18 @@ class VariationalModule(nn.Module):
         shift = (start.mean - mean) / scale
         whitener = (root / variance)[:, None] * axes  # (k, d)
         bias = np.concatenate([-whitener @ shift, np.log(noise / variance)])
-        self.encoder.set_linear(np.pad(whitener, ((0, k), (0, 0))), bias)
+        whitener = np.pad(whitener, ((0, k), (0, 0)))
+        self.encoder.set_linear(whitener, bias)
+        if self.encoder.handles_padding:
+            completion = Completion(start, scale)
+            # The best variances of independent codes are the inverse precisions.
+            precision = np.diagonal(completion.precision, axis1=1, axis2=2)
+            log_change = np.log(precision[-1] / precision)
+            self.encoder.set_completion(
+                completion.axes,
+                completion.fill(whitener),
+                np.pad(log_change, ((0, 0), (k, 0))),
+            )
         self.decoder.set_linear(axes.T * root, shift)
         self.log_variance_at_start.fill_(math.log(noise))
 
@@ -234,7 +245,7 @@ class TrainedVariational(TrainedNetwork):
     """
 
     noise: NDArray  # (n_importance_samples, k)
-    log_scale: float  # of a row, in nats: densities are in the units of X
+    log_scale: float  # of an entry, in nats: densities are in the units of X
 
     def _noise_variance(
         self, rows: NDArray, codes: NDArray, weight: NDArray | None
@@ -283,7 +294,8 @@ class TrainedVariational(TrainedNetwork):
                 change = draw.square() + log_variance - z.square()
                 weight = module.log_likelihood(x, z) + 0.5 * change.sum(-1)
                 weights[i] = weight.double().cpu().numpy()
-        return weights - self.log_scale
+        n_known = X.shape[1] - np.isnan(X).sum(1)  # all but padding
+        return weights - self.log_scale * n_known
 
 
 class VAE(BaseAutoencoder):
@@ -577,7 +589,7 @@ class VAE(BaseAutoencoder):
         return super()._value_range()
 
     def _curve_score(self, loss: float) -> float:
-        return -loss - self._log_scale()
+        return -loss - len(self.mean_) * self._log_scale()
 
     def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
         del held_out_loss
@@ -592,10 +604,10 @@ class VAE(BaseAutoencoder):
         )
 
     def _log_scale(self) -> float:
-        """Return by how many nats the density of a row is that of a scaled one."""
+        """Return by how many nats an entry's density is that of a scaled one's."""
         if self.likelihood == "bernoulli":
             return 0.0
-        return len(self.mean_) * math.log(self._start.scale)
+        return math.log(self._start.scale)
 
     def _code_scale(self) -> NDArray:
         """Return what brings codes of unit prior variance to PCA's units, (k,)."""

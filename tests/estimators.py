@@ -75,6 +75,9 @@ ESTIMATORS = {
             2, max_iter=2, random_state=0, architecture=architecture
         )
         for objective in (AutoencoderTransformer, VAE, DenoisingAutoencoder)
-        for architecture in (Convolutional(channels=(2,)), Recurrent(hidden_size=3))
+        for architecture in (
+            Convolutional(channels=(2,), hidden_layer_sizes=()),
+            Recurrent(hidden_size=3),
+        )
     },
 }

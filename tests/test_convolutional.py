@@ -139,7 +139,7 @@ def test_one_channel_need_not_be_named():
 
 def test_the_encoder_is_a_convolution_by_hand():
     shape = 2, 5, 4
-    encoder, _ = build(Convolutional(channels=(3,)), shape)
+    encoder, _ = build(Convolutional(channels=(3,), hidden_layer_sizes=()), shape)
     convolution, linear = convolutions(encoder)[0], encoder[-1]
     weight = convolution.weight.detach().double().numpy()
     bias = np.array([0.1, -0.2, 0.3])
@@ -275,7 +275,7 @@ def test_replicas_are_vectorised(shape):
         ("8x8", (64,), "None for a signal"),
         ((1, 4, 16), (8, 8), r"use \(8, 8\), or None"),
         ((3, 4), (4, 3), r"use \(4, 3\), or None"),
-        ((8, 8, 3), (3, 8, 8), r"use \(3, 8, 8\), or None"),
+        ((8, 8, 3), (3, 8, 8), r"use \(3, 8, 8\), or None; or bring the axes"),
         ((64,), (1, 64), r"use \(1, 64\), or None"),
     ],
 )

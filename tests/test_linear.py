@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
 from sklearn.datasets import load_iris, load_wine
 from sklearn.decomposition import PCA, IncrementalPCA
 
 import skae._dataset
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 from skae._linear import LinearStart, linear_start
+from skae.architectures import Recurrent
 
 NAMES = ("mean", "explained_variance", "explained_variance_ratio")
 NAMES += ("noise_variance", "scale")
@@ -254,3 +257,88 @@ def test_a_large_offset_does_not_drown_float32_rows():
     start = linear_start(X, 2)
     assert_allclose(start.explained_variance, expected.explained_variance_, rtol=1e-4)
     assert_allclose(start.noise_variance, expected.noise_variance_, rtol=1e-4)
+
+
+# Rows of which only the first entries are known
+
+
+@pytest.fixture(scope="module")
+def cut():
+    """Return PCA of complete rows, and rows that end in NaN."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((300, 9)).cumsum(1) + 5
+    rows = X[:20].copy()
+    for i, row in enumerate(rows):
+        row[1 + i % 9 :] = np.nan  # 1 to 9 entries are left
+    return PCA(3).fit(X), linear_start(X, 3), rows
+
+
+def test_the_score_of_known_entries_is_their_marginal_density(cut):
+    pca, start, rows = cut
+    covariance = pca.get_covariance()
+    for row, score in zip(rows, start.score_samples(rows), strict=True):
+        known = ~np.isnan(row)
+        density = multivariate_normal(
+            pca.mean_[known], covariance[np.ix_(known, known)]
+        )
+        assert_allclose(score, density.logpdf(row[known]), rtol=1e-9)
+
+
+def test_unknown_entries_count_as_what_the_known_ones_lead_to(cut):
+    pca, start, rows = cut
+    covariance = pca.get_covariance()
+    filled = rows.copy()
+    for row in filled:
+        known = ~np.isnan(row)
+        gain = covariance[np.ix_(~known, known)] @ np.linalg.inv(
+            covariance[np.ix_(known, known)]
+        )
+        expected = pca.mean_[~known] + gain @ (row[known] - pca.mean_[known])
+        row[~known] = expected
+    assert_allclose(start.transform(rows), pca.transform(filled), rtol=1e-9)
+    ours = start.transform(rows.astype(np.float32))
+    assert ours.dtype == np.float32
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("estimator", [AutoencoderTransformer, VAE])
+def test_the_module_starts_at_the_same_codes(estimator, channels):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((60, 6, channels)).cumsum(1)
+    for row in X[1:]:
+        row[rng.randint(1, 7) :] = np.nan
+    model = estimator(2, architecture=Recurrent(hidden_size=2), max_iter=0).fit(X)
+    x = (X.reshape(60, -1) - model.mean_) / model._start.scale
+    codes = model.module_.double().encode(torch.from_numpy(x)).detach().numpy()
+    scale = model._start.code_scale if estimator is not VAE else model._code_scale()
+    assert_allclose(codes * scale, model.transform(X), rtol=1e-5, atol=1e-5)
+
+
+def test_a_bound_of_short_series_starts_as_near_as_independent_codes_can():
+    """The best of them have the inverse precisions for variances.
+
+    What is left is the divergence ``(sum_i log P_ii - log det P) / 2`` from the true
+    posterior of precision P.
+    """
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((80, 8)).cumsum(1)
+    for row in X[::2]:
+        row[rng.randint(2, 8) :] = np.nan
+    model = VAE(
+        2,
+        architecture=Recurrent(hidden_size=2),
+        n_importance_samples=4096,
+        max_iter=0,
+        random_state=0,
+    ).fit(X)
+    trained = model._new_model(None)  # the module as it is, with its bound
+    gap = model.score_samples(X) - trained.elbo(X)
+    noise, root = (
+        model.noise_variance_,
+        np.sqrt(model.explained_variance_ - model.noise_variance_),
+    )
+    for row, missing in zip(X, gap, strict=True):
+        loadings = (model.components_.T * root)[~np.isnan(row)]
+        P = np.eye(2) + loadings.T @ loadings / noise
+        expected = 0.5 * (np.log(np.diag(P)).sum() - np.linalg.slogdet(P)[1])
+        assert_allclose(missing, expected, atol=0.01)

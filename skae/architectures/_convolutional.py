@@ -102,10 +102,10 @@ class Convolutional(Architecture):
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
         or ``"silu"``.
-    hidden_layer_sizes : tuple of int, default=()
+    hidden_layer_sizes : tuple of int, default=(256,)
         Widths of fully connected layers between the convolutions and the code. The
-        decoder has them in reverse. They help where the code is of a few numbers, or
-        the images of a few pixels.
+        decoder has them in reverse. ``()`` is faster, and better for codes of more
+        than about 30 numbers.
 
     Notes
     -----
@@ -125,7 +125,8 @@ class Convolutional(Architecture):
     >>> import torch
     >>> from skae.architectures import Convolutional
     >>> generator = torch.Generator().manual_seed(0)
-    >>> encoder, decoder = Convolutional(channels=(4,)).build((9, 6), 2, generator)
+    >>> small = Convolutional(channels=(4,), hidden_layer_sizes=())
+    >>> encoder, decoder = small.build((9, 6), 2, generator)
     >>> encoder(torch.zeros(5, 9, 6)).shape
     torch.Size([5, 2])
     >>> decoder
@@ -146,7 +147,7 @@ class Convolutional(Architecture):
         stride: int = 2,
         activation: str = "relu",
         *,
-        hidden_layer_sizes: tuple[int, ...] = (),
+        hidden_layer_sizes: tuple[int, ...] = (256,),
     ) -> None:
         self.image_shape = image_shape
         self.channels = channels
@@ -231,12 +232,11 @@ class Convolutional(Architecture):
                 "pixels in all, or None for a signal."
             )
         if len(samples) > 1 and not (fits and image == given):
-            hint = "use that, or None"
-            if fits and sorted(image) == sorted(given):
-                hint = "bring the axes of X in this order, for instance by np.moveaxis"
+            swapped = fits and sorted(image) == sorted(given)
+            hint = "; or bring the axes of X in that order, as by np.moveaxis"
             raise ValueError(
-                f"image_shape={asked!r} is not the shape of the images, {samples}: "
-                f"{hint}."
+                f"image_shape={asked!r} is not the shape of the images: use "
+                f"{samples}, or None{hint * swapped}."
             )
         return image
 
