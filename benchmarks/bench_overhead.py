@@ -30,13 +30,13 @@ from skae.architectures import Architecture, Convolutional, Recurrent
 
 # rows, columns, hidden layer; the epochs are those of the default
 SIZES = [(1800, 64, 64), (1800, 64, 256), (5000, 784, 256), (100_000, 50, 128)]
-# rows, columns, networks; a few epochs will do
+# rows, columns, networks; half of the default epochs
 ARCHITECTURES = [
     (5000, 784, Convolutional(image_shape=(28, 28))),
     (2000, 100, Recurrent()),
     (2000, 100, Recurrent("lstm")),
 ]
-ARCHITECTURE_EPOCHS = 5
+ARCHITECTURE_EPOCHS = 25
 N_COMPONENTS = 8
 
 

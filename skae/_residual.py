@@ -98,7 +98,7 @@ class LinearResidual(nn.Module):
         """
         bias = np.zeros(fill.shape[:2]) if bias is None else bias
         for name, value in (("axes", axes), ("fill", fill), ("fill_bias", bias)):
-            setattr(self, name, torch.from_numpy(value).to(self.weight))
+            setattr(self, name, torch.tensor(value).to(self.weight))
 
     def _completed(self, x: Tensor, y: Tensor, absent: Tensor) -> Tensor:
         n_known = (~absent).sum(1)
@@ -112,8 +112,9 @@ class LinearResidual(nn.Module):
             residual = self.gain * residual
         if self.handles_padding:
             absent = x.isnan()
-            x = x.masked_fill(absent, 0.0)
-            residual = self._completed(x, residual, absent)
+            if absent.any():
+                x = x.masked_fill(absent, 0.0)
+                residual = self._completed(x, residual, absent)
         y = torch.addmm(residual, x, self.weight.T)
         return y + self.bias if self.has_bias else y
 

@@ -36,12 +36,9 @@ def as_rows(
     X = as_samples(X, handles_padding, fitted[0] if fitted else None)
     has_axes = isinstance(X, np.ndarray) and X.ndim > 2
     shape = X.shape[1:] if has_axes else None
-    if (
-        fitted
-        and np.shape(X)[:1] != (0,)
-        and shape != (fitted if len(fitted) > 1 else None)
-    ):
-        seen = f"samples of shape {fitted}" if len(fitted) > 1 else "rows of a table"
+    expected = fitted if fitted and len(fitted) > 1 else None
+    if fitted and shape != expected and np.shape(X)[:1] != (0,):
+        seen = f"samples of shape {fitted}" if expected else "rows of a table"
         axes = ", ".join(["n_samples", *map(str, fitted)])
         raise ValueError(
             f"X has shape {np.shape(X)}, but {seen} were seen in fit: use shape "
