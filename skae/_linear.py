@@ -151,6 +151,11 @@ class Completion:
         unknown = np.concatenate([unknown, np.zeros((1, *unknown.shape[1:]))])
         return unknown @ np.linalg.inv(self.precision) * self.root
 
+    def posterior_variance(self, X: NDArray) -> NDArray:
+        """Return the variances of the codes given the known entries, shape (n, k)."""
+        covariance = self.noise * np.linalg.inv(self.precision)
+        return np.diagonal(covariance, axis1=1, axis2=2)[(~np.isnan(X)).sum(1)]
+
     def score_samples(self, X: NDArray) -> NDArray:
         """Return the log-likelihood of the known entries in nats, shape (n,)."""
         known = ~np.isnan(X)

@@ -666,8 +666,11 @@ class VAE(BaseAutoencoder):
             std = self._model.posterior_std(X)
         else:
             variance, noise = self._start.sound_variances
-            root = np.sqrt(np.minimum(noise / variance, 1)) * self._code_scale()
-            std = np.broadcast_to(root, (len(X), len(root))).astype(X.dtype)
+            shares = np.broadcast_to(noise / variance, (len(X), len(variance)))
+            if np.isnan(X).any():  # short series say less
+                shares = Completion(self._start).posterior_variance(X)
+            std = np.sqrt(np.minimum(shares, 1)) * self._code_scale()
+            std = std.astype(X.dtype)
         return std / self._code_deviation(X.dtype) if self.whiten else std
 
     def score_samples(self, X: ArrayLike) -> NDArray:

@@ -314,6 +314,23 @@ def test_the_module_starts_at_the_same_codes(estimator, channels):
     assert_allclose(codes * scale, model.transform(X), rtol=1e-5, atol=1e-5)
 
 
+def test_short_series_leave_their_codes_uncertain():
+    """The posterior covariance of known entries is I - W' C^-1 W (Bishop 2006)."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((80, 8)).cumsum(1)
+    for row in X[::2]:
+        row[rng.randint(2, 8) :] = np.nan
+    model = VAE(2, architecture=Recurrent(hidden_size=2), max_iter=0).fit(X)
+    _, std = model.transform(X, return_std=True)
+    noise = model.noise_variance_
+    loadings = model.components_.T * np.sqrt(model.explained_variance_ - noise)
+    for row, deviation in zip(X, std / model._code_scale(), strict=True):
+        W = loadings[~np.isnan(row)]
+        C = W @ W.T + noise * np.eye(len(W))
+        covariance = np.eye(2) - W.T @ np.linalg.solve(C, W)
+        assert_allclose(deviation, np.sqrt(np.diag(covariance)), rtol=1e-8)
+
+
 def test_a_bound_of_short_series_starts_as_near_as_independent_codes_can():
     """The best of them have the inverse precisions for variances.
 
