@@ -49,6 +49,9 @@ SYSTEMS: dict[str, Callable[[int, int], Any]] = {
     "recurrent": lambda k, seed: AutoencoderTransformer(
         k, architecture=Recurrent(), random_state=seed
     ),
+    "recurrent, LSTM": lambda k, seed: AutoencoderTransformer(
+        k, architecture=Recurrent("lstm"), random_state=seed
+    ),
     "convolutional": convolutional,
 }
 if Catch22 is not None:
