@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -88,8 +89,10 @@ class LinearStart:
         if not np.isnan(codes).any():
             return codes
         codes = np.nan_to_num(centred, nan=0.0) @ axes
-        fill = Completion(self).fill(self.components)[(~np.isnan(X)).sum(1)]
-        return codes + np.einsum("nij,nj->ni", fill, codes).astype(X.dtype)
+        for rows, n_known in by_known(X):
+            fill = Completion(self, n_known).fill(self.components)
+            codes[rows] += (codes[rows] @ fill.T).astype(X.dtype)
+        return codes
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
@@ -102,13 +105,8 @@ class LinearStart:
         It is a code term plus a residual term (Tipping & Bishop 1999). Variances are
         not taken to be smaller than rounding errors.
         """
-        ends_early = np.isnan(X).any(1)
-        if ends_early.any():
-            scores = np.empty(len(X))
-            scores[ends_early] = Completion(self).score_samples(X[ends_early])
-            if not ends_early.all():
-                scores[~ends_early] = self.score_samples(X[~ends_early])
-            return scores
+        if np.isnan(X).any():
+            return self._score_known(X)
         variance, noise = self.sound_variances
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
@@ -116,6 +114,17 @@ class LinearStart:
         return gaussian_log_density(codes, variance) + residual_log_density(
             residual, noise, n_residual
         )
+
+    def _score_known(self, X: NDArray) -> NDArray:
+        """Return the log-likelihood of what is known of rows that end in NaN."""
+        scores = np.empty(len(X))
+        for rows, n_known in by_known(X):
+            if n_known == X.shape[1]:
+                scores[rows] = self.score_samples(X[rows])
+            else:
+                centred = X[rows] - self.mean
+                scores[rows] = Completion(self, n_known).score_samples(centred)
+        return scores
 
 
 class Completion:
@@ -126,48 +135,47 @@ class Completion:
     ``M^-1 W' x`` (Tipping & Bishop 1999). All is in units of `scale`.
     """
 
-    def __init__(self, start: LinearStart, scale: float = 1.0) -> None:
+    def __init__(self, start: LinearStart, n_known: int, scale: float = 1.0) -> None:
         variance, noise = start.sound_variances
         noise = max(noise, RANK_TOLERANCE * variance[0])  # to keep some digits
-        self.start = start
-        self.axes = start.components  # (k, d)
+        self.n_known = n_known
         self.noise = noise / scale**2
         self.root = np.sqrt(np.maximum(variance - noise, 0)) / scale  # (k,)
-        self.loadings = self.axes.T * self.root  # (d, k)
-        squares = self.loadings[:, :, None] * self.loadings[:, None]
-        zero = np.zeros((1, *squares.shape[1:]))
-        # M for any number of known entries from none on, (d + 1, k, k)
-        self.precision = np.concatenate([zero, squares.cumsum(0)])
-        self.precision += self.noise * np.eye(len(self.axes))
+        self.loadings = start.components.T * self.root  # (d, k)
+        known = self.loadings[:n_known]
+        self.precision = known.T @ known + self.noise * np.eye(len(self.root))  # M
 
     def fill(self, encoding: NDArray) -> NDArray:
-        """Return what the expected entries add to the code, shape (d + 1, k, k).
+        """Return what the expected entries add to the code, shape (k_out, k).
 
-        It is a linear map of ``U' x``, with 0 for unknown entries, for each number of
-        known ones; `encoding`, of shape (k, d), is the map from whole rows to codes.
+        It is a linear map of ``U' x``, with 0 for unknown entries; `encoding`, of shape
+        (k_out, d), is the map from whole rows to codes.
         """
-        products = encoding.T[:, :, None] * self.loadings[:, None]  # (d, k, k)
-        unknown = products[::-1].cumsum(0)[::-1]
-        unknown = np.concatenate([unknown, np.zeros((1, *unknown.shape[1:]))])
-        return unknown @ np.linalg.inv(self.precision) * self.root
+        unknown = encoding[:, self.n_known :] @ self.loadings[self.n_known :]
+        return unknown @ np.linalg.solve(self.precision, np.diag(self.root))
 
-    def posterior_variance(self, X: NDArray) -> NDArray:
-        """Return the variances of the codes given the known entries, shape (n, k)."""
-        covariance = self.noise * np.linalg.inv(self.precision)
-        return np.diagonal(covariance, axis1=1, axis2=2)[(~np.isnan(X)).sum(1)]
+    @property
+    def posterior_variance(self) -> NDArray:
+        """Variances of the codes given the known entries, shape (k,)."""
+        return self.noise * np.diagonal(np.linalg.inv(self.precision))
 
-    def score_samples(self, X: NDArray) -> NDArray:
+    def score_samples(self, centred: NDArray) -> NDArray:
         """Return the log-likelihood of the known entries in nats, shape (n,)."""
-        known = ~np.isnan(X)
-        n_known = known.sum(1)
-        centred = np.where(known, X - self.start.mean, 0.0).astype(np.float64)
-        products = centred @ self.loadings
-        precision = self.precision[n_known]
-        codes = np.linalg.solve(precision, products[..., None])[..., 0]
-        squares = (centred**2).sum(1) - (products * codes).sum(1)
-        log_det = np.linalg.slogdet(precision)[1]
-        log_det += (n_known - len(self.axes)) * np.log(self.noise)
-        return -0.5 * (squares / self.noise + log_det + n_known * np.log(2 * np.pi))
+        x = centred[:, : self.n_known].astype(np.float64)
+        products = x @ self.loadings[: self.n_known]
+        codes = np.linalg.solve(self.precision, products.T).T
+        squares = (x**2).sum(1) - (products * codes).sum(1)
+        log_det = np.linalg.slogdet(self.precision)[1]
+        log_det += (self.n_known - len(self.root)) * np.log(self.noise)
+        constant = log_det + self.n_known * np.log(2 * np.pi)
+        return -0.5 * (squares / self.noise + constant)
+
+
+def by_known(X: NDArray) -> Iterator[tuple[NDArray, int]]:
+    """Yield which rows have how many entries that are not NaN."""
+    n_known = X.shape[1] - np.isnan(X).sum(1)
+    for n in np.unique(n_known):
+        yield np.flatnonzero(n_known == n), int(n)
 
 
 @dataclass(frozen=True)

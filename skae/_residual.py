@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ._linear import Completion, LinearStart
 
+# A completion has as many numbers as codes squared times columns; no more than this.
+COMPLETION_FLOATS = 2**22
 RESHAPING = (nn.Flatten, nn.Unflatten)
 WEIGHTED = (
     nn.Linear,
@@ -67,6 +69,7 @@ class LinearResidual(nn.Module):
         self.has_gain, self.has_bias = last is None, False
         self.handles_padding = handles_padding(network)
         if self.handles_padding:
+            self.is_completing = False
             for name in ("axes", "fill", "fill_bias"):
                 self.register_buffer(name, torch.zeros(()), persistent=False)
         if last is None:
@@ -84,20 +87,34 @@ class LinearResidual(nn.Module):
         return self
 
     def set_completion(
-        self, axes: NDArray, fill: NDArray, bias: NDArray | None = None
+        self, start: LinearStart, scale: float, *, is_posterior: bool = False
     ) -> None:
-        """Set what is added to the outputs of rows that end in NaN.
+        """Let rows that end in NaN count as what probabilistic PCA expects there.
 
         Parameters
         ----------
-        axes : ndarray of shape (k, n_in)
-        fill : ndarray of shape (n_in + 1, n_out, k)
-            For each number of entries that are not NaN, a map of the row's product with
-            the axes.
-        bias : ndarray of shape (n_in + 1, n_out), optional
+        start : LinearStart
+        scale : float
+        is_posterior : bool, default=False
+            Whether the second half of the outputs are log-variances. Those of
+            independent codes are at best the inverse precisions.
         """
-        bias = np.zeros(fill.shape[:2]) if bias is None else bias
-        for name, value in (("axes", axes), ("fill", fill), ("fill_bias", bias)):
+        d, k = start.components.shape[1], len(start.components)
+        self.is_completing = (d + 1) * k**2 <= COMPLETION_FLOATS
+        if not self.is_completing:
+            return
+        encoding = self.weight.cpu().double().numpy()
+        completions = [Completion(start, n, scale) for n in range(d + 1)]
+        fill = np.stack([completion.fill(encoding) for completion in completions])
+        bias = np.zeros(fill.shape[:2])
+        if is_posterior:
+            precision = np.stack([np.diagonal(c.precision) for c in completions])
+            bias[:, k:] = np.log(precision[-1] / precision)
+        for name, value in (
+            ("axes", start.components),
+            ("fill", fill),  # (d + 1, n_out, k)
+            ("fill_bias", bias),  # (d + 1, n_out)
+        ):
             setattr(self, name, torch.tensor(value).to(self.weight))
 
     def _completed(self, x: Tensor, y: Tensor, absent: Tensor) -> Tensor:
@@ -113,8 +130,9 @@ class LinearResidual(nn.Module):
         if self.handles_padding:
             absent = x.isnan()
             if absent.any():
-                x = x.masked_fill(absent, 0.0)
-                residual = self._completed(x, residual, absent)
+                x = x.masked_fill(absent, 0.0)  # the mean
+                if self.is_completing:
+                    residual = self._completed(x, residual, absent)
         y = torch.addmm(residual, x, self.weight.T)
         return y + self.bias if self.has_bias else y
 
@@ -170,8 +188,7 @@ def set_linear_path(
     if isinstance(encoder, LinearResidual):
         encoder.set_linear(scale * whitener, -whitener @ shift)
         if encoder.handles_padding:
-            completion = Completion(start, scale)
-            encoder.set_completion(completion.axes, completion.fill(scale * whitener))
+            encoder.set_completion(start, scale)
     if isinstance(decoder, LinearResidual):
         decoder.set_linear(colourer / scale, shift / scale)
 

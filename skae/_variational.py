@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
 from ._dataset import row_chunks
-from ._linear import RANK_TOLERANCE, Completion, LinearStart
+from ._linear import RANK_TOLERANCE, Completion, LinearStart, by_known
 from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
 from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
@@ -89,15 +89,7 @@ class VariationalModule(nn.Module):
         whitener = np.pad(whitener, ((0, k), (0, 0)))
         self.encoder.set_linear(whitener, bias)
         if self.encoder.handles_padding:
-            completion = Completion(start, scale)
-            # The best variances of independent codes are the inverse precisions.
-            precision = np.diagonal(completion.precision, axis1=1, axis2=2)
-            log_change = np.log(precision[-1] / precision)
-            self.encoder.set_completion(
-                completion.axes,
-                completion.fill(whitener),
-                np.pad(log_change, ((0, 0), (k, 0))),
-            )
+            self.encoder.set_completion(start, scale, is_posterior=True)
         self.decoder.set_linear(axes.T * root, shift)
         self.log_variance_at_start.fill_(math.log(noise))
 
@@ -668,7 +660,10 @@ class VAE(BaseAutoencoder):
             variance, noise = self._start.sound_variances
             shares = np.broadcast_to(noise / variance, (len(X), len(variance)))
             if np.isnan(X).any():  # short series say less
-                shares = Completion(self._start).posterior_variance(X)
+                shares = shares.copy()
+                for rows, n_known in by_known(X):
+                    completion = Completion(self._start, n_known)
+                    shares[rows] = completion.posterior_variance
             std = np.sqrt(np.minimum(shares, 1)) * self._code_scale()
             std = std.astype(X.dtype)
         return std / self._code_deviation(X.dtype) if self.whiten else std

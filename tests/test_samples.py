@@ -17,6 +17,7 @@ from skae import (
     AutoencoderTransformer,
     DenoisingAutoencoder,
     _dataset,
+    _residual,
     _validation,
 )
 from skae._samples import as_samples, check_padding, mean_filled
@@ -317,3 +318,14 @@ def test_mean_filled():
     Y = np.array([[1.0, 1.0], [1.0, 4.0], [1.0, NAN]])
     assert_allclose(mean_filled(Y, np.array([2.0, 1.0, 5.0]))[2], [1.0, 2.0])
     assert_array_equal(mean_filled(Y[:2], None), Y[:2])
+
+
+def test_padding_counts_as_the_mean_where_completions_take_too_much(
+    padded, monkeypatch
+):
+    monkeypatch.setattr(_residual, "COMPLETION_FLOATS", 0)
+    model = AutoencoderTransformer(2, architecture=Recurrent(), max_iter=0).fit(padded)
+    encoder = model.module_.encoder
+    x = torch.tensor((padded - model.mean_) / model._start.scale).float()
+    expected = x.nan_to_num(0.0) @ encoder.weight.T
+    torch.testing.assert_close(model.module_.encode(x), expected)
