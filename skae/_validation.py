@@ -153,7 +153,7 @@ def check_finite(
         coo = X.tocoo()
         entry = np.flatnonzero(~np.isfinite(coo.data))[0]
         i, j, value = coo.row[entry], coo.col[entry], coo.data[entry]
-        _raise_not_finite(i, _column_name(j, feature_names, ()), value)
+        _raise_not_finite(i, j, value, feature_names)
     for rows in row_chunks(X):
         chunk = X[rows]
         # A finite sum proves finite entries; an infinite one may be an overflow.
@@ -165,8 +165,8 @@ def check_finite(
         bad = np.argwhere(np.isinf(chunk) if handles_padding else ~np.isfinite(chunk))
         if len(bad):
             i, j = bad[0]
-            name = _column_name(j, feature_names, sample_shape)
-            _raise_not_finite(rows.start + i, name, chunk[i, j])
+            row, value = rows.start + i, chunk[i, j]
+            _raise_not_finite(row, j, value, feature_names, sample_shape)
 
 
 def check_magnitude(X: Any, feature_names: NDArray | None = None) -> None:
@@ -203,19 +203,24 @@ def check_range(
             )
 
 
-def _column_name(
-    column: int, feature_names: NDArray | None, sample_shape: tuple[int, ...] = ()
-) -> str:
-    if len(sample_shape) > 1:
-        return f"at {tuple(int(i) for i in np.unravel_index(column, sample_shape))}"
+def _column_name(column: int, feature_names: NDArray | None) -> str:
     return str(column) if feature_names is None else repr(str(feature_names[column]))
 
 
-def _raise_not_finite(row: int, name: str, value: float) -> None:
+def _raise_not_finite(
+    row: int,
+    column: int,
+    value: float,
+    feature_names: NDArray | None,
+    sample_shape: tuple[int, ...] = (),
+) -> None:
     kind = "NaN" if np.isnan(value) else "infinity"
-    where, remedy = f"in column {name}", "sklearn.impute.SimpleImputer"
-    if name.startswith("at "):
-        where, remedy = name, "interpolation; series that end in NaN need Recurrent()"
+    where = f"in column {_column_name(column, feature_names)}"
+    remedy = "sklearn.impute.SimpleImputer"
+    if len(sample_shape) > 1:
+        place = tuple(int(i) for i in np.unravel_index(column, sample_shape))
+        where = f"at {place}"
+        remedy = "interpolation; series that end in NaN need Recurrent()"
     raise ValueError(
         f"Input X contains {kind} {where} (row {row}). Every value must be "
         "finite: drop such rows, or replace the values (for NaN, for instance with "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from ._base import Architecture
-from ._mlp import MLP, make_activation
+from ._mlp import MLP, check_sizes, make_activation
 
 
 def convolution_sizes(
@@ -192,7 +191,10 @@ class Convolutional(Architecture):
         down: list[nn.Module] = []
         up: list[nn.Module] = []
         n_in, *size = image
-        for n_out in self._check_channels():
+        channels = check_sizes(
+            "channels", self.channels, "such as (16, 32)", may_be_empty=False
+        )
+        for n_out in channels:
             size, options, inverse = convolution_sizes(size, kernel_size, stride)
             layer = make_convolution(nn.Conv2d, n_in, n_out, gain, generator, **options)
             down += [layer, make_activation(self.activation)]
@@ -239,20 +241,6 @@ class Convolutional(Architecture):
                 f"{samples}, or None{hint * swapped}."
             )
         return image
-
-    def _check_channels(self) -> list[int]:
-        try:
-            asked = self.channels
-            listed = [asked] if isinstance(asked, Integral) else list(asked)
-            channels = [operator.index(n) for n in listed]
-        except TypeError:
-            channels = []
-        if not channels or min(channels) < 1:
-            raise ValueError(
-                f"channels={self.channels!r}: use a tuple of integers of at least 1, "
-                "such as (16, 32)."
-            )
-        return channels
 
 
 def _check_integer(name: str, value: Any) -> int:

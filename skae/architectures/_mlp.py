@@ -6,6 +6,7 @@ import math
 import operator
 from itertools import pairwise
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,22 @@ def make_activation(name: str, parameter: str = "activation") -> nn.Module:
         raise ValueError(
             f"Unknown {parameter} {name!r}: use one of {sorted(ACTIVATIONS)}."
         ) from None
+
+
+def check_sizes(
+    name: str, sizes: Any, example: str, *, may_be_empty: bool
+) -> list[int]:
+    """Return sizes as a list, or raise a ValueError that names the parameter."""
+    try:
+        listed = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        checked = [operator.index(size) for size in listed]
+    except TypeError:
+        checked = [0]
+    if any(size < 1 for size in checked) or not (checked or may_be_empty):
+        raise ValueError(
+            f"{name}={sizes!r}: use a tuple of integers of at least 1, {example}."
+        )
+    return checked
 
 
 def make_linear(
@@ -152,7 +169,13 @@ class MLP(Architecture):
             If an activation is unknown or a layer is not at least 1 wide.
         """
         n_features = math.prod(sample_shape)
-        widths = [n_features, *self._check_widths(), n_components]
+        sizes = check_sizes(
+            "hidden_layer_sizes",
+            self.hidden_layer_sizes,
+            "such as (256, 128), or () for no hidden layer",
+            may_be_empty=True,
+        )
+        widths = [n_features, *sizes, n_components]
         encoder = self._stack(widths, generator)
         layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
         if self.code_activation != "identity":
@@ -166,20 +189,6 @@ class MLP(Architecture):
             encoder.insert(0, nn.Flatten())
             decoder = nn.Sequential(decoder, nn.Unflatten(1, sample_shape))
         return encoder, decoder
-
-    def _check_widths(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        try:
-            listed = [sizes] if isinstance(sizes, Integral) else list(sizes)
-            widths = [operator.index(size) for size in listed]
-        except TypeError:
-            widths = [0]
-        if any(width < 1 for width in widths):
-            raise ValueError(
-                f"hidden_layer_sizes={sizes!r}: use a tuple of integers of at least 1, "
-                "such as (256, 128), or () for no hidden layer."
-            )
-        return widths
 
     def _stack(self, widths: list[int], generator: torch.Generator) -> nn.Sequential:
         gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
