@@ -217,15 +217,15 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.train)
 
-    def held_out_loss(self, rows: Tensor, loss: Tensor) -> Tensor:
-        """Return each row's loss under the replica that has not trained on it."""
+    def of_held_out(self, rows: Tensor, term: Tensor) -> Tensor:
+        """Return each row's term under the replica that has not trained on it."""
         if self.fold_of is None:
-            return loss
-        return loss.gather(0, self.fold_of[rows][None])[0]
+            return term
+        return term.gather(0, self.fold_of[rows][None])[0]
 
-    def mean(self, loss: Tensor) -> Tensor:
-        """Return the weighted mean of the losses of the held-out rows."""
+    def mean(self, term: Tensor) -> Tensor:
+        """Return the weighted mean of a term of the held-out rows."""
         if self.weight is None:
-            return loss.mean()
+            return term.mean()
         weight = self.weight[self.valid]
-        return (weight * loss).sum() / weight.sum()
+        return (weight * term).sum() / weight.sum()

@@ -159,13 +159,15 @@ class Verdict:
     """What the held-out rows say of a trained network.
 
     `mean_loss` is that of the held-out rows at `best_iter`, None if no row was held
-    out; `curve` is the same for every epoch from 0 on; `reason` ends a sentence.
+    out; `curve` is the same for every epoch from 0 on; `noise_ratio` is by how much
+    they widen the noise; `reason` ends a sentence.
     """
 
     open: bool
     best_iter: int
     mean_loss: float | None
     curve: list[float]
+    noise_ratio: float = 1.0
     reason: str = ""
 
 
@@ -198,5 +200,6 @@ def judge(
         net.best_iter_,
         net.best_loss_,
         net.valid_losses_,
+        net.best_noise_ratio_,
         "" if required else reason,
     )

@@ -58,6 +58,28 @@ def gaussian_nll(
     return 0.5 * (squares * (-log_variance).exp()[..., None] + constant)
 
 
+def widening(squares: Tensor, n_values: Tensor, ratio: float) -> Tensor:
+    """Change of :func:`gaussian_nll` where the variance becomes `ratio` times as large.
+
+    The ratio that makes the mean over rows smallest is ``squares.sum() /
+    n_values.sum()``: a network fits its training rows more closely than others, and so
+    learns too small a variance.
+
+    Parameters
+    ----------
+    squares : Tensor of shape (n,)
+        Squared errors in units of the variance so far.
+    n_values : Tensor of shape (n,)
+        How many numbers of a row they are the sum of.
+    ratio : float
+
+    Returns
+    -------
+    Tensor of shape (n,)
+    """
+    return 0.5 * (squares * (1 / ratio - 1) + n_values * math.log(ratio))
+
+
 def bernoulli_nll(logits: Tensor, x: Tensor, has_padding: bool = False) -> Tensor:
     """Negative log-probability of rows under independent Bernoullis, in nats.
 

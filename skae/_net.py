@@ -23,6 +23,7 @@ from skorch.callbacks import Callback, LRScheduler, PrintLog
 from torch import Tensor, nn
 
 from ._dataset import TrainingData
+from ._losses import widening
 from ._step import THREADED_WORK, one_cycle, one_thread, own_random_numbers, quick_step
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -39,7 +40,8 @@ class AutoencoderNet(NeuralNet):
     criterion : torch.nn.Module
         ``forward(output, x)`` returns a dict of terms, each with one number per row.
         Its attribute ``epoch`` is set to the number of epochs begun so far, and to
-        infinity for the held-out rows.
+        infinity for the held-out rows. A method ``noise_terms(output, x)`` lets the
+        held-out rows widen the noise: see :func:`skae._losses.widening`.
     seed : int, default=0
         Seed of the order of the rows.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
@@ -66,6 +68,9 @@ class AutoencoderNet(NeuralNet):
         are held out; 0 is the start.
     best_loss_ : float
         That mean loss.
+    best_noise_ratio_ : float
+        Variance of the noise at that epoch, as held-out rows show it, over the learnt
+        one; 1 where there is no noise or no more of it.
     start_losses_, best_losses_ : Tensor of shape (n_valid,)
         Loss of each held-out row at the start and at the best epoch.
     valid_losses_ : list of float
@@ -141,6 +146,7 @@ class AutoencoderNet(NeuralNet):
         self.stop_requested_ = False
         self.valid_losses_: list[float] = []
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
+        self.best_noise_ratio_ = 1.0
         self.best_state_: dict[str, Tensor] | None = None
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
@@ -243,29 +249,39 @@ class AutoencoderNet(NeuralNet):
         )
         return self
 
-    def held_out_losses(self, data: TrainingData) -> Tensor:
+    def held_out_losses(self, data: TrainingData, *, widen: bool = False) -> Tensor:
         """Return the loss of each held-out row, shape (n_valid,).
 
-        What a module draws for them is the same in every epoch.
+        What a module draws for them is the same in every epoch. With `widen`, the noise
+        is as wide as they show it to be, and ``noise_ratio_`` says by how much.
         """
         self._set_training(False)
         self.criterion_.epoch = math.inf
         step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
-        losses = []
-        noise = own_random_numbers(self.module_, self.seed)
-        with torch.inference_mode(), noise:
+        noise_terms = getattr(self.criterion_, "noise_terms", None) if widen else None
+        parts = []
+        with torch.inference_mode(), own_random_numbers(self.module_, self.seed):
             for rows in data.valid.split(step):
                 x = data.dataset.take_scattered(rows)
-                terms = self.criterion_(self.module_(x), x)
-                losses.append(data.held_out_loss(rows, sum(terms.values())))
-        return torch.cat(losses)
+                output = self.module_(x)
+                measured: list[Any] = [sum(self.criterion_(output, x).values())]
+                measured += noise_terms(output, x) if noise_terms else ()
+                parts.append([data.of_held_out(rows, term) for term in measured])
+        losses, *noise = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.noise_ratio_ = 1.0
+        if noise:
+            squares, n_values = noise
+            ratio = float(data.mean(squares) / data.mean(n_values))
+            self.noise_ratio_ = max(1.0, ratio)
+            losses = losses + widening(squares, n_values, self.noise_ratio_)
+        return losses
 
     def _validate_epoch(
         self, data: TrainingData, epoch: int, loss: float = math.inf
     ) -> None:
         """Measure the held-out rows and remember the best epoch so far."""
         if len(data.valid):
-            losses = self.held_out_losses(data)
+            losses = self.held_out_losses(data, widen=epoch > 0)
             loss = float(data.mean(losses))
             self.valid_losses_.append(loss)
             if epoch:
@@ -273,7 +289,7 @@ class AutoencoderNet(NeuralNet):
                 self.history.record("valid_loss_best", loss < self.best_loss_)
             if not loss < self.best_loss_:
                 return
-            self.best_losses_ = losses
+            self.best_losses_, self.best_noise_ratio_ = losses, self.noise_ratio_
         else:
             self.best_losses_ = torch.empty(0)
         self.best_iter_, self.best_loss_ = epoch, loss

@@ -222,6 +222,7 @@ def train(
         if verdict.open:
             everything = TrainingData(dataset, rows, rows[:0], weight)
             net.partial_fit(everything, epochs=max(1, verdict.best_iter))
+            widen_noise(net, verdict)
         else:
             net.history_ = probe.history_
         return verdict
@@ -233,9 +234,17 @@ def train(
     net.partial_fit(data)
     asked = builder.asked(SPLIT_ERRORS)
     verdict = judge(net, data, pca, asked, required=builder.is_random)
-    if not verdict.open and net.restore_start:
+    if verdict.open:
+        widen_noise(net, verdict)
+    elif net.restore_start:
         net.module_.load_state_dict(start)
     return verdict
+
+
+def widen_noise(net: AutoencoderNet, verdict: Verdict) -> None:
+    """Give a net the noise that its held-out rows, or those of the folds, show."""
+    if verdict.noise_ratio > 1:
+        net.module_.widen_noise(verdict.noise_ratio)
 
 
 def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:

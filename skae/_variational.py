@@ -32,7 +32,12 @@ from torch import Tensor, nn
 from ._base import BaseAutoencoder
 from ._dataset import row_chunks
 from ._linear import RANK_TOLERANCE, Completion, LinearStart, by_known
-from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
+from ._losses import (
+    bernoulli_nll,
+    gaussian_nll,
+    kl_from_standard_normal,
+    squared_error,
+)
 from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
 from ._validation import is_auto, new_random_state
@@ -57,7 +62,8 @@ class VariationalModule(nn.Module):
     Notes
     -----
     Rows are centred and divided by one scalar. The variance of the noise is learnt
-    (Rybkin et al. 2021); its logarithm is counted from that of the start.
+    (Rybkin et al. 2021); its logarithm is counted from that of the start. Held-out rows
+    widen it after training.
     """
 
     log_variance_at_start: Tensor
@@ -97,6 +103,11 @@ class VariationalModule(nn.Module):
     def log_variance(self) -> Tensor:
         """Logarithm of the variance of the noise, shape ()."""
         return self.log_variance_at_start + self.log_variance_change
+
+    def widen_noise(self, ratio: float) -> None:
+        """Multiply the variance of the noise."""
+        with torch.no_grad():
+            self.log_variance_change.add_(math.log(ratio))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior's mean and log-variance, each (n, n_components)."""
@@ -226,6 +237,18 @@ class EvidenceLowerBound(nn.Module):
         weight = self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
         kl = kl_from_standard_normal(mean, log_variance)
         return {"reconstruction": nll, "kl": weight * kl}
+
+    def noise_terms(self, output: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
+        """Return the squared error over the noise, and of how many numbers, (..., n).
+
+        Nothing where the likelihood has no noise.
+        """
+        if self.likelihood == "bernoulli":
+            return ()
+        error = squared_error(output[0], x, self.has_padding)
+        squares = error * (-output[3]).exp()[..., None]
+        n_values = (~x.isnan()).sum(-1).to(squares)
+        return squares, n_values.expand_as(squares)
 
 
 @dataclass(kw_only=True)
@@ -416,7 +439,8 @@ class VAE(BaseAutoencoder):
         ratio.
     noise_variance_ : float
         Variance of a row around its reconstruction, in each column: PCA's, or the
-        learnt one. 0 with ``likelihood="bernoulli"``.
+        learnt one, widened to what held-out rows show it to be if that is more. 0 with
+        ``likelihood="bernoulli"``.
     n_iter_ : int
         Epochs run.
     best_iter_ : int
@@ -426,7 +450,8 @@ class VAE(BaseAutoencoder):
         divided by the one scalar that brings their mean variance to 1.
     validation_scores_ : list of float
         ELBO of the held-out rows in nats per row, in the units of `X`, for each epoch
-        from epoch 0 (PCA's log-likelihood) on.
+        from epoch 0 (PCA's log-likelihood) on, with noise as wide as they show it to be
+        (but for epoch 0).
     history_ : skorch.history.History
         skorch's history, with an entry for each epoch.
     module_ : torch.nn.Module
@@ -447,7 +472,9 @@ class VAE(BaseAutoencoder):
     The posterior of a code is a normal distribution with a diagonal covariance. That
     of probabilistic PCA is of this kind, so that the evidence lower bound (ELBO) of the
     start is the log-likelihood itself. Training maximises the ELBO by one draw for
-    each row and step.
+    each row and step. A network fits the rows that it trains on more closely than
+    others, and learns too small a noise from them: where the held-out rows show more,
+    their maximum-likelihood estimate replaces it.
 
     References
     ----------

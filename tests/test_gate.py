@@ -176,7 +176,7 @@ def test_the_held_out_loss_is_that_of_the_replica_that_is_blind_to_the_row():
     )
     loss = torch.arange(18.0).reshape(3, 6)
     expected = torch.tensor([0.0, 7, 14, 3, 10, 17])
-    torch.testing.assert_close(data.held_out_loss(torch.arange(6), loss), expected)
+    torch.testing.assert_close(data.of_held_out(torch.arange(6), loss), expected)
 
 
 def test_the_paired_improvement_must_exceed_its_standard_errors():

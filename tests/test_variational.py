@@ -16,7 +16,12 @@ from sklearn.pipeline import make_pipeline
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from skae import VAE
-from skae._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
+from skae._losses import (
+    bernoulli_nll,
+    gaussian_nll,
+    kl_from_standard_normal,
+    widening,
+)
 from skae._variational import (
     EvidenceLowerBound,
     TrainedVariational,
@@ -64,6 +69,48 @@ def test_the_gaussian_term_is_that_of_torch():
     density = Independent(Normal(rebuilt, (0.5 * log_variance).exp()), 1)
     ours = gaussian_nll(rebuilt, x, log_variance)
     torch.testing.assert_close(ours, -density.log_prob(x))
+
+
+def test_widening_is_the_change_of_the_gaussian_term():
+    rebuilt, x = draws(2, 7, 3)
+    log_variance, ratio = torch.tensor(-0.7), 2.5
+    before = gaussian_nll(rebuilt, x, log_variance)
+    after = gaussian_nll(rebuilt, x, log_variance + math.log(ratio))
+    loss = EvidenceLowerBound("gaussian")
+    zeros = torch.zeros(7, 1)
+    squares, n_values = loss.noise_terms((rebuilt, zeros, zeros, log_variance), x)
+    torch.testing.assert_close(widening(squares, n_values, ratio), after - before)
+    best = float(squares.sum() / n_values.sum())
+    means = [
+        float(widening(squares, n_values, best * factor).mean())
+        for factor in (0.9, 1.0, 1.1)
+    ]
+    assert means[1] == min(means)
+
+
+@pytest.mark.parametrize("validation_fraction", [0.5, "auto"])
+def test_the_noise_is_what_rows_show_that_were_not_trained_on(validation_fraction):
+    """A wide network knows a few rows by heart, and learns too small a noise."""
+    rng = np.random.RandomState(0)
+    axes = rng.randn(2, 30)
+    rows = rng.randn(2100, 2) @ axes + 0.5 * rng.randn(2100, 30)
+    model = VAE(
+        2,
+        init="random",
+        hidden_layer_sizes=(256,),
+        max_iter=150,
+        validation_fraction=validation_fraction,
+        random_state=0,
+    ).fit(rows[:100])
+    assert model.best_iter_ > 0
+
+    def error(X):
+        codes, std = model.transform(X, return_std=True)
+        codes += std * np.random.RandomState(1).randn(*std.shape)
+        return np.mean((X - model.inverse_transform(codes)) ** 2)
+
+    assert error(rows[:100]) < 0.9 * model.noise_variance_
+    assert_allclose(model.noise_variance_, error(rows[100:]), rtol=0.1)
 
 
 def test_the_bernoulli_term_is_that_of_torch():
