@@ -40,8 +40,8 @@ class AutoencoderNet(NeuralNet):
     criterion : torch.nn.Module
         ``forward(output, x)`` returns a dict of terms, each with one number per row.
         Its attribute ``epoch`` is set to the number of epochs begun so far, and to
-        infinity for the held-out rows. A method ``noise_terms(output, x)`` lets the
-        held-out rows widen the noise: see :func:`skae._losses.widening`.
+        infinity for the held-out rows. A method ``noise_terms(terms, output, x)``
+        lets the held-out rows widen the noise: see :func:`skae._losses.widening`.
     seed : int, default=0
         Seed of the order of the rows.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
@@ -264,8 +264,9 @@ class AutoencoderNet(NeuralNet):
             for rows in data.valid.split(step):
                 x = data.dataset.take_scattered(rows)
                 output = self.module_(x)
-                measured: list[Any] = [sum(self.criterion_(output, x).values())]
-                measured += noise_terms(output, x) if noise_terms else ()
+                terms = self.criterion_(output, x)
+                measured: list[Any] = [sum(terms.values())]
+                measured += noise_terms(terms, output, x) if noise_terms else ()
                 parts.append([data.of_held_out(rows, term) for term in measured])
         losses, *noise = (torch.cat(part) for part in zip(*parts, strict=True))
         self.noise_ratio_ = 1.0

@@ -36,7 +36,6 @@ from ._losses import (
     bernoulli_nll,
     gaussian_nll,
     kl_from_standard_normal,
-    squared_error,
 )
 from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
@@ -238,17 +237,21 @@ class EvidenceLowerBound(nn.Module):
         kl = kl_from_standard_normal(mean, log_variance)
         return {"reconstruction": nll, "kl": weight * kl}
 
-    def noise_terms(self, output: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
+    def noise_terms(
+        self, terms: dict[str, Tensor], output: tuple[Tensor, ...], x: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return the squared error over the noise, and of how many numbers, (..., n).
 
         Nothing where the likelihood has no noise.
         """
         if self.likelihood == "bernoulli":
             return ()
-        error = squared_error(output[0], x, self.has_padding)
-        squares = error * (-output[3]).exp()[..., None]
-        n_values = (~x.isnan()).sum(-1).to(squares)
-        return squares, n_values.expand_as(squares)
+        nll, log_variance = terms["reconstruction"], output[3]
+        n_values = torch.full_like(nll, x.shape[-1])
+        if self.has_padding:
+            n_values -= x.isnan().sum(-1)
+        constant = n_values * (math.log(2 * math.pi) + log_variance)[..., None]
+        return 2 * nll - constant, n_values
 
 
 @dataclass(kw_only=True)

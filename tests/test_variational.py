@@ -78,7 +78,8 @@ def test_widening_is_the_change_of_the_gaussian_term():
     after = gaussian_nll(rebuilt, x, log_variance + math.log(ratio))
     loss = EvidenceLowerBound("gaussian")
     zeros = torch.zeros(7, 1)
-    squares, n_values = loss.noise_terms((rebuilt, zeros, zeros, log_variance), x)
+    output = rebuilt, zeros, zeros, log_variance
+    squares, n_values = loss.noise_terms(loss(output, x), output, x)
     torch.testing.assert_close(widening(squares, n_values, ratio), after - before)
     best = float(squares.sum() / n_values.sum())
     means = [
