@@ -16,15 +16,10 @@ from torch import nn
 
 from ._dataset import RowDataset, TrainingData, as_tensor, is_streamed
 from ._gate import SPLIT_ERRORS, Evidence
-from ._linear import (
-    LinearStart,
-    follow,
-    incremental_start,
-    linear_start,
-    new_incremental_pca,
-)
+from ._linear import LinearStart
 from ._net import AutoencoderNet
 from ._samples import mean_filled
+from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
 from ._trained import TrainedNetwork
 from ._training import FEW_ROWS, SMALL_TABLE, Builder, TrainingPlan, train
 from ._validation import (

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from ._dataset import RowDataset, TrainingData
 from ._gate import FOLD_ERRORS, SPLIT_ERRORS, Replicas, Verdict, judge
-from ._linear import LinearStart, linear_start
+from ._linear import LinearStart
 from ._net import AutoencoderNet
 from ._residual import with_linear_path
+from ._solvers import linear_start
 from ._validation import check_widths
 
 # Tables below this many distinct rows are judged by folds, the others by a split.

@@ -1,0 +1,237 @@
+"""Finding PCA: in memory, weighted, sparse, on disk, or batch by batch.
+
+scikit-learn's solvers do the work; what is here is their choice and preparation. All
+return a :class:`skae._linear.LinearStart`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import svd_flip
+
+from ._dataset import LARGE_BYTES, is_streamed, row_chunks
+from ._linear import LinearStart
+
+
+def linear_start(
+    X: Any,
+    n_components: int | float | None,
+    sample_weight: NDArray | None = None,
+    random_state: int | RandomState | None = None,
+) -> LinearStart:
+    """Find the principal axes of the rows of `X`.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+        A table on disk (a read-only memory map) is read in chunks.
+    n_components : int, float in (0, 1) or None
+        As in :class:`sklearn.decomposition.PCA`.
+    sample_weight : ndarray of shape (n_samples,), optional
+        A weight of 2 counts as the row given twice.
+    random_state : int, RandomState or None
+        Used by PCA's randomised solver.
+    """
+    if sample_weight is not None:
+        return _weighted_start(X, n_components, sample_weight, random_state)
+    if not sp.issparse(X):
+        # In float32 the covariance of rows with a large mean would lose its digits.
+        is_large = X.dtype == np.float32 and 2 * X.nbytes > LARGE_BYTES
+        if is_streamed(X) or is_large:
+            return _streamed_start(X, n_components)
+        X = X.astype(np.float64, copy=False)
+    k = _full_rank_if_none(n_components, *X.shape)
+    solver = "auto"
+    finds_few = isinstance(k, Integral) and operator.index(k) < min(X.shape)
+    if sp.issparse(X) and not finds_few:
+        solver = "covariance_eigh"  # the only sparse solver that finds every axis
+    pca = PCA(k, svd_solver=solver, random_state=random_state)
+    # Constant data have no variance to share out; PCA then divides 0 by 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pca.fit(X)
+    pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
+    return _from_solver(pca, X.shape[1], X.shape[0])
+
+
+def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> IncrementalPCA:
+    """Return the solver for a stream of batches, of which `shape` is the first.
+
+    Raises
+    ------
+    ValueError
+        If the batch has fewer rows or columns than `n_components`, or `n_components`
+        is a share of a variance that is not known yet.
+    """
+    k = min(shape) if n_components is None else n_components
+    if not isinstance(k, Integral):
+        raise ValueError(
+            f"n_components={k!r}: partial_fit needs an integer, because the share of "
+            "the variance is not known before all rows are seen."
+        )
+    if operator.index(k) > min(shape):
+        raise ValueError(
+            f"n_components={k} must be at most min(n_samples, n_features)="
+            f"{min(shape)} of the first batch that partial_fit is given."
+        )
+    return IncrementalPCA(int(k))
+
+
+def follow(pca: IncrementalPCA, X: NDArray) -> IncrementalPCA:
+    """Return the solver after one more batch; `pca` and `X` stay as they are."""
+    return copy.copy(pca).partial_fit(np.array(X, dtype=np.float64), check_input=False)
+
+
+def incremental_start(pca: IncrementalPCA, previous: LinearStart | None) -> LinearStart:
+    """Return the start that a partially fitted IncrementalPCA has reached.
+
+    An axis may come back with the opposite sign; it then follows the previous one, so
+    that the codes of successive calls can be compared.
+    """
+    start = _from_incremental(pca, pca.n_components_)
+    if previous is None:
+        return start
+    signs = np.sign(np.sum(start.components * previous.components, axis=1))
+    signs[signs == 0] = 1.0
+    return replace(start, components=start.components * signs[:, None])
+
+
+def _full_rank_if_none(n_components: Any, n: int, d: int) -> Any:
+    return min(n, d) if n_components is None else n_components
+
+
+def _from_solver(pca: PCA, d: int, n: int) -> LinearStart:
+    discarded = max(min(n, d) - pca.n_components_, 0)
+    total = float(pca.explained_variance_.sum() + discarded * pca.noise_variance_)
+    return LinearStart(
+        mean=pca.mean_,
+        components=pca.components_,
+        explained_variance=pca.explained_variance_,
+        explained_variance_ratio=pca.explained_variance_ratio_,
+        noise_variance=float(pca.noise_variance_),
+        scale=_scalar_scale(total, d),
+    )
+
+
+def _from_incremental(pca: IncrementalPCA, k: Any) -> LinearStart:
+    n = int(pca.n_samples_seen_)
+    total = float(np.sum(pca.var_)) * n / max(n - 1, 1)
+    variances = pca.explained_variance_
+    return _select(variances, pca.components_, pca.mean_, total, k, n)
+
+
+def _scalar_scale(total_variance: float, d: int) -> float:
+    """Root of the mean variance of the columns; 1 for constant data."""
+    scale = math.sqrt(max(total_variance, 0.0) / d)
+    return scale if scale > 0 and math.isfinite(scale) else 1.0
+
+
+def _select(
+    variances: NDArray,
+    axes: NDArray,
+    mean: NDArray,
+    total: float,
+    n_components: Any,
+    n: float,
+) -> LinearStart:
+    """Keep the leading axes of an eigendecomposition sorted by variance."""
+    d = len(mean)
+    k = n_components
+    if not isinstance(k, Integral):  # the smallest k that explains this share
+        cumulative = np.cumsum(variances) / max(total, np.finfo(float).tiny)
+        k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
+    rank = int(min(n, d))
+    rest = max(total - float(variances[:k].sum()), 0.0)
+    return LinearStart(
+        mean=mean,
+        components=axes[:k],
+        explained_variance=variances[:k],
+        explained_variance_ratio=variances[:k] / total
+        if total > 0
+        else 0 * variances[:k],
+        noise_variance=rest / (rank - k) if rank > k else 0.0,
+        scale=_scalar_scale(total, d),
+    )
+
+
+def _weighted_start(
+    X: Any, n_components: Any, weight: NDArray, random_state: Any
+) -> LinearStart:
+    """PCA under row weights: the singular vectors of ``sqrt(w) (x - mean)``.
+
+    The unbiased variance divides by the sum of the weights less one, as if a weight
+    counted copies; weights that sum to less than the rows are first scaled to mean 1.
+    """
+    if weight.sum() < len(weight):
+        weight = weight * (len(weight) / weight.sum())
+    n, d = float(weight.sum()), X.shape[1]
+    k = _full_rank_if_none(n_components, round(n), d)
+    mean = np.asarray(weight @ X).ravel() / n
+    root = np.sqrt(weight)
+    if sp.issparse(X):
+        return _weighted_sparse_start(X, k, mean, root, n, random_state)
+    rows = root[:, None] * (X - mean)
+    # Rows and their negatives have mean zero, so PCA's own centring changes nothing.
+    padding = np.zeros((max(0, min(round(n), d) - 2 * len(rows)), d))
+    with np.errstate(divide="ignore", invalid="ignore"):  # constant data: 0 / 0
+        pca = PCA(svd_solver="full").fit(np.concatenate([rows, -rows, padding]))
+    variances = pca.singular_values_**2 / 2 / (n - 1)
+    return _select(variances, pca.components_, mean, float(variances.sum()), k, n)
+
+
+def _weighted_sparse_start(
+    X: Any, k: Any, mean: NDArray, root: NDArray, n: float, random_state: Any
+) -> LinearStart:
+    """Weighted PCA of a large sparse table, which is never centred explicitly."""
+    if not isinstance(k, Integral) or k >= min(X.shape):
+        raise ValueError(
+            f"n_components={k!r} with sample_weight and a large sparse X: use an "
+            f"integer below min(n_samples, n_features)={min(X.shape)}."
+        )
+
+    def forward(v: NDArray) -> NDArray:
+        return root * (X @ v - mean @ v)
+
+    def backward(u: NDArray) -> NDArray:
+        weighted = root * u.ravel()
+        return X.T @ weighted - mean * weighted.sum()
+
+    operator = LinearOperator(
+        X.shape, matvec=lambda v: forward(v.ravel()), rmatvec=backward, dtype=np.float64
+    )
+    start = check_random_state(random_state).uniform(-1, 1, min(X.shape))
+    _, singular, axes = svds(operator, k=k, v0=start)
+    _, axes = svd_flip(None, axes[::-1], u_based_decision=False)
+    squares = X.multiply(X).T @ root**2 - n * mean**2
+    total = float(squares.sum()) / (n - 1)
+    return _select(singular[::-1] ** 2 / (n - 1), axes, mean, total, k, n)
+
+
+def _streamed_start(X: Any, n_components: Any) -> LinearStart:
+    """PCA of a table on disk, exact where all axes of a chunk fit in memory."""
+    n, d = X.shape
+    if not isinstance(n_components, Integral) or d <= 512:
+        kept = min(n, d)
+    else:
+        kept = min(n, d, 2 * int(n_components) + 10)
+    solver = IncrementalPCA(kept)
+    rows_per_chunk = max(2 * kept, 2**25 // (8 * d))
+    for rows in row_chunks(X, 8 * d * rows_per_chunk):
+        if n - rows.stop < kept:  # a last chunk must not be smaller than the axes
+            rows = slice(rows.start, n)
+        solver.partial_fit(np.array(X[rows], dtype=np.float64), check_input=False)
+        if rows.stop == n:
+            break
+    return _from_incremental(solver, _full_rank_if_none(n_components, n, d))
