@@ -67,9 +67,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
         10,000); with fewer rows each is held out once, in 5 folds, and a network that
-        wins is trained again on all rows. The network has to be better by 1.5 standard
-        errors over the folds, or by 2 over a split; below 10 distinct rows, or 5
-        held-out ones, PCA is kept. Recurrent
+        wins is trained again on all rows. The network has to be better by
+        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        split; below 10 distinct rows, or 5 held-out ones, PCA is kept. Recurrent
         networks, which train one after the other, have folds below 200 rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None

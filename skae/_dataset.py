@@ -33,6 +33,8 @@ RUN_ROWS = 512
 WINDOW_RUNS = 64
 # Rows from all over such a table that are read before their pages are given back.
 SCATTERED_ROWS = 64
+# Parts of the rows of a split; what is said of one comes from the others.
+N_PARTS = 5
 
 
 def memory_map(X: Any) -> mmap.mmap | None:
@@ -222,6 +224,31 @@ class TrainingData:
         if self.fold_of is None:
             return term
         return term.gather(0, self.fold_of[rows][None])[0]
+
+    def variances(self, squares: Tensor, n_values: Tensor) -> tuple[Tensor, float]:
+        """Return the variance that held-out rows show, for each from the others.
+
+        It is the mean square, by maximum likelihood, over the rows that are not of the
+        same fold; a split falls into parts. A row that is far from all others then does
+        not widen its own noise. The variance that all rows show comes second.
+
+        Parameters
+        ----------
+        squares : Tensor of shape (n_valid,)
+        n_values : Tensor of shape (n_valid,)
+            How many numbers each is the sum of.
+        """
+        part = torch.arange(len(squares), device=squares.device) % N_PARTS
+        if self.fold_of is not None:
+            part = self.fold_of[self.valid]
+        both = torch.stack([squares, n_values]).double()
+        if self.weight is not None:
+            both = both * self.weight[self.valid]
+        sums = both.new_zeros(2, int(part.max()) + 1).index_add_(1, part, both)
+        whole = sums.sum(1)
+        others = whole[:, None] - sums if sums.shape[1] > 1 else sums
+        means = others[0] / others[1].clamp_min(torch.finfo(torch.float32).tiny)
+        return means[part].to(squares), float(whole[0] / whole[1])
 
     def mean(self, term: Tensor) -> Tensor:
         """Return the weighted mean of a term of the held-out rows."""

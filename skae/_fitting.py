@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from numbers import Integral
@@ -27,7 +26,9 @@ from ._validation import (
     check_n_components,
     check_net_params,
     check_same_width,
+    check_unchanged,
     is_auto,
+    lasting_parameters,
     merge_duplicates,
     new_random_state,
     resolve_device,
@@ -62,6 +63,8 @@ class FittingMixin(ABC):
     net_params: Any
     sample_shape_: tuple[int, ...]
     _row_shape: tuple[int, ...]  # the same, but for steps that no series has
+    _model: LinearStart | TrainedNetwork  # what is used
+    _fixed: dict[str, str]  # parameters that training cannot go on without
 
     # Hooks
 
@@ -136,17 +139,18 @@ class FittingMixin(ABC):
         plan = self._new_plan(X.shape[0])
         if continued:
             check_same_width(self.n_components, self.n_components_)
+            check_unchanged(self._fixed, lasting_parameters(self))
             if not plan.max_iter:
                 return
             builder = self._new_builder(plan)
-            net = copy.deepcopy(self.net_)
-            net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
+            net = builder.continued(self.net_)
             net.restore_start = self.best_iter_ > 0 or builder.is_random
         else:
             rng = new_random_state(self.random_state)
             solver_seed = rng if self.random_state is None else self.random_state
             start = linear_start(filled, k, weight, solver_seed)
             self._seed = int(rng.randint(2**31 - 1))
+            self._fixed = lasting_parameters(self)
             self._set_start(self._refined_start(start, filled, weight))
             builder = self._new_builder(plan)
             net = builder.net(builder.module(), restore_start=not self.warm_start)
@@ -186,7 +190,9 @@ class FittingMixin(ABC):
             self._seed = int(new_random_state(self.random_state).randint(2**31 - 1))
             self._incremental_pca = new_incremental_pca(self.n_components, X.shape)
             self._evidence, self.n_samples_ = Evidence(), 0
+            self._fixed = lasting_parameters(self)
             self.validation_scores_ = []
+        check_unchanged(self._fixed, lasting_parameters(self))
         self.n_samples_ += len(X)
         if hasattr(self, "_incremental_pca"):  # else `fit` has found the start
             filled = X
@@ -198,7 +204,7 @@ class FittingMixin(ABC):
             self._set_start(self._refined_start(start, filled, weight))
         builder = self._new_builder(self._new_plan(max(len(X), SMALL_TABLE)))
         start = builder.net(builder.module(), learning_rate="constant")
-        net = start if first else copy.deepcopy(self.net_)
+        net = start if first else builder.continued(self.net_)
         net.module_.start_at(self._start, self.mean_, self._start.scale)
         dataset = RowDataset(X, self.mean_, self._start.scale, self.device_)
         rows, w = torch.arange(len(X), device=self.device_), as_tensor(weight)
@@ -217,7 +223,7 @@ class FittingMixin(ABC):
         self.best_iter_ = self.n_iter_ if is_open else 0
         loss = self._evidence.mean_loss if self._evidence.n_rows else None
         model = self._new_model(loss) if is_open else self._start_model(builder)
-        self._use(model, X, weight)
+        self._use(model, X, weight, None if first else self._model)
 
     def _new_plan(self, n_rows: int) -> TrainingPlan:
         """Return the plan for a table, with the user's settings in place of "auto"."""
@@ -284,11 +290,16 @@ class FittingMixin(ABC):
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
 
     def _use(
-        self, model: LinearStart | TrainedNetwork, X: Any, weight: NDArray | None
+        self,
+        model: LinearStart | TrainedNetwork,
+        X: Any,
+        weight: NDArray | None,
+        earlier: LinearStart | TrainedNetwork | None = None,
     ) -> None:
         """Let a model do the work from here on: PCA or the trained network."""
         if isinstance(model, TrainedNetwork):
-            model.measure(X, weight, np.random.default_rng(self._seed))
+            network = earlier if isinstance(earlier, TrainedNetwork) else None
+            model.measure(X, weight, np.random.default_rng(self._seed), network)
         self._model = model
         self.explained_variance_ = model.explained_variance
         self.explained_variance_ratio_ = model.explained_variance_ratio

@@ -21,9 +21,17 @@ from ._net import AutoencoderNet
 from ._step import own_random_numbers
 
 MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
-# Standard errors of the paired improvement that a network must show.
-FOLD_ERRORS = 1.5
+# Standard errors of the paired improvement that a network must show over a split.
 SPLIT_ERRORS = 2.0
+
+
+def fold_errors(n_rows: int) -> float:
+    """Return the standard errors that a network must show over folds of `n_rows` rows.
+
+    Few rows know their own spread badly, and the network that is trained on all of
+    them may differ from those of the folds.
+    """
+    return 1.25 + 30 / n_rows
 
 
 @dataclass(frozen=True)
@@ -159,15 +167,15 @@ class Verdict:
     """What the held-out rows say of a trained network.
 
     `mean_loss` is that of the held-out rows at `best_iter`, None if no row was held
-    out; `curve` is the same for every epoch from 0 on; `noise_ratio` is by how much
-    they widen the noise; `reason` ends a sentence.
+    out; `curve` is the same for every epoch from 0 on; `noise_variance` is that of the
+    noise that they show, 0 if there is none; `reason` ends a sentence.
     """
 
     open: bool
     best_iter: int
     mean_loss: float | None
     curve: list[float]
-    noise_ratio: float = 1.0
+    noise_variance: float = 0.0
     reason: str = ""
 
 
@@ -193,13 +201,13 @@ def judge(
     evidence = Evidence.of(before, net.best_losses_, weight)
     reason = (
         f": on held-out rows the network was better by {evidence.n_errors:.1f} "
-        f"standard errors, and more than {n_errors} are asked"
+        f"standard errors, and more than {n_errors:.2f} are asked"
     )
     return Verdict(
         required or evidence.opens(n_errors),
         net.best_iter_,
         net.best_loss_,
         net.valid_losses_,
-        net.best_noise_ratio_,
+        net.best_noise_variance_,
         "" if required else reason,
     )

@@ -172,6 +172,7 @@ class GaussianCodes:
 
     mean: NDArray  # (k,)
     covariance: NDArray  # (k, k)
+    n_rows: float  # that it was fitted to, older ones counting less
 
     @classmethod
     def of(cls, codes: NDArray, weight: NDArray | None) -> GaussianCodes:
@@ -179,9 +180,22 @@ class GaussianCodes:
         codes = codes.astype(np.float64)
         mean = np.average(codes, 0, weight)
         if len(codes) == 1:
-            return cls(mean, np.zeros((len(mean), len(mean))))
+            return cls(mean, np.zeros((len(mean), len(mean))), 1)
         covariance = np.cov(codes, rowvar=False, aweights=weight)
-        return cls(mean, np.atleast_2d(covariance))
+        return cls(mean, np.atleast_2d(covariance), len(codes))
+
+    def followed_by(self, batch: GaussianCodes) -> tuple[GaussianCodes, float]:
+        """Return the distribution after one more batch, and the share of the batch.
+
+        Older rows count nine tenths of what they counted before.
+        """
+        old = 0.9 * self.n_rows
+        share = batch.n_rows / (batch.n_rows + old)
+        moved = batch.mean - self.mean
+        covariance = (1 - share) * self.covariance + share * batch.covariance
+        covariance += share * (1 - share) * np.outer(moved, moved)
+        mean = self.mean + share * moved
+        return GaussianCodes(mean, covariance, batch.n_rows + old), share
 
     def log_density(self, codes: NDArray) -> NDArray:
         """Return the log-density of codes in nats, shape (n,)."""

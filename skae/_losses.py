@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -58,26 +59,28 @@ def gaussian_nll(
     return 0.5 * (squares * (-log_variance).exp()[..., None] + constant)
 
 
-def widening(squares: Tensor, n_values: Tensor, ratio: float) -> Tensor:
-    """Change of :func:`gaussian_nll` where the variance becomes `ratio` times as large.
-
-    The ratio that makes the mean over rows smallest is ``squares.sum() /
-    n_values.sum()``: a network fits its training rows more closely than others, and so
-    learns too small a variance.
+def widening(
+    squares: Tensor, n_values: Tensor, log_variance: Tensor, wider: Tensor
+) -> Tensor:
+    """Change of :func:`gaussian_nll` where the variance is at least `wider`.
 
     Parameters
     ----------
     squares : Tensor of shape (n,)
-        Squared errors in units of the variance so far.
+        Squared error of each row.
     n_values : Tensor of shape (n,)
-        How many numbers of a row they are the sum of.
-    ratio : float
+        How many numbers of a row it is the sum of.
+    log_variance : Tensor of shape (n,)
+        Logarithm of the variance so far.
+    wider : Tensor of shape (n,)
 
     Returns
     -------
     Tensor of shape (n,)
     """
-    return 0.5 * (squares * (1 / ratio - 1) + n_values * math.log(ratio))
+    wider = torch.maximum(wider.log(), log_variance)
+    change = (-wider).exp() - (-log_variance).exp()
+    return 0.5 * (squares * change + n_values * (wider - log_variance))
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor, has_padding: bool = False) -> Tensor:

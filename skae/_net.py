@@ -68,9 +68,9 @@ class AutoencoderNet(NeuralNet):
         are held out; 0 is the start.
     best_loss_ : float
         That mean loss.
-    best_noise_ratio_ : float
-        Variance of the noise at that epoch, as held-out rows show it, over the learnt
-        one; 1 where there is no noise or no more of it.
+    best_noise_variance_ : float
+        Variance of the noise at that epoch, as held-out rows show it; 0 where there is
+        no noise.
     start_losses_, best_losses_ : Tensor of shape (n_valid,)
         Loss of each held-out row at the start and at the best epoch.
     valid_losses_ : list of float
@@ -146,7 +146,7 @@ class AutoencoderNet(NeuralNet):
         self.stop_requested_ = False
         self.valid_losses_: list[float] = []
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
-        self.best_noise_ratio_ = 1.0
+        self.best_noise_variance_ = 0.0
         self.best_state_: dict[str, Tensor] | None = None
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
@@ -253,7 +253,8 @@ class AutoencoderNet(NeuralNet):
         """Return the loss of each held-out row, shape (n_valid,).
 
         What a module draws for them is the same in every epoch. With `widen`, the noise
-        is as wide as they show it to be, and ``noise_ratio_`` says by how much.
+        of a row is at least as wide as the others show it to be, and
+        ``noise_variance_`` is what all of them show.
         """
         self._set_training(False)
         self.criterion_.epoch = math.inf
@@ -269,12 +270,11 @@ class AutoencoderNet(NeuralNet):
                 measured += noise_terms(terms, output, x) if noise_terms else ()
                 parts.append([data.of_held_out(rows, term) for term in measured])
         losses, *noise = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.noise_ratio_ = 1.0
+        self.noise_variance_ = 0.0
         if noise:
-            squares, n_values = noise
-            ratio = float(data.mean(squares) / data.mean(n_values))
-            self.noise_ratio_ = max(1.0, ratio)
-            losses = losses + widening(squares, n_values, self.noise_ratio_)
+            squares, n_values, log_variance = noise
+            wider, self.noise_variance_ = data.variances(squares, n_values)
+            losses = losses + widening(squares, n_values, log_variance, wider)
         return losses
 
     def _validate_epoch(
@@ -290,7 +290,8 @@ class AutoencoderNet(NeuralNet):
                 self.history.record("valid_loss_best", loss < self.best_loss_)
             if not loss < self.best_loss_:
                 return
-            self.best_losses_, self.best_noise_ratio_ = losses, self.noise_ratio_
+            self.best_losses_ = losses
+            self.best_noise_variance_ = self.noise_variance_
         else:
             self.best_losses_ = torch.empty(0)
         self.best_iter_, self.best_loss_ = epoch, loss

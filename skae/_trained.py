@@ -44,7 +44,13 @@ class TrainedNetwork:
     explained_variance_ratio: NDArray = field(init=False)  # (k,)
     _casts: dict[torch.dtype, Any] = field(default_factory=dict, repr=False)
 
-    def measure(self, X: Any, weight: NDArray | None, rng: np.random.Generator) -> None:
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        rng: np.random.Generator,
+        earlier: TrainedNetwork | None = None,
+    ) -> None:
         """Measure the codes, and what they leave over, on (some of) the training rows.
 
         Parameters
@@ -53,13 +59,21 @@ class TrainedNetwork:
         weight : ndarray of shape (n_samples,) or None
         rng : numpy.random.Generator
             Chooses the rows.
+        earlier : TrainedNetwork or None
+            What was used before a batch, whose codes then count too.
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
+        share = 1.0
+        if earlier is not None:
+            self.codes, share = earlier.codes.followed_by(self.codes)
         self.noise_variance = self._noise_variance(rows, codes, weight)
         rows, weight = sample_rows(rows, weight, RATIO_ROWS, rng)
-        self.explained_variance_ratio = self._variance_ratio(rows, weight)
+        self.explained_variance_ratio = share * self._variance_ratio(rows, weight)
+        if earlier is not None:
+            rest = (1 - share) * earlier.explained_variance_ratio
+            self.explained_variance_ratio += rest
 
     @property
     def explained_variance(self) -> NDArray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._dataset import RowDataset, TrainingData
-from ._gate import FOLD_ERRORS, SPLIT_ERRORS, Replicas, Verdict, judge
+from ._gate import SPLIT_ERRORS, Replicas, Verdict, fold_errors, judge
 from ._linear import LinearStart
 from ._net import AutoencoderNet
 from ._residual import with_linear_path
@@ -194,6 +194,22 @@ class Builder:
                 raise
             raise ValueError(f"net_params={self.user_settings!r}: {error}") from error
 
+    def continued(self, net: AutoencoderNet) -> AutoencoderNet:
+        """Return a copy of a trained net that goes on under the present settings."""
+        net = copy.deepcopy(net)
+        net.max_epochs, net.batch_size = self.plan.max_iter, self.plan.batch_size
+        settings = {**self.settings, **self.user_settings}
+        for name in ("n_iter_no_change", "tol"):
+            setattr(net, name, settings[name])
+        decay, lr = settings["optimizer__weight_decay"], settings["lr"]
+        for group in net.optimizer_.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = decay
+            if lr != net.lr:  # else a scheduler may have changed that of the group
+                group["lr"] = lr
+        net.lr = lr
+        return net
+
 
 def train(
     net: AutoencoderNet,
@@ -218,7 +234,7 @@ def train(
         fold_of[order] = torch.arange(n, device=device) % plan.n_folds
         data = TrainingData(dataset, rows, rows, weight, fold_of)
         probe = train_folds(builder, data)
-        asked = builder.asked(FOLD_ERRORS)
+        asked = builder.asked(fold_errors(plan.n_rows))
         verdict = judge(probe, data, None, asked, required=builder.is_random)
         if verdict.open:
             everything = TrainingData(dataset, rows, rows[:0], weight)
@@ -244,8 +260,8 @@ def train(
 
 def widen_noise(net: AutoencoderNet, verdict: Verdict) -> None:
     """Give a net the noise that its held-out rows, or those of the folds, show."""
-    if verdict.noise_ratio > 1:
-        net.module_.widen_noise(verdict.noise_ratio)
+    if verdict.noise_variance:
+        net.module_.widen_noise(verdict.noise_variance)
 
 
 def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -28,6 +29,23 @@ from ._samples import as_rows, check_padding
 
 SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
 HUGE = 1e140  # sums of the squares of larger numbers overflow
+# What may change from a fit to one that goes on with its network.
+FREE_PARAMETERS = {
+    "n_components",  # has a check of its own
+    "n_importance_samples",
+    "whiten",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "validation_fraction",
+    "n_iter_no_change",
+    "tol",
+    "warm_start",
+    "verbose",
+    "random_state",
+}
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function; another after a pickle
 
 
 @contextmanager
@@ -307,6 +325,26 @@ def check_same_width(n_components: Any, fitted: int) -> None:
             f"n_components={n_components}, but warm_start goes on from a fit with "
             f"{fitted}: keep it, or set warm_start=False."
         )
+
+
+def lasting_parameters(estimator: BaseEstimator) -> dict[str, str]:
+    """Return the text of the parameters that networks and losses are made of."""
+    params = estimator.get_params(deep=False).items()
+    return {
+        name: ADDRESS.sub("", repr(value))
+        for name, value in params
+        if name not in FREE_PARAMETERS
+    }
+
+
+def check_unchanged(fitted: dict[str, str], present: dict[str, str]) -> None:
+    """Raise unless the networks and losses to go on with are those asked for."""
+    for name, value in present.items():
+        if value != fitted[name]:
+            raise ValueError(
+                f"{name}={value}, but training goes on from a fit with {fitted[name]}: "
+                "keep it, or fit anew with warm_start=False."
+            )
 
 
 def check_widths(

@@ -43,6 +43,8 @@ from ._validation import is_auto, new_random_state
 
 # A code is active if its posterior mean varies by more (Burda et al. 2016, section 4).
 ACTIVE_VARIANCE = 0.01
+# The prior has 0. Far from its training rows a network may ask for any number.
+MAX_LOG_VARIANCE = 2.0
 # A code whose posterior mean varies less than this at the start is not blown up to the
 # variance that PCA's code has.
 SMALLEST_SHARE = 0.01
@@ -103,15 +105,16 @@ class VariationalModule(nn.Module):
         """Logarithm of the variance of the noise, shape ()."""
         return self.log_variance_at_start + self.log_variance_change
 
-    def widen_noise(self, ratio: float) -> None:
-        """Multiply the variance of the noise."""
+    def widen_noise(self, variance: float) -> None:
+        """Let the variance of the noise be at least so large."""
+        change = math.log(variance) - self.log_variance_at_start
         with torch.no_grad():
-            self.log_variance_change.add_(math.log(ratio))
+            self.log_variance_change.clamp_(min=change)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior's mean and log-variance, each (n, n_components)."""
         mean, log_variance = self.encoder(x).chunk(2, dim=-1)
-        return mean, log_variance
+        return mean, log_variance.clamp(max=MAX_LOG_VARIANCE)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior mean, shape (n, n_components)."""
@@ -240,18 +243,19 @@ class EvidenceLowerBound(nn.Module):
     def noise_terms(
         self, terms: dict[str, Tensor], output: tuple[Tensor, ...], x: Tensor
     ) -> tuple[Tensor, ...]:
-        """Return the squared error over the noise, and of how many numbers, (..., n).
+        """Return squared errors, of how many numbers, and log-variances, (..., n).
 
         Nothing where the likelihood has no noise.
         """
         if self.likelihood == "bernoulli":
             return ()
-        nll, log_variance = terms["reconstruction"], output[3]
+        nll = terms["reconstruction"]
+        log_variance = output[3][..., None].expand_as(nll)
         n_values = torch.full_like(nll, x.shape[-1])
         if self.has_padding:
             n_values -= x.isnan().sum(-1)
-        constant = n_values * (math.log(2 * math.pi) + log_variance)[..., None]
-        return 2 * nll - constant, n_values
+        constant = n_values * (math.log(2 * math.pi) + log_variance)
+        return (2 * nll - constant) * log_variance.exp(), n_values, log_variance
 
 
 @dataclass(kw_only=True)
@@ -381,9 +385,9 @@ class VAE(BaseAutoencoder):
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
         10,000); with fewer rows each is held out once, in 5 folds, and a network that
-        wins is trained again on all rows. The network has to be better by 1.5 standard
-        errors over the folds, or by 2 over a split; below 10 distinct rows, or 5
-        held-out ones, PCA is kept. Recurrent
+        wins is trained again on all rows. The network has to be better by
+        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        split; below 10 distinct rows, or 5 held-out ones, PCA is kept. Recurrent
         networks, which train one after the other, have folds below 200 rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None

@@ -190,6 +190,20 @@ def test_warm_start_with_another_n_components_is_an_error_or_starts_anew(X):
     assert model.transform(X).shape == (150, 2)
 
 
+def test_training_goes_on_under_the_present_settings(curve):
+    model = new(1, hidden_layer_sizes=(8,), max_iter=3, validation_fraction=0.2)
+    model.fit(curve).set_params(
+        warm_start=True, alpha=0.0, learning_rate_init=1e-30, tol=0.5
+    )
+    weights = [p.clone() for p in model.module_.parameters()]
+    model.fit(curve)
+    assert (model.net_.lr, model.net_.tol) == (1e-30, 0.5)
+    for before, after in zip(weights, model.module_.parameters(), strict=True):
+        torch.testing.assert_close(before, after)  # no step, no decay
+    model.set_params(learning_rate_init=1e-2).partial_fit(curve)
+    assert model.net_.optimizer_.param_groups[0]["lr"] == 1e-2
+
+
 def test_warm_start_without_any_epoch_keeps_the_codes(curve):
     model = new(1, hidden_layer_sizes=(32,), max_iter=30).fit(curve)
     assert model.best_iter_ > 0

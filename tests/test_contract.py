@@ -54,6 +54,24 @@ def assert_same_outputs(model, other, X):
         np.testing.assert_array_equal(a, b, err_msg=method)
 
 
+# Training that goes on
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_does_not_go_on_with_other_networks(estimator, method, X):
+    estimator.set_params(max_iter=1, warm_start=True).fit(X)
+    codes = estimator.transform(X)
+    init = {"pca": "random", "random": "pca"}[estimator.init]
+    for name, value in (("init", init), ("activation", "tanh"), ("net_params", {})):
+        before = getattr(estimator, name)
+        estimator.set_params(**{name: value})
+        with pytest.raises(ValueError, match=f"{name}={value!r}, but training goes on"):
+            getattr(estimator, method)(X)
+        estimator.set_params(**{name: before})
+    np.testing.assert_array_equal(estimator.transform(X), codes)
+    pickle.loads(pickle.dumps(estimator)).fit(X)  # the same networks are recognised
+
+
 # Randomness
 
 

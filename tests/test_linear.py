@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 
 from skae import VAE, AutoencoderTransformer
-from skae._linear import LinearStart
+from skae._linear import GaussianCodes, LinearStart
 from skae._solvers import linear_start
 from skae.architectures import Recurrent
 
@@ -33,6 +33,20 @@ def test_a_start_is_padded_with_empty_axes():
     assert_allclose(padded.transform(X)[:, :3], start.transform(X))
     assert (padded.transform(X)[:, 3:] == 0).all()
     assert isinstance(padded, LinearStart)
+
+
+def test_codes_of_batches_are_pooled():
+    """As if each earlier row had the weight 0.9."""
+    rng = np.random.RandomState(0)
+    codes = rng.randn(3000, 2) @ np.array([[2.0, 1.0], [0, 1]]) + 3
+    codes[2000:] += 5
+    first, second = (GaussianCodes.of(c, None) for c in (codes[:2000], codes[2000:]))
+    pooled, share = first.followed_by(second)
+    weight = np.repeat([0.9, 1.0], [2000, 1000])
+    assert share == pytest.approx(1000 / weight.sum())
+    assert_allclose(pooled.mean, np.average(codes, 0, weight))
+    expected = np.cov(codes.T, aweights=weight)
+    assert_allclose(pooled.covariance, expected, rtol=2e-3)
 
 
 # Rows of which only the first entries are known
