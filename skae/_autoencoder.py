@@ -78,7 +78,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Relative improvement of the loss that counts for `n_iter_no_change`.
     warm_start : bool, default=False
         Let :meth:`fit` go on from the network of the last fit. The linear start and the
-        mean stay those of the first one, and a split decides in place of folds.
+        mean stay those of the first one, and a split decides in place of folds. The
+        rate, the decay, the batches and the epochs may change; other networks or
+        another objective are an error.
     verbose : bool, default=False
         Print a line for each epoch, and whether PCA or the network is used.
     random_state : int, RandomState or None, default=None

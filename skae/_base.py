@@ -107,9 +107,10 @@ class BaseAutoencoder(
         ------
         ValueError
             If `X` has NaN that is no padding, or infinity (the place is named), fewer
-            than 2 rows, or
-            fewer rows or columns than `n_components` with ``init="pca"``; or if a
-            parameter or the weights are invalid. An earlier fit is left unharmed.
+            than 2 rows, or fewer rows or columns than `n_components` with
+            ``init="pca"``; if a parameter or the weights are invalid; or if
+            `warm_start` is to go on with other networks or another objective. An
+            earlier fit is left unharmed.
         """
         del y
         with unchanged_on_error(self):
@@ -147,7 +148,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            As :meth:`fit`, and if the first batch has too few rows.
+            As :meth:`fit` (and its `warm_start`), and if the first batch has too few
+            rows.
         """
         del y
         with unchanged_on_error(self):

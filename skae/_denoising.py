@@ -210,7 +210,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Relative improvement of the loss that counts for `n_iter_no_change`.
     warm_start : bool, default=False
         Let :meth:`fit` go on from the network of the last fit. The linear start and the
-        mean stay those of the first one, and a split decides in place of folds.
+        mean stay those of the first one, and a split decides in place of folds. The
+        rate, the decay, the batches and the epochs may change; other networks or
+        another objective are an error.
     verbose : bool, default=False
         Print a line for each epoch, and whether the start or the network is used.
     random_state : int, RandomState or None, default=None
@@ -297,8 +299,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
     the mean variance of the columns: standardise columns of different units first.
 
     `transform`, `score_samples` and :meth:`denoise` take rows as they are and corrupt
-    nothing. With many components, such as the default, denoising is all that is
-    learnt; fewer make a bottleneck as well.
+    nothing, so that :meth:`score` cannot choose a corruption or its level. With many
+    components, such as the default, denoising is all that is learnt; fewer make a
+    bottleneck as well.
 
     References
     ----------
