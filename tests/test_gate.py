@@ -179,6 +179,29 @@ def test_the_held_out_loss_is_that_of_the_replica_that_is_blind_to_the_row():
     torch.testing.assert_close(data.of_held_out(torch.arange(6), loss), expected)
 
 
+@pytest.mark.parametrize("in_folds", [True, False])
+@pytest.mark.parametrize("weight", [None, torch.arange(1.0, 13.0)])
+def test_the_noise_of_a_row_is_what_other_rows_show(in_folds, weight):
+    dataset = RowDataset(np.zeros((12, 2)), np.zeros(2), 1.0, "cpu")
+    rows = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    fold_of = torch.arange(12) % 3 if in_folds else None
+    if in_folds:
+        rows = torch.arange(12)
+    data = TrainingData(dataset, rows[:0], rows, weight, fold_of)
+    squares, n_values = torch.arange(12.0) ** 2, 1 + torch.arange(12.0) % 4
+    others, whole = data.variances(squares, n_values)
+    part = rows % 3 if in_folds else torch.arange(12) % 5
+    w = np.ones(12) if weight is None else weight[rows].numpy()
+    for i, variance in enumerate(others):
+        keep = (part != part[i]).numpy()
+        expected = (w * squares.numpy())[keep].sum() / (w * n_values.numpy())[
+            keep
+        ].sum()
+        assert variance == pytest.approx(expected)
+    expected = np.average(squares, weights=w) / np.average(n_values, weights=w)
+    assert whole == pytest.approx(expected)
+
+
 def test_the_paired_improvement_must_exceed_its_standard_errors():
     before = torch.tensor([1.0, 1.0, 1.0, 1.0])
 
@@ -230,6 +253,14 @@ def test_pure_noise_keeps_pca(n, seed):
     ).fit(X)
     assert model.best_iter_ == 0
     np.testing.assert_allclose(model.transform(X), PCA(3).fit_transform(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [12, 40, 160])
+def test_few_rows_must_show_more(n, capsys):
+    """1.25 standard errors and 30 / n more, as the documentation says."""
+    X = np.random.RandomState(0).randn(n, 4)
+    AutoencoderTransformer(1, max_iter=2, random_state=0, verbose=True).fit(X)
+    assert f"more than {1.25 + 30 / n:.2f} are asked" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("n", [150, 1500])
