@@ -32,11 +32,7 @@ from torch import Tensor, nn
 from ._base import BaseAutoencoder
 from ._dataset import row_chunks
 from ._linear import RANK_TOLERANCE, Completion, LinearStart, by_known
-from ._losses import (
-    bernoulli_nll,
-    gaussian_nll,
-    kl_from_standard_normal,
-)
+from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
 from ._residual import LinearResidual, handles_padding
 from ._trained import TrainedNetwork
 from ._validation import is_auto, new_random_state
@@ -255,7 +251,8 @@ class EvidenceLowerBound(nn.Module):
         if self.has_padding:
             n_values -= x.isnan().sum(-1)
         constant = n_values * (math.log(2 * math.pi) + log_variance)
-        return (2 * nll - constant) * log_variance.exp(), n_values, log_variance
+        squares = (2 * nll - constant).clamp_min(0) * log_variance.exp()  # but rounding
+        return squares, n_values, log_variance
 
 
 @dataclass(kw_only=True)

@@ -382,7 +382,6 @@ def test_ctrl_c_while_training_on_raises_and_keeps_the_network(X):
     ).partial_fit(X)
     codes = model.transform(X)
     weights = [p.detach().clone() for p in model.module_.parameters()]
-    model.callbacks = [InterruptCallback()]
     model.net_.callbacks_.append(("interrupt", InterruptCallback()))
     with pytest.raises(KeyboardInterrupt):
         model.partial_fit(X)
