@@ -120,12 +120,13 @@ def report(names: list[str]) -> str:
                 row.append(mean(known) / cell[0]["d"] if known else None)
             rows.append([*row, mean(r["r2"] for r in cell)])
     margins = [((r["vae"] - r["pca"]) / r["d"], r["set"], r["k"]) for r in records]
-    worst = min(margins)
+    worst, finite = min(margins), [m[0] for m in margins if np.isfinite(m[0])]
     lines = [
         harness.markdown_table(["set", "k", *SHOWN, "R2"], rows),
         "",
-        f"{len(margins)} fits; worst margin of the VAE to PCA {worst[0]:+.5f} nats per "
-        f"feature ({worst[1]}, k={worst[2]}); "
+        f"{len(margins)} fits, margins of the VAE to PCA in nats per feature: mean "
+        f"{mean(finite):+.3f} (of the {len(finite)} finite ones); worst {worst[0]:+.5f} "
+        f"({worst[1]}, k={worst[2]}); "
         f"{sum(m[0] < -0.001 for m in margins)} below -0.001; "
         f"{sum(m[0] > 0.0005 for m in margins)} above +0.0005.",
     ]
