@@ -125,7 +125,7 @@ def report(names: list[str]) -> str:
         harness.markdown_table(["set", "k", *SHOWN, "R2"], rows),
         "",
         f"{len(margins)} fits, margins of the VAE to PCA in nats per feature: mean "
-        f"{mean(finite):+.3f} (of the {len(finite)} finite ones); worst {worst[0]:+.5f} "
+        f"{mean(finite):+.3f} (of {len(finite)} finite ones); worst {worst[0]:+.5f} "
         f"({worst[1]}, k={worst[2]}); "
         f"{sum(m[0] < -0.001 for m in margins)} below -0.001; "
         f"{sum(m[0] > 0.0005 for m in margins)} above +0.0005.",
