@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ._dataset import TrainingData
+from ._linear import KEPT_OF_EARLIER
 from ._net import AutoencoderNet
 from ._step import own_random_numbers
 
@@ -68,7 +69,7 @@ class Evidence:
 
     def followed_by(self, batch: Evidence) -> Evidence:
         """Return the evidence after one more batch, which takes a tenth at least."""
-        old = 0.9 * self.n_rows
+        old = KEPT_OF_EARLIER * self.n_rows
         share = batch.n_rows / (batch.n_rows + old)
         return Evidence(
             n_rows=batch.n_rows + old,

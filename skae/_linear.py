@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 RANK_TOLERANCE = 1e-9
 # The same for a density, which is computed in float64 and by PCA's own axes.
 DENSITY_TOLERANCE = 1e-15
+# What the rows of earlier batches count, less with every further batch.
+KEPT_OF_EARLIER = 0.9
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class GaussianCodes:
 
         Older rows count nine tenths of what they counted before.
         """
-        old = 0.9 * self.n_rows
+        old = KEPT_OF_EARLIER * self.n_rows
         share = batch.n_rows / (batch.n_rows + old)
         moved = batch.mean - self.mean
         covariance = (1 - share) * self.covariance + share * batch.covariance
