@@ -8,17 +8,31 @@ from numpy.random import RandomState
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
-from ._losses import ReconstructionLoss
-from ._residual import LinearPathModule
+from ._losses import Loss, ReconstructionLoss
+from ._module import BaseModule
+from ._objective import Objective
+from ._plan import TrainingPlan
 
 
-class AutoencoderModule(LinearPathModule):
+class AutoencoderModule(BaseModule):
     """The plain autoencoder."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the reconstructions and the codes of a batch."""
-        z = self.encode(x)
+        z = self.encode(x, known)
         return self.decode(z), z
+
+
+class Reconstruction(Objective):
+    """Rows are to come back as they are."""
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> BaseModule:
+        """Return a plain autoencoder."""
+        return AutoencoderModule(encoder, decoder)
+
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return the squared error."""
+        return ReconstructionLoss()
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -185,6 +199,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     (200, 2)
     """
 
+    _objective_class = Reconstruction
+
     def __init__(
         self,
         n_components: int | float | None = None,
@@ -227,19 +243,3 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params
-
-    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
-        return AutoencoderModule(encoder, decoder)
-
-    def _make_loss(self) -> nn.Module:
-        return ReconstructionLoss(self._handles_padding())
-
-    def _loss_floor(self) -> float:
-        # float32 cannot see a smaller share of the variance, which is n_features.
-        return 1e-12 * len(self.mean_)
-
-    def _curve_score(self, loss: float) -> float:
-        return 1 - loss / len(self.mean_)
-
-    def _squared_error(self, loss: float | None) -> float | None:
-        return None if loss is None else loss * self._start.scale**2

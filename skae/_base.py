@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,27 +24,32 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._dataset import as_dense, float_dtype, row_chunks
-from ._fitting import FittingMixin
-from ._samples import n_steps_of
-from ._trained import TrainedNetwork
-from ._validation import (
+from ._fit import Fit, Table, fit, partial_fit
+from ._objective import Objective
+from ._parameters import unchanged_on_error
+from ._rows import (
+    check_groups,
     check_range,
     check_rows,
     check_weights,
-    unchanged_on_error,
+    naming,
+    used_rows,
 )
+from ._samples import n_steps_of, takes_padding
+from ._step import usual_settings
 
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 
 
-class BaseAutoencoder(
-    FittingMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
 
-    A concrete estimator defines its parameters and overrides the hooks of
-    :class:`FittingMixin` only.
+    A concrete estimator defines its parameters and names its objective.
     """
+
+    _objective_class: ClassVar[type[Objective]]
+    _fit: Fit  # what fitting has found out, and what all else works with
+    _row_shape: tuple[int, ...]  # sample_shape_, but for steps that no series has
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
@@ -81,7 +86,15 @@ class BaseAutoencoder(
     # Fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+    ) -> Any:
         """Start at the closed form, train, and keep what held-out rows say is better.
 
         Parameters
@@ -96,7 +109,16 @@ class BaseAutoencoder(
         y : any, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            A row of weight 2 counts like the same row given twice.
+            A row of weight 2 counts like the same row given twice. Weights may differ
+            by a factor of 1e12.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that are not independent: visits of one patient, windows that
+            overlap, augmented images. The rows of a group, as copies of a row, are held
+            out together, and count as one where chance is judged. With fewer than 5
+            groups nothing can be said, and the start is kept.
+        X_val : array-like or sparse matrix of shape (n_val, n_features), default=None
+            Rows that choose the epoch and decide, in place of some of `X`, which is
+            then trained on as a whole. Copies of rows of `X` have no say.
 
         Returns
         -------
@@ -106,18 +128,23 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If `X` has NaN that is no padding, or infinity (the place is named), fewer
-            than 2 rows, or fewer rows or columns than `n_components` with
-            ``init="pca"``; if a parameter or the weights are invalid; or if
-            `warm_start` is to go on with other networks or another objective. An
-            earlier fit is left unharmed.
+            If `X` or `X_val` has NaN that is no padding, or infinity (the place is
+            named), fewer than 2 rows, or fewer rows or columns than `n_components` with
+            ``init="pca"``; if all rows of `X_val` are in `X`; if a parameter, the
+            weights or the groups are invalid; or if `warm_start` is to go on with other
+            networks or another objective. An earlier fit is left unharmed.
         """
         del y
-        with unchanged_on_error(self):
-            continued = self.warm_start and hasattr(self, "net_")
-            X = self._checked_rows(X, reset=not continued, min_rows=2)
-            X, weight = check_weights(X, sample_weight, min_rows=2)
-            self._fit(X, weight, continued)
+        with unchanged_on_error(self), usual_settings():
+            earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
+            X = self._new_rows(X, reset=earlier is None, min_rows=2)
+            weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
+            X, weight, groups = used_rows(X, weight, groups, min_rows=2)
+            if X_val is not None:
+                with naming("X_val"):
+                    X_val = self._new_rows(X_val, reset=False)
+            table = Table(X, weight, groups, X_val, self._names)
+            self._publish(fit(self._objective(), table, earlier))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -152,13 +179,43 @@ class BaseAutoencoder(
             rows.
         """
         del y
-        with unchanged_on_error(self):
-            first = not hasattr(self, "net_")
-            n = 2 if first else 1
-            X = self._checked_rows(X, reset=first, min_rows=n, all_steps=True)
-            X, weight = check_weights(X, sample_weight)
-            self._partial_fit(X, weight, first)
+        with unchanged_on_error(self), usual_settings():
+            earlier = getattr(self, "_fit", None)
+            first = earlier is None
+            X = self._new_rows(X, first, min_rows=2 if first else 1, all_steps=True)
+            X, weight, _ = used_rows(X, check_weights(sample_weight, X))
+            table = Table(X, weight, names=self._names)
+            self._publish(partial_fit(self._objective(), table, earlier))
         return self
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        params = SimpleNamespace(**self.get_params(deep=False))
+        return self._objective_class(params, self._row_shape)
+
+    def _publish(self, fit: Fit) -> None:
+        """Take over a fit: every attribute that it has found out."""
+        start, net, model = fit.start, fit.net, fit.model
+        self._fit = fit
+        self.n_samples_ = fit.n_samples
+        self.n_components_ = start.n_codes
+        self.mean_ = start.mean
+        self.components_ = start.components
+        self.explained_variance_ = model.explained_variance
+        self.explained_variance_ratio_ = model.explained_variance_ratio
+        self.noise_variance_ = model.noise_variance
+        self.net_ = net
+        self.module_ = net.module_
+        self.device_ = torch.device(net.device)
+        self.history_ = net.history
+        self.n_iter_ = len(net.history)
+        self.best_iter_ = fit.best_iter
+        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
+        self.validation_scores_ = fit.scores
+        if self.verbose:
+            network = f"the network of epoch {fit.best_iter}"
+            kept = network if model is not start and fit.best_iter else "the start"
+            print(f"{type(self).__name__}: {kept} is used{fit.reason}.")
 
     # What a fitted estimator does
 
@@ -184,7 +241,7 @@ class BaseAutoencoder(
             If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
-        X = self._checked_rows(X, reset=False)
+        X = self._fitted_rows(X)
         return self._map(X, self._codes, (self.n_components_,))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
@@ -245,8 +302,8 @@ class BaseAutoencoder(
             If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
-        X = self._checked_rows(X, reset=False)
-        return self._map(X, self._model.score_samples, (), np.float64)
+        X = self._fitted_rows(X)
+        return self._map(X, self._scores, (), np.float64)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the rows, in nats per row.
@@ -267,8 +324,8 @@ class BaseAutoencoder(
         """
         del y
         scores = self.score_samples(X)
-        used, weight = check_weights(scores, sample_weight)
-        return float(np.average(used, weights=weight))
+        scores, weight, _ = used_rows(scores, check_weights(sample_weight, scores))
+        return float(np.average(scores, weights=weight))
 
     def reconstruction_error(
         self, X: ArrayLike, *, per_feature: bool = False
@@ -290,30 +347,48 @@ class BaseAutoencoder(
             are left out of the mean.
         """
         check_is_fitted(self)
-        rows = self._checked_rows(X, reset=False)
+        rows = self._fitted_rows(X)
         if per_feature:
-            errors = self._map(rows, self._squared_errors, (rows.shape[1],))
-            return self._as_samples(errors)
-        mean = np.nanmean if self._handles_padding() else np.mean
-        return self._map(rows, lambda chunk: mean(self._squared_errors(chunk), 1), ())
+            shape = (rows.shape[1],)
+            return self._as_samples(self._map(rows, self._errors, shape, np.float64))
 
-    def _checked_rows(
+        def means(X: NDArray) -> NDArray:
+            errors = self._errors(X)
+            if np.isnan(errors.sum()):  # missing cells are left out
+                return np.nanmean(errors, axis=1)
+            return errors.mean(axis=1)
+
+        return self._map(rows, means, (), np.float64)
+
+    # Rows
+
+    @property
+    def _names(self) -> NDArray | None:
+        return getattr(self, "feature_names_in_", None)
+
+    def _new_rows(
         self,
         X: Any,
-        *,
         reset: bool,
         min_rows: int | None = None,
         all_steps: bool = False,
     ) -> Any:
-        handles_padding = self._handles_padding()
-        X = check_rows(
-            self, X, reset=reset, min_rows=min_rows, handles_padding=handles_padding
-        )
+        """Return checked rows to fit on."""
+        padded = takes_padding(self.architecture)
+        X = check_rows(self, X, reset=reset, min_rows=min_rows, padded=padded)
         if reset:
             self._row_shape = self.sample_shape_
-        if handles_padding and not sp.issparse(X):
+        if padded and not sp.issparse(X):
             X = self._seen_steps(X, reset and not all_steps)
-        check_range(X, *self._value_range(), getattr(self, "feature_names_in_", None))
+        return X
+
+    def _fitted_rows(self, X: Any) -> Any:
+        """Return checked rows for what was fitted."""
+        padded = takes_padding(self._fit.objective.params.architecture)
+        X = check_rows(self, X, reset=False, padded=padded)
+        if padded and not sp.issparse(X):
+            X = self._seen_steps(X, False)
+        check_range(X, self._fit.net.criterion_.value_range, self._names)
         return X
 
     def _seen_steps(self, X: NDArray, reset: bool) -> NDArray:
@@ -342,8 +417,9 @@ class BaseAutoencoder(
     ) -> NDArray:
         """Apply a function to dense chunks of rows and collect what it returns."""
         result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
-        for rows in row_chunks(X, INFERENCE_BYTES):
-            result[rows] = function(as_dense(X[rows]))
+        with usual_settings():
+            for rows in row_chunks(X, INFERENCE_BYTES):
+                result[rows] = function(as_dense(X[rows]))
         return result
 
     def _as_samples(self, rows: NDArray) -> NDArray:
@@ -354,23 +430,33 @@ class BaseAutoencoder(
         return rows.reshape(len(rows), *self.sample_shape_)
 
     def _codes(self, X: NDArray) -> NDArray:
-        codes = self._model.transform(X)
-        return codes / self._code_deviation(X.dtype) if self.whiten else codes
+        return self._fit.model.transform(X) / self._code_deviation(X.dtype)
 
     def _rows(self, codes: NDArray) -> NDArray:
-        if self.whiten:
-            codes = codes * self._code_deviation(codes.dtype)
-        return self._model.inverse_transform(codes)
+        codes = codes * self._code_deviation(codes.dtype)
+        return self._fit.model.inverse_transform(codes)
 
     def _code_deviation(self, dtype: np.dtype) -> NDArray:
+        """Return by what codes are divided where they are whitened."""
+        if not self._fit.objective.params.whiten:
+            return np.ones((), dtype=dtype)
         deviation = np.sqrt(self.explained_variance_)
         return np.maximum(deviation, np.finfo(deviation.dtype).eps).astype(dtype)
 
     def _rebuilt(self, X: NDArray) -> NDArray:
-        return self._model.inverse_transform(self._model.transform(X))
+        model = self._fit.model
+        return model.inverse_transform(model.transform(X))
 
-    def _squared_errors(self, X: NDArray) -> NDArray:
-        return (X - self._rebuilt(X)) ** 2
+    def _errors(self, X: NDArray) -> NDArray:
+        """Return squared errors, in float64: others may not hold them."""
+        return np.subtract(X, self._rebuilt(X), dtype=np.float64) ** 2
+
+    def _scores(self, X: NDArray) -> NDArray:
+        scores = self._fit.model.score_samples(X)
+        far = ~np.isfinite(scores)  # for float32
+        if far.any() and X.dtype != np.float64:
+            scores[far] = self._fit.model.score_samples(X[far].astype(np.float64))
+        return scores
 
     # What scikit-learn asks
 
@@ -379,26 +465,20 @@ class BaseAutoencoder(
         return self.n_components_
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
+        return hasattr(self, "_fit")
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        if "net_" in state:  # which stores the module, and finds a device for it
-            del state["module_"], state["device_"]
-            model = self._model
-            if isinstance(model, TrainedNetwork) and model.module is self.module_:
-                state["_model"] = copy.copy(model)
-                state["_model"].module = None
+        for name in ("net_", "module_", "device_", "history_"):
+            state.pop(name, None)  # of the fit, which finds a device for them
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "net_" in state:
-            self.module_ = self.net_.module_
+        if "_fit" in state:
+            self.net_ = self._fit.net
+            self.module_, self.history_ = self.net_.module_, self.net_.history
             self.device_ = torch.device(self.net_.device)
-            model = self._model
-            if isinstance(model, TrainedNetwork) and model.module is None:
-                model.module = self.module_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -15,7 +15,10 @@ Corruption = Callable[[Tensor, float, torch.Generator | None], Tensor]
 
 def _chosen(x: Tensor, level: float, generator: torch.Generator | None) -> Tensor:
     """Choose each cell with probability `level`, shape (n, n_features)."""
-    return torch.rand(x.shape, generator=generator, device=x.device) < level
+    shares = torch.rand(
+        x.shape, generator=generator, device=x.device, dtype=torch.float32
+    )
+    return shares < level
 
 
 def swap(x: Tensor, level: float, generator: torch.Generator | None) -> Tensor:

@@ -8,7 +8,7 @@ at a time unless the whole table is small enough to be one tensor.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ._missing import known_cells
 
 # A sparse or memory-mapped table up to this size becomes one tensor all the same.
 SMALL_BYTES = 64 * 2**20
@@ -118,6 +120,9 @@ def as_tensor(weight: NDArray | None) -> Tensor | None:
     return None if weight is None else torch.from_numpy(weight.astype(np.float32))
 
 
+Fill = Callable[[NDArray, NDArray | None], NDArray]
+
+
 class RowDataset:
     """The rows of `X`, centred and divided by one scalar, as float32 tensors.
 
@@ -127,10 +132,18 @@ class RowDataset:
     mean : ndarray of shape (n_features,)
     scale : float
     device : torch.device
+    fill : callable, optional
+        Returns dense rows with something in place of NaN, given the mask of what is
+        known. Once for each row, unless the table is on disk.
     """
 
     def __init__(
-        self, X: Any, mean: NDArray, scale: float, device: torch.device
+        self,
+        X: Any,
+        mean: NDArray,
+        scale: float,
+        device: torch.device,
+        fill: Fill | None = None,
     ) -> None:
         self.mean = mean
         self.scale = scale
@@ -138,37 +151,62 @@ class RowDataset:
         self.n_rows: int = X.shape[0]
         self.shape = tuple(X.shape)
         self.streamed = is_streamed(X)
+        self._fill = fill
         self._mapped = memory_map(X) if self.streamed else None
         if self.streamed:
             self._X = X
             self._n_read = 0
-        else:
-            self._tensor = torch.empty(self.shape, dtype=torch.float32, device=device)
-            for rows in row_chunks(X):
-                self._tensor[rows] = self._standardise(X[rows])
+            return
+        self._tensor = torch.empty(self.shape, dtype=torch.float32, device=device)
+        self._known: Tensor | None = None
+        for rows in row_chunks(X):
+            self._tensor[rows], known = self._standardise(X[rows])
+            if known is not None:
+                if self._known is None:
+                    ones = torch.ones(self.shape, dtype=torch.bool, device=device)
+                    self._known = ones
+                self._known[rows] = known
 
-    def _standardise(self, rows: Any) -> Tensor:
+    def _standardise(self, rows: Any) -> tuple[Tensor, Tensor | None]:
         dense = rows.toarray() if sp.issparse(rows) else rows
+        known = None if self._fill is None else known_cells(dense)
+        if self._fill is not None and known is not None:
+            dense = self._fill(dense, known)
         # Subtract before rounding to float32: the mean may dwarf the spread.
         centred = (dense - self.mean) / self.scale
-        return torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
+        x = torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
+        return x, None if known is None else torch.from_numpy(known)
 
-    def take(self, rows: Tensor) -> Tensor:
-        """Return a batch of an epoch's rows, a tensor of shape (n, n_features)."""
+    def _of_memory(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        x = self._tensor.index_select(0, rows)
+        if self._known is None:
+            return x, None
+        known = self._known.index_select(0, rows)
+        return x, None if known.all() else known
+
+    def _of_disk(self, rows: Any) -> tuple[Tensor, Tensor | None]:
+        x, known = self._standardise(rows)
+        return x.to(self.device), None if known is None else known.to(self.device)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return a batch of an epoch's rows, and what is known of them.
+
+        Both have shape (n, n_features); None says that all is known.
+        """
         if not self.streamed:
-            return self._tensor.index_select(0, rows)
-        taken = self._standardise(self._X[rows.cpu().numpy()]).to(self.device)
+            return self._of_memory(rows)
+        taken = self._of_disk(self._X[rows.cpu().numpy()])
         self._n_read += len(rows)
         if self._n_read > RUN_ROWS * WINDOW_RUNS:
             self._n_read = 0
             release_pages(self._mapped)
         return taken
 
-    def take_scattered(self, rows: Tensor) -> Tensor:
-        """Return rows from all over the table."""
+    def take_scattered(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return rows from all over the table, as :meth:`take` does."""
         if not self.streamed:
-            return self._tensor.index_select(0, rows)
-        return self._standardise(read_rows(self._X, rows.cpu().numpy())).to(self.device)
+            return self._of_memory(rows)
+        return self._of_disk(read_rows(self._X, rows.cpu().numpy()))
 
     def shuffled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return `rows` in a random order, for one epoch.
@@ -192,19 +230,31 @@ class RowDataset:
 class TrainingData:
     """What a net is fitted on: rows, which of them train and which are held out.
 
-    `weight` has shape (n_samples,). `fold_of`, for replicas, gives the number of the
-    replica that does not train on a row, shape (n_samples,); every row is then used
-    for training and held out once.
+    Attributes
+    ----------
+    dataset : RowDataset
+    train, valid : Tensor
+        Row numbers; none may be held out.
+    weight : Tensor of shape (n_samples,), optional
+    fold_of : Tensor of shape (n_samples,), optional
+        The number of the stacked module that does not train on a row; every row is then
+        used for training and held out once.
+    units : Tensor of shape (n_valid,), optional
+        Held-out rows of one unit are not independent.
+    valid_dataset : RowDataset, optional
+        Where the held-out rows are, if not in `dataset`.
     """
 
     dataset: RowDataset
-    train: Tensor  # row numbers
-    valid: Tensor  # row numbers, may be empty
+    train: Tensor
+    valid: Tensor
     weight: Tensor | None = None
     fold_of: Tensor | None = None
+    units: Tensor | None = None
+    valid_dataset: RowDataset | None = None
 
     def __post_init__(self) -> None:
-        """Work out the training weights, of mean 1 for each replica."""
+        """Work out the training weights, of mean 1 for each stacked module."""
         weight = self.weight
         if self.fold_of is not None:
             n_folds = int(self.fold_of.max()) + 1
@@ -219,40 +269,52 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.train)
 
+    @property
+    def valid_weight(self) -> Tensor | None:
+        """Weights of the held-out rows, shape (n_valid,)."""
+        if self.weight is None or self.valid_dataset is not None:
+            return None
+        return self.weight[self.valid]
+
+    def take_valid(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return held-out rows, and what is known of them."""
+        return (self.valid_dataset or self.dataset).take_scattered(rows)
+
     def of_held_out(self, rows: Tensor, term: Tensor) -> Tensor:
-        """Return each row's term under the replica that has not trained on it."""
+        """Return each row's term under the module that has not trained on it."""
         if self.fold_of is None:
             return term
         return term.gather(0, self.fold_of[rows][None])[0]
 
-    def variances(self, squares: Tensor, n_values: Tensor) -> tuple[Tensor, float]:
-        """Return the variance that held-out rows show, for each from the others.
+    def ratios_of_others(
+        self, numerator: Tensor, denominator: Tensor
+    ) -> tuple[Tensor, float]:
+        """Return the ratio of two sums over held-out rows, for each from the others.
 
-        It is the mean square, by maximum likelihood, over the rows that are not of the
-        same fold; a split falls into parts. A row that is far from all others then does
-        not widen its own noise. The variance that all rows show comes second.
+        The others are the rows that are not of the same fold; a split falls into parts.
+        A row that is far from all others thus has no say about itself. The ratio over
+        all rows comes second.
 
         Parameters
         ----------
-        squares : Tensor of shape (n_valid,)
-        n_values : Tensor of shape (n_valid,)
-            How many numbers each is the sum of.
+        numerator, denominator : Tensor of shape (n_valid,)
         """
-        part = torch.arange(len(squares), device=squares.device) % N_PARTS
+        n = len(numerator)
+        part = torch.arange(n, device=numerator.device) % N_PARTS
         if self.fold_of is not None:
             part = self.fold_of[self.valid]
-        both = torch.stack([squares, n_values]).double()
-        if self.weight is not None:
-            both = both * self.weight[self.valid]
+        elif self.units is not None:
+            part = self.units % N_PARTS
+        both = torch.stack([numerator, denominator]).double()
+        if self.valid_weight is not None:
+            both = both * self.valid_weight
         sums = both.new_zeros(2, int(part.max()) + 1).index_add_(1, part, both)
         whole = sums.sum(1)
         others = whole[:, None] - sums if sums.shape[1] > 1 else sums
         means = others[0] / others[1].clamp_min(torch.finfo(torch.float32).tiny)
-        return means[part].to(squares), float(whole[0] / whole[1])
+        return means[part].to(numerator), float(whole[0] / whole[1])
 
     def mean(self, term: Tensor) -> Tensor:
         """Return the weighted mean of a term of the held-out rows."""
-        if self.weight is None:
-            return term.mean()
-        weight = self.weight[self.valid]
-        return (weight * term).sum() / weight.sum()
+        weight = self.valid_weight
+        return term.mean() if weight is None else (weight * term).sum() / weight.sum()

@@ -14,7 +14,7 @@ noise of variance v, E = L / (L + v) U': every principal direction is shrunk.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -30,11 +30,14 @@ from torch import Tensor, nn
 from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS
 from ._dataset import STATISTICS_ROWS, sample_rows
-from ._linear import RANK_TOLERANCE, LinearStart
-from ._losses import ReconstructionLoss
-from ._residual import LinearPathModule, handles_padding
+from ._losses import Loss, ReconstructionLoss
+from ._module import BaseModule
+from ._objective import Objective
+from ._parameters import new_torch_generator
+from ._plan import TrainingPlan
+from ._start import RANK_TOLERANCE, Start
+from ._step import seeded_globally
 from ._trained import TrainedNetwork
-from ._training import Builder
 
 # Added to every column's variance, times the level, as a share of the mean one: a value
 # that a column hardly ever takes must not count more than any other.
@@ -45,7 +48,36 @@ SMALLEST_STRETCH = 1e-6
 FITTED_COPIES = 4
 
 
-class DenoisingModule(LinearPathModule):
+@dataclass(frozen=True)
+class LinearDenoiser(Start):
+    """The best linear estimate of PCA's codes from corrupted rows, decoded by PCA."""
+
+    denoiser: NDArray | None = None  # (k, d)
+
+    @property
+    def encoding(self) -> NDArray:
+        """Map from centred corrupted rows to clean codes, shape (k, d)."""
+        assert self.denoiser is not None
+        return self.denoiser
+
+    @property
+    def log_volume(self) -> float:
+        """By how many nats the encoder changes volumes: codes that shrink say less."""
+        stretch = np.linalg.svd(self.encoding, compute_uv=False)
+        return float(np.log(np.maximum(stretch, SMALLEST_STRETCH)).sum())
+
+    def padded(self, n_components: int) -> LinearDenoiser:
+        """Return the same start with empty axes up to `n_components`."""
+        missing = max(n_components - self.n_components, 0)
+        denoiser = np.pad(self.encoding, ((0, missing), (0, 0)))
+        return replace(super().padded(n_components), denoiser=denoiser)
+
+    def model(self, module: BaseModule) -> TrainedNetwork:
+        """Return what the module at this start is."""
+        return TrainedNetwork(module, self)
+
+
+class DenoisingModule(BaseModule):
     """An autoencoder that is trained on corrupted rows.
 
     Parameters
@@ -79,24 +111,22 @@ class DenoisingModule(LinearPathModule):
     ) -> None:
         super().__init__(encoder, decoder)
         self.sample_shape = sample_shape
-        self.handles_padding = handles_padding(encoder)
         self.corruption = corruption
+        self.draws_globally = not isinstance(corruption, str)
         self.level = level
-        self.generator: torch.Generator | None = None
         self.register_buffer("column_mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
-    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
-        """Be the best linear denoiser, for rows given as ``(x - mean) / scale``."""
-        super().start_at(start, mean, scale)
+    def set_units(self, mean: NDArray, scale: float) -> None:
+        """Learn how a function of rows in the units of the table can be called."""
         self.column_mean = torch.tensor(mean).to(self.column_mean)
         self.scale.fill_(scale)
 
-    def corrupt(self, x: Tensor) -> Tensor:
-        """Return corrupted rows, shape (n, n_features); padding stays."""
-        if not self.handles_padding:
+    def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return corrupted rows, shape (n, n_features); what is missing stays."""
+        if known is None:
             return self._corrupted(x)
-        return self._corrupted(x.nan_to_num(0.0)).masked_fill(x.isnan(), torch.nan)
+        return torch.where(known, self._corrupted(x * known), x)
 
     def _corrupted(self, x: Tensor) -> Tensor:
         if isinstance(self.corruption, str):
@@ -113,18 +143,93 @@ class DenoisingModule(LinearPathModule):
         rows = corrupted.to(x.dtype).reshape(x.shape)
         return (rows - self.column_mean) / self.scale
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, and their codes."""
-        z = self.encode(self.corrupt(x))
+        z = self.encode(self.corrupt(x, known), known)
         return self.decode(z), z
 
 
-def linear_denoiser(start: LinearStart, keep: float, added: NDArray) -> NDArray:
+class DenoisingLoss(ReconstructionLoss):
+    """The squared error of rows that were corrupted: not that of rows as they are."""
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return nothing: it is measured on rows as they are."""
+        return None
+
+
+class Denoising(Objective):
+    """Rows are to come back clean."""
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> DenoisingModule:
+        """Return an autoencoder that corrupts its rows."""
+        params = self.params
+        how = params.corruption, params.corruption_level, self.sample_shape
+        return DenoisingModule(encoder, decoder, *how)
+
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return the squared error after denoising."""
+        return DenoisingLoss()
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return the best linear denoiser."""
+        corruption, level = self.params.corruption, self.params.corruption_level
+        if isinstance(corruption, str) and corruption != "gaussian" and level > 1:
+            raise ValueError(
+                f"corruption_level={level} must be at most 1: it is the share of the "
+                f"cells that corruption={corruption!r} replaces."
+            )
+        if self.params.init == "random":
+            return self.random_start(pca)
+        if not pca.explained_variance.max() > 0:
+            return pca  # no row differs from another
+        if corruption == "gaussian":
+            added = np.full(len(pca.mean), (level * pca.scale) ** 2)
+            return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, 1.0, added))
+        if corruption in ("swap", "masking"):
+            variance, noise = pca.sound_variances
+            kept = np.maximum(variance - noise, 0)
+            columns = kept @ pca.components**2 + noise  # variance of each, (d,)
+            keep = 1 - level
+            total = 1.0 if corruption == "swap" else keep
+            ridge = RIDGE * level * pca.scale**2
+            added = (total - keep**2) * columns + ridge
+            return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, keep, added))
+        return LinearDenoiser.of(pca, denoiser=self._fitted(pca, X, weight, seed))
+
+    def _fitted(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> NDArray:
+        """Regress PCA's codes on corrupted copies of the rows; return (k, d)."""
+        rng = np.random.default_rng(seed)
+        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        module = self.module(nn.Identity(), nn.Identity())
+        module.set_units(pca.mean, pca.scale)
+        x = ((rows - pca.mean) / pca.scale).astype(np.float32)
+        module.generator = new_torch_generator(seed)
+        with seeded_globally(seed):
+            try:
+                copies = [module.corrupt(torch.tensor(x)) for _ in range(FITTED_COPIES)]
+            except TypeError as error:
+                raise TypeError(
+                    f"corruption={self.params.corruption!r} is called with a float32 "
+                    f"tensor of rows and a torch.Generator: {error}"
+                ) from error
+        corrupted = torch.cat(copies).double().numpy()
+        if not np.isfinite(corrupted).all():
+            raise ValueError(
+                f"corruption={self.params.corruption!r} returned NaN or infinity: "
+                "every corrupted value must be finite."
+            )
+        codes = np.tile(x @ pca.components.T, (FITTED_COPIES, 1))
+        weights = None if weight is None else np.tile(weight, FITTED_COPIES)
+        ridge = Ridge(alpha=FITTED_COPIES, fit_intercept=False)
+        return np.atleast_2d(ridge.fit(corrupted, codes, weights).coef_)
+
+
+def linear_denoiser(start: Start, keep: float, added: NDArray) -> NDArray:
     """Return the best linear estimate of PCA's codes from corrupted rows, (k, d).
 
     Parameters
     ----------
-    start : LinearStart
+    start : Start
     keep : float
         Share of a cell's deviation that the corruption leaves, p.
     added : ndarray of shape (d,)
@@ -330,6 +435,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     True
     """
 
+    _objective_class = Denoising
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         "corruption": [StrOptions(set(CORRUPTIONS)), callable],
@@ -383,100 +490,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self.callbacks = callbacks
         self.net_params = net_params
 
-    # Hooks
-
-    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
-        return DenoisingModule(
-            encoder, decoder, self.corruption, self.corruption_level, self._row_shape
-        )
-
-    def _make_loss(self) -> nn.Module:
-        return ReconstructionLoss(self._handles_padding())
-
-    def _loss_floor(self) -> float:
-        # float32 cannot see a smaller share of the variance, which is n_features.
-        return 1e-12 * len(self.mean_)
-
-    def _curve_score(self, loss: float) -> float:
-        return 1 - loss / len(self.mean_)
-
-    def _refined_start(
-        self, start: LinearStart, X: Any, weight: NDArray | None
-    ) -> LinearStart:
-        level, is_share = self.corruption_level, self.corruption != "gaussian"
-        if is_share and level > 1 and isinstance(self.corruption, str):
-            raise ValueError(
-                f"corruption_level={level} must be at most 1: it is the share of the "
-                f"cells that corruption={self.corruption!r} replaces."
-            )
-        if not start.explained_variance.max() > 0:
-            return start  # no row differs from another
-        if self.corruption == "gaussian":
-            added = np.full(len(start.mean), (level * start.scale) ** 2)
-            return replace(start, encoding=linear_denoiser(start, 1.0, added))
-        if self.corruption in ("swap", "masking"):
-            variance, noise = start.sound_variances
-            kept = np.maximum(variance - noise, 0)
-            columns = kept @ start.components**2 + noise  # variance of each, (d,)
-            keep = 1 - level
-            total = 1.0 if self.corruption == "swap" else keep
-            ridge = RIDGE * level * start.scale**2
-            added = (total - keep**2) * columns + ridge
-            return replace(start, encoding=linear_denoiser(start, keep, added))
-        return replace(start, encoding=self._fitted_denoiser(start, X, weight))
-
-    def _fitted_denoiser(
-        self, start: LinearStart, X: Any, weight: NDArray | None
-    ) -> NDArray:
-        """Regress PCA's codes on corrupted copies of the rows; return (k, d)."""
-        rng = np.random.default_rng(self._seed)
-        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
-        module = DenoisingModule(
-            nn.Identity(),
-            nn.Identity(),
-            self.corruption,
-            self.corruption_level,
-            self._row_shape,
-        )
-        module.start_at(start, start.mean, start.scale)
-        module.generator = torch.Generator().manual_seed(self._seed)
-        x = ((rows - start.mean) / start.scale).astype(np.float32)
-        try:
-            copies = [module.corrupt(torch.tensor(x)) for _ in range(FITTED_COPIES)]
-        except TypeError as error:
-            raise TypeError(
-                f"corruption={self.corruption!r} is called with a float32 tensor of "
-                f"rows and a torch.Generator: {error}"
-            ) from error
-        corrupted = torch.cat(copies).double().numpy()
-        if not np.isfinite(corrupted).all():
-            raise ValueError(
-                f"corruption={self.corruption!r} returned NaN or infinity: every "
-                "corrupted value must be finite."
-            )
-        codes = np.tile(x @ start.components.T, (FITTED_COPIES, 1))
-        weights = None if weight is None else np.tile(weight, FITTED_COPIES)
-        ridge = Ridge(alpha=FITTED_COPIES, fit_intercept=False)
-        return np.atleast_2d(ridge.fit(corrupted, codes, weights).coef_)
-
-    def _start_model(self, builder: Builder) -> LinearStart | TrainedNetwork:
-        return self._measured_by_volume(builder.module().eval())
-
-    def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
-        del held_out_loss  # that of corrupted rows
-        if self._is_random():
-            return super()._new_model(None)
-        return self._measured_by_volume(self.module_)
-
-    def _measured_by_volume(self, module: nn.Module) -> TrainedNetwork:
-        """Return a model whose density does not grow as the codes shrink."""
-        start = self._start
-        log_volume = 0.0
-        if start.encoding is not None:
-            stretch = np.linalg.svd(start.encoding, compute_uv=False)
-            log_volume = float(np.log(np.maximum(stretch, SMALLEST_STRETCH)).sum())
-        return TrainedNetwork(module, start, start.code_scale, log_volume=log_volume)
-
     # What a fitted estimator does
 
     def denoise(self, X: ArrayLike) -> NDArray:
@@ -503,11 +516,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
             If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
-        X = self._checked_rows(X, reset=False)
-        return self._as_samples(self._map(X, self._denoised, (len(self.mean_),)))
+        X = self._fitted_rows(X)
 
-    def _denoised(self, X: NDArray) -> NDArray:
-        rebuilt = self._rebuilt(X)
-        if self._handles_padding():
-            rebuilt[np.isnan(X)] = np.nan
-        return rebuilt
+        def denoised(X: NDArray) -> NDArray:
+            return np.where(np.isnan(X), X, self._rebuilt(X))
+
+        return self._as_samples(self._map(X, denoised, (len(self.mean_),)))

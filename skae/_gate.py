@@ -1,15 +1,15 @@
-"""The gate: the trained network replaces PCA only where held-out rows say so.
+"""The gate: the trained network replaces the start only where held-out rows say so.
 
 A table of many rows holds some out. In a small one every row is held out once: as many
-replicas of the network as there are folds train side by side, each blind to one fold,
-and the pooled held-out losses decide for the network that then trains on all rows.
+copies of the network as there are folds train side by side, each blind to one fold, and
+the pooled held-out losses decide for the network that then trains on all rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,63 +17,77 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ._dataset import TrainingData
-from ._linear import KEPT_OF_EARLIER
+from ._module import BaseModule
 from ._net import AutoencoderNet
-from ._step import own_random_numbers
+from ._split import MIN_HELD_OUT
+from ._step import RandomNumbers
 
-MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
 # Standard errors of the paired improvement that a network must show over a split.
 SPLIT_ERRORS = 2.0
+# What the rows of earlier batches count, less with every further batch.
+KEPT_OF_EARLIER = 0.9
 
 
-def fold_errors(n_rows: int) -> float:
-    """Return the standard errors that a network must show over folds of `n_rows` rows.
+def threshold(n_units: float, *, in_folds: bool) -> float:
+    """Return the standard errors that a network must show over so many held-out units.
 
-    Few rows know their own spread badly, and the network that is trained on all of
-    them may differ from those of the folds.
+    Few rows know their own spread badly, and the network that is trained on all rows
+    of a small table may differ from those of the folds.
     """
-    return 1.25 + 30 / n_rows
+    errors = 1.25 + 30 / max(n_units, 1)
+    return errors if in_folds else max(errors, SPLIT_ERRORS)
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """How much better than the linear start a network is on rows it has not seen.
+class PairedImprovement:
+    """How much better than the start a network is on rows it has not seen.
 
     Attributes
     ----------
     n_rows : float
         Rows that were compared, older ones counting less and less.
-    gain : float
+    mean : float
         Mean of the paired improvement of the loss.
     mean_loss : float
         Mean loss of the network.
     moments : tuple of float
-        Sums over the rows of ``w**2 * gain**p`` for p = 0, 1, 2, where the weights w
-        add up to 1. The standard error of the mean follows from them.
+        Sums over the units of ``w**(2 - p) * gain**p`` for p = 0, 1, 2, where w and
+        gain are the sums over the rows of a unit of their weights, which add up to 1,
+        and of their weighted improvements. The standard error of the mean, robust to
+        units of several rows, follows from them.
     """
 
     n_rows: float = 0.0
-    gain: float = 0.0
+    mean: float = 0.0
     mean_loss: float = 0.0
     moments: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     @classmethod
-    def of(cls, before: Tensor, after: Tensor, weight: Tensor | None) -> Evidence:
+    def of(
+        cls,
+        before: Tensor,
+        after: Tensor,
+        weight: Tensor | None = None,
+        units: Tensor | None = None,
+    ) -> PairedImprovement:
         """Compare the losses of the same rows, all of shape (n,)."""
-        gain = (before - after).double()
-        w = torch.ones_like(gain) if weight is None else weight.double()
-        w = w / w.sum()
-        squares = w.square()
-        moments = tuple(float((squares * gain**p).sum()) for p in range(3))
-        return cls(len(gain), float(w @ gain), float(w @ after.double()), moments)
+        w = torch.ones_like(before) if weight is None else weight
+        w = w.double() / w.double().sum()
+        improvement = w * (before - after).double()
+        mean, mean_loss = float(improvement.sum()), float(w @ after.double())
+        if units is not None:
+            sums = w.new_zeros(2, int(units.max()) + 1)
+            w, improvement = sums.index_add_(1, units, torch.stack([w, improvement]))
+        moments = w @ w, w @ improvement, improvement @ improvement
+        return cls(len(before), mean, mean_loss, tuple(float(m) for m in moments))
 
-    def followed_by(self, batch: Evidence) -> Evidence:
-        """Return the evidence after one more batch, which takes a tenth at least."""
+    def followed_by(self, batch: PairedImprovement) -> PairedImprovement:
+        """Return the improvement after one more batch, which takes a tenth at least."""
         old = KEPT_OF_EARLIER * self.n_rows
         share = batch.n_rows / (batch.n_rows + old)
-        return Evidence(
+        return PairedImprovement(
             n_rows=batch.n_rows + old,
-            gain=self.gain + share * (batch.gain - self.gain),
+            mean=self.mean + share * (batch.mean - self.mean),
             mean_loss=self.mean_loss + share * (batch.mean_loss - self.mean_loss),
             moments=tuple(
                 (1 - share) ** 2 * a + share**2 * b
@@ -82,20 +96,84 @@ class Evidence:
         )
 
     @property
-    def n_errors(self) -> float:
+    def z_score(self) -> float:
         """The improvement in units of its standard error."""
         zeroth, first, second = self.moments
-        variance = second - 2 * self.gain * first + self.gain**2 * zeroth
+        variance = second - 2 * self.mean * first + self.mean**2 * zeroth
         if variance <= 0:
-            return math.copysign(math.inf, self.gain) if self.gain else 0.0
-        return self.gain / math.sqrt(variance)
+            return math.copysign(math.inf, self.mean) if self.mean else 0.0
+        return self.mean / math.sqrt(variance)
 
-    def opens(self, n_errors: float) -> bool:
-        """Whether the improvement exceeds `n_errors` of its standard errors."""
-        return self.gain > 0 and self.n_errors > n_errors
+    def exceeds(self, threshold: float) -> bool:
+        """Whether the improvement is more than so many of its standard errors."""
+        return self.mean > 0 and self.z_score > threshold
 
 
-class Replicas(nn.Module):
+@dataclass(frozen=True)
+class GateDecision:
+    """What the held-out rows say of a trained network.
+
+    Attributes
+    ----------
+    is_open : bool
+        Whether the network replaces the start.
+    best_iter : int
+        Epoch with the lowest held-out loss; the last one if no row was held out.
+    mean_loss : float or None
+        That loss; None if no row was held out.
+    curve : list of float
+        The same for every epoch from 0 on.
+    calibration : dict
+        What the held-out rows say of that epoch: see :meth:`Loss.calibrated`.
+    reason : str
+        Ends a sentence.
+    """
+
+    is_open: bool
+    best_iter: int
+    mean_loss: float | None = None
+    curve: list[float] = field(default_factory=list)
+    calibration: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+def judge(
+    net: AutoencoderNet,
+    data: TrainingData,
+    start_losses: Tensor | None,
+    threshold: float,
+    *,
+    required: bool,
+) -> GateDecision:
+    """Judge a trained net by the rows that it has not seen.
+
+    `start_losses` has their losses at the start, if not those that the net began with.
+    `required` says that there is no start to fall back on.
+    """
+    if not len(data.valid):
+        return GateDecision(required, net.best_iter_)
+    n_units = len(data.valid) if data.units is None else len(data.units.unique())
+    if n_units < MIN_HELD_OUT:
+        return GateDecision(required, net.best_iter_, net.best_loss_, net.valid_losses_)
+    before = net.start_losses_ if start_losses is None else start_losses
+    improvement = PairedImprovement.of(
+        before, net.best_losses_, data.valid_weight, data.units
+    )
+    reason = (
+        f": on held-out rows the network was better by {improvement.z_score:.1f} "
+        f"standard errors, and more than {threshold:.2f} are asked"
+    )
+    return GateDecision(
+        required or improvement.exceeds(threshold),
+        net.best_iter_,
+        net.best_loss_,
+        net.valid_losses_,
+        net.best_calibration_,
+        "" if required else reason,
+    )
+
+
+class StackedModules(nn.Module):
     """Modules of one architecture as one module; outputs gain a leading axis.
 
     Their parameters are stacked and one vectorised pass (:func:`torch.func.vmap`)
@@ -105,13 +183,13 @@ class Replicas(nn.Module):
 
     Parameters
     ----------
-    modules : sequence of torch.nn.Module
+    modules : sequence of BaseModule
         Same classes and shapes, different weights and buffers.
-    sample : Tensor of shape (n, n_features)
-        Rows to try the vectorised pass on.
+    sample : tuple of Tensor
+        What ``forward`` takes, to try the vectorised pass on.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], sample: Tensor) -> None:
+    def __init__(self, modules: Sequence[BaseModule], sample: tuple[Any, ...]) -> None:
         super().__init__()
         parameters, buffers = stack_module_state(list(modules))
         self.names = list(parameters)
@@ -122,8 +200,8 @@ class Replicas(nn.Module):
         self._template = [modules[0]]
         self._set_buffers(buffers)
         try:
-            with own_random_numbers(self, 0):
-                self.train()(sample)
+            with RandomNumbers(self, 0) as numbers, numbers.drawing():
+                self.train()(*sample)
         except (RuntimeError, ValueError):
             self.stacked = nn.ParameterList()
             self.separate.extend(modules)
@@ -135,80 +213,29 @@ class Replicas(nn.Module):
             self.register_buffer(f"buffer_{i}", buffers[name].clone())
 
     @property
-    def template(self) -> nn.Module:
+    def template(self) -> BaseModule:
         """One of the modules; its own parameters are not trained."""
         return self._template[0]
 
     @property
-    def running(self) -> list[nn.Module]:
-        """The modules that are called: the template for all of them, or each."""
+    def running(self) -> list[Any]:
+        """The modules whose ``forward`` is called: the template for all, or each."""
         return list(self.separate) or [self.template]
 
-    def train(self, mode: bool = True) -> Replicas:
+    def train(self, mode: bool = True) -> StackedModules:
         """Set the training mode of the modules."""
         self.template.train(mode)
         return super().train(mode)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return each output of the modules with shape (n_modules, n, ...)."""
         if len(self.separate):
-            outputs = [module(x) for module in self.separate]
+            outputs = [module(x, known) for module in self.separate]
             return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
         state = dict(zip(self.names, self.stacked, strict=True))
         buffers = dict(zip(self.buffer_names, self.buffers(), strict=True))
 
         def call(state: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
-            return functional_call(self.template, (state, buffers), (x,))
+            return functional_call(self.template, (state, buffers), (x, known))
 
         return vmap(call, randomness="different")(state, buffers)
-
-
-@dataclass
-class Verdict:
-    """What the held-out rows say of a trained network.
-
-    `mean_loss` is that of the held-out rows at `best_iter`, None if no row was held
-    out; `curve` is the same for every epoch from 0 on; `noise_variance` is that of the
-    noise that they show, 0 if there is none; `reason` ends a sentence.
-    """
-
-    open: bool
-    best_iter: int
-    mean_loss: float | None
-    curve: list[float]
-    noise_variance: float = 0.0
-    reason: str = ""
-
-
-def judge(
-    net: AutoencoderNet,
-    data: TrainingData,
-    pca: Tensor | None,
-    n_errors: float,
-    *,
-    required: bool,
-) -> Verdict:
-    """Judge a trained net by the rows that it has not seen.
-
-    `pca` has their losses at the linear start. `required` says that there is no PCA to
-    fall back on.
-    """
-    if not len(data.valid):
-        return Verdict(required, net.best_iter_, None, [])
-    if len(data.valid) < MIN_HELD_OUT:
-        return Verdict(required, net.best_iter_, net.best_loss_, net.valid_losses_)
-    weight = None if data.weight is None else data.weight[data.valid]
-    before = net.start_losses_ if pca is None else pca
-    evidence = Evidence.of(before, net.best_losses_, weight)
-    reason = (
-        f": on held-out rows the network was better by {evidence.n_errors:.1f} "
-        f"standard errors, and more than {n_errors:.2f} are asked"
-    )
-    return Verdict(
-        required or evidence.opens(n_errors),
-        net.best_iter_,
-        net.best_loss_,
-        net.valid_losses_,
-        net.best_noise_variance_,
-        "" if required else reason,
-    )

@@ -1,89 +1,73 @@
 """Per-sample losses: each term has one number per row and is never reduced here.
 
-The net alone weights, averages and sums the terms. A leading axis of replicas (see
-``_gate.py``) passes through every function unchanged.
+The net alone weights, averages and sums the terms. A leading axis of stacked modules
+(see ``_gate.py``) passes through every function unchanged. `known` says which cells of
+the rows are not missing; None says that all are known.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+if TYPE_CHECKING:
+    from ._dataset import TrainingData
+    from ._start import Start
+
 
 def squared_error(
-    reconstruction: Tensor, x: Tensor, has_padding: bool = False
+    reconstruction: Tensor, x: Tensor, known: Tensor | None = None
 ) -> Tensor:
-    """Sum over the features of the squared error.
+    """Sum over the known features of the squared error.
 
     Parameters
     ----------
     reconstruction : Tensor of shape (..., n, n_features)
-    x : Tensor of shape (n, n_features)
-    has_padding : bool
-        Whether `x` may hold NaN, which then carries no loss.
+    x, known : Tensor of shape (n, n_features)
 
     Returns
     -------
     Tensor of shape (..., n)
     """
     difference = reconstruction - x
-    if has_padding:
-        difference = difference.masked_fill(x.isnan(), 0.0)
+    if known is not None:
+        difference = difference * known
     return difference.square().sum(-1)
 
 
+def count_known(x: Tensor, known: Tensor | None) -> Any:
+    """Return how many features of each row are known, a number or shape (n,)."""
+    return x.shape[-1] if known is None else known.sum(-1)
+
+
 def gaussian_nll(
-    reconstruction: Tensor, x: Tensor, log_variance: Tensor, has_padding: bool = False
+    reconstruction: Tensor,
+    x: Tensor,
+    log_variance: Tensor,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Negative log-density of rows under normals of one variance, in nats.
 
     Parameters
     ----------
     reconstruction : Tensor of shape (..., n, n_features)
-    x : Tensor of shape (n, n_features)
+    x, known : Tensor of shape (n, n_features)
     log_variance : Tensor of shape (...)
-    has_padding : bool
-        As in :func:`squared_error`.
 
     Returns
     -------
     Tensor of shape (..., n)
     """
-    squares = squared_error(reconstruction, x, has_padding)
-    n: Any = (~x.isnan()).sum(-1) if has_padding else x.shape[-1]
+    squares = squared_error(reconstruction, x, known)
+    n = count_known(x, known)
     constant = n * (math.log(2 * math.pi) + log_variance)[..., None]
     return 0.5 * (squares * (-log_variance).exp()[..., None] + constant)
 
 
-def widening(
-    squares: Tensor, n_values: Tensor, log_variance: Tensor, wider: Tensor
-) -> Tensor:
-    """Change of :func:`gaussian_nll` where the variance is at least `wider`.
-
-    Parameters
-    ----------
-    squares : Tensor of shape (n,)
-        Squared error of each row.
-    n_values : Tensor of shape (n,)
-        How many numbers of a row it is the sum of.
-    log_variance : Tensor of shape (n,)
-        Logarithm of the variance so far.
-    wider : Tensor of shape (n,)
-
-    Returns
-    -------
-    Tensor of shape (n,)
-    """
-    wider = torch.maximum(wider.log(), log_variance)
-    change = (-wider).exp() - (-log_variance).exp()
-    return 0.5 * (squares * change + n_values * (wider - log_variance))
-
-
-def bernoulli_nll(logits: Tensor, x: Tensor, has_padding: bool = False) -> Tensor:
+def bernoulli_nll(logits: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:
     """Negative log-probability of rows under independent Bernoullis, in nats.
 
     Parameters
@@ -91,18 +75,14 @@ def bernoulli_nll(logits: Tensor, x: Tensor, has_padding: bool = False) -> Tenso
     logits : Tensor of shape (..., n, n_features)
     x : Tensor of shape (..., n, n_features)
         Values in [0, 1].
-    has_padding : bool
-        As in :func:`squared_error`.
+    known : Tensor of shape (n, n_features) or None
 
     Returns
     -------
     Tensor of shape (..., n)
     """
-    if not has_padding:
-        return (softplus(logits) - x * logits).sum(-1)
-    absent = x.isnan()
-    terms = softplus(logits) - x.masked_fill(absent, 0.0) * logits
-    return terms.masked_fill(absent, 0.0).sum(-1)
+    terms = softplus(logits) - x * logits
+    return (terms if known is None else terms * known).sum(-1)
 
 
 def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -121,13 +101,73 @@ def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * squares.sum(-1)
 
 
-class ReconstructionLoss(nn.Module):
-    """The squared reconstruction error, summed over the features of each row.
+class Loss(nn.Module):
+    """What a module is trained for, row by row, and what its numbers mean.
 
-    Parameters
+    A subclass defines :meth:`forward`, and may change the rest.
+
+    Attributes
     ----------
-    has_padding : bool, default=False
-        Whether rows may hold NaN, which then carries no loss.
+    epoch : float
+        Number of epochs begun so far, infinity for held-out rows. Set by the net.
+    votes : tuple of str or None
+        Terms by which held-out rows choose the epoch and decide; None has all of them.
+    value_range : (float, float, str)
+        Smallest and largest value that rows may have, and what asks so.
+    """
+
+    epoch: float = math.inf
+    votes: tuple[str, ...] | None = None
+    value_range: tuple[float, float, str] = (-math.inf, math.inf, "")
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return named terms, each of shape (..., n), of what a module returned."""
+        raise NotImplementedError
+
+    def held_out_terms(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the term ``loss`` of held-out rows, and what :meth:`calibrated` needs.
+
+        Each has shape (..., n).
+        """
+        terms = self(output, x, known)
+        return {"loss": sum(terms[name] for name in self.votes or terms)}
+
+    def calibrated(
+        self, terms: dict[str, Tensor], data: TrainingData
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of each held-out row, and a calibration.
+
+        A calibration is what the rows say of parameters that training misjudges, for
+        :meth:`skae._module.BaseModule.calibrate`; by default nothing. The losses then
+        are those of a module that was calibrated by the other rows.
+
+        Parameters
+        ----------
+        terms : dict of Tensor of shape (n_valid,)
+            Those of :meth:`held_out_terms`, by a module that did not train on the row.
+        data : TrainingData
+        """
+        return terms["loss"], {}
+
+    def floor(self, start: Start) -> float:
+        """Return the loss at which nothing is left to learn."""
+        return -math.inf
+
+    def score(self, loss: float, start: Start) -> float:
+        """Return the public score, higher is better, of a mean held-out loss."""
+        return -loss
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return the squared error in units of X that a mean held-out loss is."""
+        return None
+
+
+class ReconstructionLoss(Loss):
+    """The squared reconstruction error, summed over the known features of each row.
 
     Examples
     --------
@@ -138,10 +178,22 @@ class ReconstructionLoss(nn.Module):
     {'reconstruction': tensor([2., 2.])}
     """
 
-    def __init__(self, has_padding: bool = False) -> None:
-        super().__init__()
-        self.has_padding = has_padding
+    votes = ("reconstruction",)
 
-    def forward(self, output: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the term ``reconstruction``, shape (..., n)."""
-        return {"reconstruction": squared_error(output[0], x, self.has_padding)}
+        return {"reconstruction": squared_error(output[0], x, known)}
+
+    def floor(self, start: Start) -> float:
+        """Return a share of the variance, n_features, too small for float32 to see."""
+        return 1e-12 * len(start.mean)
+
+    def score(self, loss: float, start: Start) -> float:
+        """Return the R2."""
+        return 1 - loss / len(start.mean)
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return the squared error in units of X."""
+        return loss * start.scale**2

@@ -6,28 +6,57 @@ by epoch; the best epoch restored. An estimator holds a net as ``net_``.
 
 from __future__ import annotations
 
+import copy
 import dis
+import json
 import math
+import os
 import time
 import warnings
-from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
+from skorch.history import History
 from torch import Tensor, nn
 
 from ._dataset import TrainingData
-from ._losses import widening
-from ._step import THREADED_WORK, one_cycle, one_thread, own_random_numbers, quick_step
+from ._step import THREADED_WORK, RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
+# What a fit that goes on from a checkpoint has to know, beside its weights.
+PROGRESS = (
+    "best_iter_",
+    "best_loss_",
+    "best_calibration_",
+    "best_state_",
+    "best_losses_",
+    "start_losses_",
+    "valid_losses_",
+    "improved_at_",
+)
+
+
+class Batch(NamedTuple):
+    """Rows of one step.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+    known : Tensor of shape (n, n_features) or None
+        Which cells are not missing; None: none is.
+    weight : Tensor of shape (..., n) or None
+    """
+
+    x: Tensor
+    known: Tensor | None
+    weight: Tensor | None
 
 
 class AutoencoderNet(NeuralNet):
@@ -35,13 +64,9 @@ class AutoencoderNet(NeuralNet):
 
     Parameters
     ----------
-    module : torch.nn.Module
-        ``forward(x)`` returns a tuple with the reconstruction first.
-    criterion : torch.nn.Module
-        ``forward(output, x)`` returns a dict of terms, each with one number per row.
-        Its attribute ``epoch`` is set to the number of epochs begun so far, and to
-        infinity for the held-out rows. A method ``noise_terms(terms, output, x)``
-        lets the held-out rows widen the noise: see :func:`skae._losses.widening`.
+    module : BaseModule or StackedModules
+        ``forward(x, known)`` returns a tuple with the reconstruction first.
+    criterion : skae._losses.Loss
     seed : int, default=0
         Seed of the order of the rows.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
@@ -68,9 +93,8 @@ class AutoencoderNet(NeuralNet):
         are held out; 0 is the start.
     best_loss_ : float
         That mean loss.
-    best_noise_variance_ : float
-        Variance of the noise at that epoch, as held-out rows show it; 0 where there is
-        no noise.
+    best_calibration_ : dict
+        What the held-out rows say of that epoch's parameters.
     start_losses_, best_losses_ : Tensor of shape (n_valid,)
         Loss of each held-out row at the start and at the best epoch.
     valid_losses_ : list of float
@@ -100,6 +124,11 @@ class AutoencoderNet(NeuralNet):
         self.loss_floor = loss_floor
         super().__init__(module, criterion, **kwargs)
 
+    history: Any
+    best_losses_: Tensor
+    progress_: dict[str, Any] | None
+    loaded_: dict[str, Any] | None
+
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("print_log", PrintLog())] if self.verbose else []
@@ -124,33 +153,43 @@ class AutoencoderNet(NeuralNet):
         """Train for ``max_epochs`` epochs; a Ctrl-C is raised, not swallowed."""
         if not self.initialized_:
             self.initialize()
+        n_before = len(self.history)
+        self.loaded_ = {}
         self.notify("on_train_begin", X=X, y=None)
-        self.fit_loop(X, **kwargs)
+        self.fit_loop(X, n_before=n_before, **kwargs)
         self.notify("on_train_end", X=X, y=None)
         return self
 
     def fit_loop(
-        self, X: TrainingData, y: None = None, epochs: int | None = None, **kwargs: Any
+        self,
+        X: TrainingData,
+        y: None = None,
+        epochs: int | None = None,
+        n_before: int | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Train for `epochs` epochs of a schedule that is ``max_epochs`` long."""
-        n_parameters = sum(p.numel() for p in self.module_.parameters())
-        is_small = min(self.batch_size, len(X)) * n_parameters < THREADED_WORK
+        n_rows = min(self.batch_size, len(X))
+        n_before = len(self.history) if n_before is None else n_before
         with (
-            own_random_numbers(self.module_, self.seed + len(self.history)),
-            one_thread if is_small else nullcontext(),
+            RandomNumbers(self.module_, self.seed + n_before) as self.numbers_,
+            threads_for(self.module_, n_rows, THREADED_WORK),
         ):
-            return self._fit_loop(X, self.max_epochs if epochs is None else epochs)
+            self.shuffler_ = torch.Generator().manual_seed(self.seed)
+            self._fit_loop(X, self.max_epochs if epochs is None else epochs)
+        del self.numbers_, self.shuffler_  # which cannot be pickled
+        return self
 
-    def _fit_loop(self, X: TrainingData, epochs: int) -> Any:
-        self.generator_ = torch.Generator().manual_seed(self.seed)
+    def _fit_loop(self, X: TrainingData, epochs: int) -> None:
         self.stop_requested_ = False
         self.valid_losses_: list[float] = []
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
-        self.best_noise_variance_ = 0.0
+        self.best_calibration_: dict[str, float] = {}
         self.best_state_: dict[str, Tensor] | None = None
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
-        for epoch in range(1, epochs + 1):
+        first = self._resume(X, epochs) + 1
+        for epoch in range(first, epochs + 1):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
             started, previous = time.perf_counter(), self.best_loss_
             self.criterion_.epoch = len(self.history)  # also over partial_fits
@@ -160,56 +199,73 @@ class AutoencoderNet(NeuralNet):
                 break
             self._validate_epoch(X, epoch, loss)
             self.history.record("dur", time.perf_counter() - started)
+            is_last = epoch == epochs or self._is_stuck(epoch, previous)
+            done = epochs if is_last else epoch
+            self.progress_ = {**self._fingerprint(X, epochs), "done": done}
+            if self.callbacks_:
+                self.history.new_batch()  # which names of checkpoints may refer to
             self.notify("on_epoch_end", dataset_train=X, dataset_valid=X)
-            if self.stop_requested_ or self._is_stuck(epoch, previous):
+            if self.stop_requested_ or is_last:
                 break
+        self.progress_ = None
         if self.best_state_ is not None and (self.best_iter_ or self.restore_start):
             self.module_.load_state_dict(self.best_state_)
         self.best_state_ = None
         self.module_.eval()
-        return self
 
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
-        module, criterion, optimizer = self.module_, self.criterion_, self.optimizer_
         dataset, weight = data.dataset, data.train_weight
-        hooks, take_step = self._batch_hooks(), quick_step(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        batches = dataset.shuffled(data.train, self.generator_).tensor_split(
+        self.hooks_, self.take_step_ = self._batch_hooks(), quick_step(self.optimizer_)
+        batches = dataset.shuffled(data.train, self.shuffler_).tensor_split(
             max(1, math.ceil(len(data) / self.batch_size))
         )
         totals: dict[str, Any] = {}
         for i, rows in enumerate(batches):
             self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)
-            x = dataset.take(rows)
-            if hooks:
-                self.notify("on_batch_begin", batch=x, training=True)
-            for parameter in parameters:
-                parameter.grad = None  # as zero_grad() does, at a tenth of its cost
-            output = module(x)
-            terms = criterion(output, x)
-            if weight is not None:
-                w = weight[..., rows]
-                terms = {name: w * term for name, term in terms.items()}
-            # The sum is over replicas, if there are any.
-            means = {
-                name: term.mean() if term.ndim == 1 else term.mean(-1).sum()
-                for name, term in terms.items()
-            }
-            loss = reduce(add, means.values())
-            loss.backward()
-            if hooks:
-                named = list(self.get_all_learnable_params())
-                self.notify("on_grad_computed", named_parameters=named, batch=x)
-            take_step()
-            if hooks:
-                step = {"loss": loss.detach(), "y_pred": output[0].detach()}
-                self.notify("on_batch_end", batch=x, training=True, **step)
-            for name, mean in means.items():
-                totals[name] = totals.get(name, 0) + mean.detach()
+            x, known = dataset.take(rows)
+            batch = Batch(x, known, None if weight is None else weight[..., rows])
+            for name, mean in self.train_step(batch).items():
+                totals[name] = totals.get(name, 0) + mean
         n = len(batches)
+        del self.take_step_
         return self._record_losses({name: t.item() / n for name, t in totals.items()})
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step; a subclass with more than one optimizer takes its own.
+
+        Returns
+        -------
+        dict of Tensor of shape ()
+            The mean of each term, over the rows and over stacked modules.
+        """
+        x, known, weight = batch
+        if self.hooks_:
+            self.notify("on_batch_begin", batch=x, training=True)
+        for group in self.optimizer_.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None  # as zero_grad() does, at a tenth of its cost
+        with self.numbers_.drawing():
+            output = self.module_(x, known)
+        terms = self.criterion_(output, x, known)
+        if weight is not None:
+            terms = {name: weight * term for name, term in terms.items()}
+        means = {name: term.mean(-1) for name, term in terms.items()}
+        loss = reduce(add, means.values())
+        if loss.ndim:  # of stacked modules, which do not share a parameter
+            loss = loss.sum()
+        loss.backward()
+        if self.hooks_:
+            named = list(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=named, batch=x)
+        self.take_step_()
+        if self.hooks_:
+            step = {"loss": loss.detach(), "y_pred": output[0].detach()}
+            self.notify("on_batch_end", batch=x, training=True, **step)
+        if next(iter(means.values())).ndim:
+            means = {name: mean.mean() for name, mean in means.items()}
+        return {name: mean.detach() for name, mean in means.items()}
 
     def _record_losses(self, losses: dict[str, float]) -> float:
         loss = sum(losses.values())
@@ -235,6 +291,10 @@ class AutoencoderNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         del state["module"]  # it is `module_`, which skorch stores for any device
+        for name in ("numbers_", "shuffler_", "take_step_", "loaded_", "progress_"):
+            state.pop(
+                name, None
+            )  # of a training that is going on; no generator pickles
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -249,55 +309,144 @@ class AutoencoderNet(NeuralNet):
         )
         return self
 
-    def held_out_losses(self, data: TrainingData, *, widen: bool = False) -> Tensor:
-        """Return the loss of each held-out row, shape (n_valid,).
+    def held_out_losses(self, data: TrainingData) -> Tensor:
+        """Return the loss of each held-out row, shape (n_valid,)."""
+        return self._held_out_terms(data)["loss"]
 
-        What a module draws for them is the same in every epoch. With `widen`, the noise
-        of a row is at least as wide as the others show it to be, and
-        ``noise_variance_`` is what all of them show.
+    def _held_out_terms(self, data: TrainingData) -> dict[str, Tensor]:
+        """Return what the loss says of each held-out row, each of shape (n_valid,).
+
+        What a module draws for them is the same in every epoch.
         """
         self._set_training(False)
         self.criterion_.epoch = math.inf
         step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
-        noise_terms = getattr(self.criterion_, "noise_terms", None) if widen else None
-        parts = []
-        with torch.inference_mode(), own_random_numbers(self.module_, self.seed):
+        parts: dict[str, list[Tensor]] = {}
+        with (
+            torch.inference_mode(),
+            RandomNumbers(self.module_, self.seed) as numbers,
+            numbers.drawing(),
+        ):
             for rows in data.valid.split(step):
-                x = data.dataset.take_scattered(rows)
-                output = self.module_(x)
-                terms = self.criterion_(output, x)
-                measured: list[Any] = [sum(terms.values())]
-                measured += noise_terms(terms, output, x) if noise_terms else ()
-                parts.append([data.of_held_out(rows, term) for term in measured])
-        losses, *noise = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.noise_variance_ = 0.0
-        if noise:
-            squares, n_values, log_variance = noise
-            wider, self.noise_variance_ = data.variances(squares, n_values)
-            losses = losses + widening(squares, n_values, log_variance, wider)
-        return losses
+                x, known = data.take_valid(rows)
+                output = self.module_(x, known)
+                terms = self.criterion_.held_out_terms(output, x, known)
+                for name, term in terms.items():
+                    parts.setdefault(name, []).append(data.of_held_out(rows, term))
+        return {name: torch.cat(part) for name, part in parts.items()}
 
     def _validate_epoch(
         self, data: TrainingData, epoch: int, loss: float = math.inf
     ) -> None:
         """Measure the held-out rows and remember the best epoch so far."""
+        losses, calibration = torch.empty(0), {}
         if len(data.valid):
-            losses = self.held_out_losses(data, widen=epoch > 0)
+            terms = self._held_out_terms(data)
+            losses = terms["loss"]
+            if epoch:
+                losses, calibration = self.criterion_.calibrated(terms, data)
             loss = float(data.mean(losses))
             self.valid_losses_.append(loss)
             if epoch:
                 self.history.record("valid_loss", loss)
                 self.history.record("valid_loss_best", loss < self.best_loss_)
+            elif not math.isfinite(loss):
+                raise ValueError(
+                    f"The loss of the held-out rows is {loss} before training: the "
+                    "networks of the architecture must return finite numbers."
+                )
             if not loss < self.best_loss_:
                 return
-            self.best_losses_ = losses
-            self.best_noise_variance_ = self.noise_variance_
-        else:
-            self.best_losses_ = torch.empty(0)
+        self.best_losses_, self.best_calibration_ = losses, calibration
         self.best_iter_, self.best_loss_ = epoch, loss
         if self.keep_best:
             state = self.module_.state_dict()
             self.best_state_ = {k: v.clone() for k, v in state.items()}
+
+    def copied(self) -> AutoencoderNet:
+        """Return a copy that shares nothing with this net but the callbacks.
+
+        They are a user's own objects, who goes on listening to them.
+        """
+        shared = {id(callback): callback for _, callback in self.callbacks_}
+        return copy.deepcopy(self, {**shared, id(self.callbacks): self.callbacks})
+
+    # Checkpoints. skorch's files hold weights, optimizer and history, one each; what a
+    # fit has to know to go on as if nothing had happened is stored with the optimizer.
+
+    def save_params(self, **files: Any) -> None:
+        """Save as skorch does, but so that no file is ever half-written."""
+        for name, target in files.items():
+            if name == "use_safetensors" or target is None:
+                continue
+            is_path = isinstance(target, str | os.PathLike)
+            partial = f"{os.fspath(target)}.partial" if is_path else target
+            safe = files.get("use_safetensors", False)
+            if name == "f_optimizer" and getattr(self, "progress_", None):
+                torch.save(self._progress(), partial)
+            else:
+                super().save_params(**{name: partial, "use_safetensors": safe})
+            if is_path:
+                os.replace(partial, target)
+
+    def load_params(self, checkpoint: Any = None, **files: Any) -> None:
+        """Load as skorch does; a training that begins only goes on from its own."""
+        if checkpoint is None or getattr(self, "loaded_", None) is None:
+            super().load_params(checkpoint=checkpoint, **files)
+            return
+        file = checkpoint.get_formatted_files(self)["f_optimizer"]
+        try:
+            state = torch.load(file, self.device, weights_only=True)
+            self.loaded_ = {"file": file, **state.get("progress", {})}
+        except FileNotFoundError:
+            raise  # there is none yet, which LoadInitState takes as no error
+        except Exception as error:  # whatever torch says of a damaged file
+            self.loaded_ = {"file": file, "error": error}
+
+    def _fingerprint(self, data: TrainingData, epochs: int) -> dict[str, Any]:
+        """Return by what a course of training is recognised."""
+        sizes = [len(data.train), len(data.valid), epochs, self.max_epochs]
+        return {"seed": self.seed, "batch_size": self.batch_size, "sizes": sizes}
+
+    def _progress(self) -> dict[str, Any]:
+        """Return the state of the optimizer, with all that a fit goes on from."""
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        return {
+            **self.optimizer_.state_dict(),
+            "progress": {
+                **progress,
+                **(self.progress_ or {}),
+                "module": self.module_.state_dict(),
+                "optimizer": self.optimizer_.state_dict(),
+                "numbers": self.numbers_.state,
+                "shuffler": self.shuffler_.get_state(),
+                "history": json.dumps(self.history.to_list()),
+            },
+        }
+
+    def _resume(self, data: TrainingData, epochs: int) -> int:
+        """Go on from a checkpoint of this very training; return the epochs done."""
+        loaded, self.loaded_ = getattr(self, "loaded_", None), None
+        if not loaded:
+            return 0
+        same = {**self._fingerprint(data, epochs), "start_losses_": self.start_losses_}
+        if not all(_equal(loaded.get(name), value) for name, value in same.items()):
+            reason = loaded.get("error", "it is of another fit")
+            warnings.warn(
+                f"Training does not go on from {loaded['file']}, and starts anew: "
+                f"{reason}. The data, the parameters and an integer random_state must "
+                "be the same.",
+                stacklevel=2,
+            )
+            return 0
+        self.module_.load_state_dict(loaded["module"])
+        self.optimizer_.load_state_dict(loaded["optimizer"])
+        self.numbers_.state = loaded["numbers"]
+        self.shuffler_.set_state(loaded["shuffler"])
+        self.history = History(json.loads(loaded["history"]))
+        for name in PROGRESS:
+            setattr(self, name, loaded[name])
+        return int(loaded["done"])
 
     def _is_stuck(self, epoch: int, previous: float) -> bool:
         """Whether to stop: no loss is left, or it no longer improves."""
@@ -318,6 +467,10 @@ class AutoencoderNet(NeuralNet):
             ConvergenceWarning,
             stacklevel=2,
         )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, Tensor) else bool(a == b)
 
 
 def _raises_here(frame: FrameType, instruction: int) -> bool:

@@ -14,8 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def takes_padding(architecture: Any) -> bool:
+    """Whether series may end in NaN: the one pattern of missing cells so far."""
+    return bool(getattr(architecture, "handles_padding", False))
+
+
 def as_rows(
-    X: Any, handles_padding: bool, fitted: tuple[int, ...] | None = None
+    X: Any, padded: bool, fitted: tuple[int, ...] | None = None
 ) -> tuple[Any, tuple[int, ...] | None]:
     """Return samples as rows, and the shape of one; None says that it is a table.
 
@@ -23,7 +28,7 @@ def as_rows(
     ----------
     X : array-like, frame or sparse matrix
         As in :func:`as_samples`.
-    handles_padding : bool
+    padded : bool
         Whether series may differ in length.
     fitted : tuple of int, optional
         Shape of the samples that an estimator was fitted on.
@@ -33,7 +38,7 @@ def as_rows(
     ValueError
         For samples of another shape than that, and as :func:`as_samples`.
     """
-    X = as_samples(X, handles_padding, fitted[0] if fitted else None)
+    X = as_samples(X, padded, fitted[0] if fitted else None)
     has_axes = isinstance(X, np.ndarray) and X.ndim > 2
     shape = X.shape[1:] if has_axes else None
     expected = fitted if fitted and len(fitted) > 1 else None
@@ -47,7 +52,7 @@ def as_rows(
     return X.reshape(len(X), math.prod(shape)) if shape else X, shape
 
 
-def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any:
+def as_samples(X: Any, padded: bool, n_steps: int | None = None) -> Any:
     """Return images and series as one array, and a table as it is.
 
     Parameters
@@ -56,7 +61,7 @@ def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any
         Of shape (n_samples, n_features), (n_samples, height, width), (n_samples,
         channels, height, width) or (n_samples, n_steps, channels); or a list of series
         of shapes (n_steps,) or (n_steps, channels), each with steps of its own.
-    handles_padding : bool
+    padded : bool
         Whether series may differ in length.
     n_steps : int, optional
         Steps of the series that an estimator was fitted on. Shorter ones are padded.
@@ -70,13 +75,13 @@ def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any
     if getattr(X, "ndim", 0) == 1 and getattr(X, "dtype", None) == "O":
         X = list(X)
     if isinstance(X, list | tuple) and len(X):
-        X = _from_list(X, handles_padding)
+        X = _from_list(X, padded)
         is_ragged = isinstance(X, np.ndarray)
     else:
         # Tensors, for instance; frames and sparse matrices have two axes.
         X = np.asarray(X) if getattr(X, "ndim", 2) > 2 else X
         is_ragged = isinstance(X, np.ndarray) and X.ndim > 2
-    if n_steps is None or not handles_padding or not isinstance(X, np.ndarray):
+    if n_steps is None or not padded or not isinstance(X, np.ndarray):
         return X
     if is_ragged:
         return _with_steps(X, n_steps)
@@ -85,7 +90,7 @@ def as_samples(X: Any, handles_padding: bool, n_steps: int | None = None) -> Any
     return X[:, :n_steps] if beyond.size and np.isnan(beyond).all() else X
 
 
-def _from_list(X: Any, handles_padding: bool) -> Any:
+def _from_list(X: Any, padded: bool) -> Any:
     try:
         shapes = [np.shape(series) for series in X]
     except ValueError:  # numpy cannot make an array of it: what it says will do
@@ -103,7 +108,7 @@ def _from_list(X: Any, handles_padding: bool) -> Any:
                 "number of channels."
             )
     lengths = [shape[0] for shape in shapes]
-    if not handles_padding:
+    if not padded:
         if min(lengths) == max(lengths):
             return np.asarray(X) if len(shapes[0]) > 1 else X
         raise ValueError(
@@ -116,10 +121,10 @@ def _from_list(X: Any, handles_padding: bool) -> Any:
         return X
     dtype = np.float32 if all(s.dtype == np.float32 for s in series) else np.float64
     shape = (len(series), max(lengths), *shapes[0][1:])
-    padded = np.full(shape, np.nan, dtype=dtype)
-    for row, one in zip(padded, series, strict=True):
+    rows = np.full(shape, np.nan, dtype=dtype)
+    for row, one in zip(rows, series, strict=True):
         row[: len(one)] = one
-    return padded
+    return rows
 
 
 def _with_steps(X: NDArray, n_steps: int) -> NDArray:
@@ -183,16 +188,3 @@ def check_padding(X: NDArray, sample_shape: tuple[int, ...], first: int = 0) -> 
             "is padding, and comes after the last step only, in all channels: fill "
             "gaps first."
         )
-
-
-def mean_filled(X: NDArray, weight: NDArray | None, otherwise: Any = 0.0) -> NDArray:
-    """Return rows with the mean of the column in place of NaN.
-
-    Columns of NaN only get the value `otherwise`.
-    """
-    absent = np.isnan(X)
-    if not absent.any():
-        return X
-    w = (~absent) * (1.0 if weight is None else weight[:, None])
-    n, total = w.sum(0), np.where(absent, 0, X * w).sum(0)
-    return np.where(absent, np.where(n, total / np.maximum(n, 1e-300), otherwise), X)

@@ -1,7 +1,7 @@
 """Finding PCA: in memory, weighted, sparse, on disk, or batch by batch.
 
 scikit-learn's solvers do the work; what is here is their choice and preparation. All
-return a :class:`skae._linear.LinearStart`.
+return a :class:`skae._start.Start`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
@@ -23,7 +24,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
 
 from ._dataset import LARGE_BYTES, is_streamed, row_chunks
-from ._linear import LinearStart
+from ._start import Start
+
+# A table of so many times more rows than columns is solved by its covariance.
+TALL = 10
 
 
 def linear_start(
@@ -31,7 +35,7 @@ def linear_start(
     n_components: int | float | None,
     sample_weight: NDArray | None = None,
     random_state: int | RandomState | None = None,
-) -> LinearStart:
+) -> Start:
     """Find the principal axes of the rows of `X`.
 
     Parameters
@@ -58,6 +62,8 @@ def linear_start(
     finds_few = isinstance(k, Integral) and operator.index(k) < min(X.shape)
     if sp.issparse(X) and not finds_few:
         solver = "covariance_eigh"  # the only sparse solver that finds every axis
+        if X.shape[0] < X.shape[1]:  # whose covariance is larger than the dense table
+            X, solver = X.toarray(), "full"
     pca = PCA(k, svd_solver=solver, random_state=random_state)
     # Constant data have no variance to share out; PCA then divides 0 by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,7 +100,7 @@ def follow(pca: IncrementalPCA, X: NDArray) -> IncrementalPCA:
     return copy.copy(pca).partial_fit(np.array(X, dtype=np.float64), check_input=False)
 
 
-def incremental_start(pca: IncrementalPCA, previous: LinearStart | None) -> LinearStart:
+def incremental_start(pca: IncrementalPCA, previous: Start | None) -> Start:
     """Return the start that a partially fitted IncrementalPCA has reached.
 
     An axis may come back with the opposite sign; it then follows the previous one, so
@@ -112,10 +118,10 @@ def _full_rank_if_none(n_components: Any, n: int, d: int) -> Any:
     return min(n, d) if n_components is None else n_components
 
 
-def _from_solver(pca: PCA, d: int, n: int) -> LinearStart:
+def _from_solver(pca: PCA, d: int, n: int) -> Start:
     discarded = max(min(n, d) - pca.n_components_, 0)
     total = float(pca.explained_variance_.sum() + discarded * pca.noise_variance_)
-    return LinearStart(
+    return Start(
         mean=pca.mean_,
         components=pca.components_,
         explained_variance=pca.explained_variance_,
@@ -125,7 +131,7 @@ def _from_solver(pca: PCA, d: int, n: int) -> LinearStart:
     )
 
 
-def _from_incremental(pca: IncrementalPCA, k: Any) -> LinearStart:
+def _from_incremental(pca: IncrementalPCA, k: Any) -> Start:
     n = int(pca.n_samples_seen_)
     total = float(np.sum(pca.var_)) * n / max(n - 1, 1)
     variances = pca.explained_variance_
@@ -145,7 +151,7 @@ def _select(
     total: float,
     n_components: Any,
     n: float,
-) -> LinearStart:
+) -> Start:
     """Keep the leading axes of an eigendecomposition sorted by variance."""
     d = len(mean)
     k = n_components
@@ -154,7 +160,7 @@ def _select(
         k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
     rank = int(min(n, d))
     rest = max(total - float(variances[:k].sum()), 0.0)
-    return LinearStart(
+    return Start(
         mean=mean,
         components=axes[:k],
         explained_variance=variances[:k],
@@ -168,7 +174,7 @@ def _select(
 
 def _weighted_start(
     X: Any, n_components: Any, weight: NDArray, random_state: Any
-) -> LinearStart:
+) -> Start:
     """PCA under row weights: the singular vectors of ``sqrt(w) (x - mean)``.
 
     The unbiased variance divides by the sum of the weights less one, as if a weight
@@ -178,22 +184,30 @@ def _weighted_start(
         weight = weight * (len(weight) / weight.sum())
     n, d = float(weight.sum()), X.shape[1]
     k = _full_rank_if_none(n_components, round(n), d)
-    mean = np.asarray(weight @ X).ravel() / n
+    mean = np.asarray(weight @ X, dtype=np.float64).ravel() / n
     root = np.sqrt(weight)
     if sp.issparse(X):
         return _weighted_sparse_start(X, k, mean, root, n, random_state)
-    rows = root[:, None] * (X - mean)
-    # Rows and their negatives have mean zero, so PCA's own centring changes nothing.
-    padding = np.zeros((max(0, min(round(n), d) - 2 * len(rows)), d))
-    with np.errstate(divide="ignore", invalid="ignore"):  # constant data: 0 / 0
-        pca = PCA(svd_solver="full").fit(np.concatenate([rows, -rows, padding]))
-    variances = pca.singular_values_**2 / 2 / (n - 1)
-    return _select(variances, pca.components_, mean, float(variances.sum()), k, n)
+    if X.shape[0] >= TALL * d:  # as scikit-learn does without weights
+        covariance = np.zeros((d, d))
+        for rows in row_chunks(X):
+            part = root[rows, None] * (X[rows] - mean)
+            covariance += part.T @ part / (n - 1)
+        variances, axes = scipy.linalg.eigh(covariance)
+        variances, axes = np.maximum(variances[::-1], 0), axes.T[::-1]
+    else:
+        # Rows of zeros stand for copies, of which there may be more than rows.
+        padding = np.zeros((max(0, min(round(n), d) - X.shape[0]), d))
+        centred = np.concatenate([root[:, None] * (X - mean), padding])
+        singular, axes = scipy.linalg.svd(centred, full_matrices=False)[1:]
+        variances = singular**2 / (n - 1)
+    _, axes = svd_flip(None, axes, u_based_decision=False)
+    return _select(variances, axes, mean, float(variances.sum()), k, n)
 
 
 def _weighted_sparse_start(
     X: Any, k: Any, mean: NDArray, root: NDArray, n: float, random_state: Any
-) -> LinearStart:
+) -> Start:
     """Weighted PCA of a large sparse table, which is never centred explicitly."""
     if not isinstance(k, Integral) or k >= min(X.shape):
         raise ValueError(
@@ -219,7 +233,7 @@ def _weighted_sparse_start(
     return _select(singular[::-1] ** 2 / (n - 1), axes, mean, total, k, n)
 
 
-def _streamed_start(X: Any, n_components: Any) -> LinearStart:
+def _streamed_start(X: Any, n_components: Any) -> Start:
     """PCA of a table on disk, exact where all axes of a chunk fit in memory."""
     n, d = X.shape
     if not isinstance(n_components, Integral) or d <= 512:

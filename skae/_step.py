@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import ExitStack, contextmanager, nullcontext
+from threading import RLock, local
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
-# A step of fewer multiplications than this is slower on several threads than on one.
-THREADED_WORK = 5_000_000
+# From so many multiplications in a step of training on, several threads are used.
+# Threads that wait for a core that another program has spin: below 1e9 in one operation
+# two of them are slower than one as soon as a neighbour is busy, and up to 140 times.
+THREADED_WORK = 4_000_000_000
+# The same for a pass of inference, of which there are fewer.
+THREADED_INFERENCE = 200_000_000
 
 
 def one_cycle(progress: float, peak: float) -> float:
@@ -86,15 +91,20 @@ def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
 class OneThread:
     """Use one thread inside a ``with`` block, then as many as before.
 
-    A few small layers are slower on several threads than on one: threads that wait for
-    one another spin, which is worst where other programs want the cores too. Blocks
-    in several Python threads may overlap; the first one in knows the number.
+    Blocks may be nested, and overlap in several Python threads. The number belongs to
+    a Python thread, and a new one starts with the number that was set last, anywhere:
+    the first block in knows what all go back to.
     """
 
     def __init__(self) -> None:
-        self._lock, self._n_inside, self._n_threads = Lock(), 0, 1
+        self._lock, self._n_inside, self._n_threads = RLock(), 0, 1
+        self._depth = local()
 
     def __enter__(self) -> None:
+        depth = getattr(self._depth, "value", 0)
+        self._depth.value = depth + 1
+        if depth:
+            return
         with self._lock:
             if not self._n_inside:
                 self._n_threads = torch.get_num_threads()
@@ -102,6 +112,9 @@ class OneThread:
             torch.set_num_threads(1)
 
     def __exit__(self, *error: object) -> None:
+        self._depth.value -= 1
+        if self._depth.value:
+            return
         with self._lock:
             self._n_inside -= 1
             torch.set_num_threads(self._n_threads)
@@ -110,33 +123,107 @@ class OneThread:
 one_thread = OneThread()
 
 
-@contextmanager
-def own_random_numbers(module: Any, seed: int) -> Iterator[None]:
-    """Give the random parts of a module random numbers of their own.
+def threads_for(module: nn.Module, n_rows: int, enough: int) -> Any:
+    """Return a block with one thread, unless a pass over the rows is work enough."""
+    n_parameters = sum(p.numel() for p in module.parameters())
+    return nullcontext() if n_rows * n_parameters >= enough else one_thread
 
-    A module with the attribute ``generator`` draws from that. Dropout, and parts that
-    are a user's own, draw from torch's global generator, which is seeded and put back.
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """Shield what is inside from settings of torch and NumPy that a script may make.
+
+    These are gradients that are off, inference mode, autocast, another default device,
+    and errors for what float arithmetic does. The default dtype has no such block: no
+    tensor of ours is made without a dtype.
     """
-    running = getattr(module, "running", [module])  # replicas hide theirs from torch
-    drawing = [part for part in running if hasattr(part, "generator")]
-    before = [part.generator for part in drawing]
-    if drawing:
-        device = next(drawing[0].parameters()).device
-        generator = torch.Generator(device).manual_seed(seed)
-    try:
-        for part in drawing:
-            part.generator = generator
-        if not any(_may_draw(part) for whole in running for part in whole.modules()):
+    with ExitStack() as stack:
+        stack.enter_context(np.errstate(all="warn", under="ignore"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+# Whoever seeds torch's global generator puts it back before it lets go of this.
+_global_generator = RLock()
+
+
+class RandomNumbers:
+    """Random numbers of one course of training, for whatever draws them.
+
+    A module with a ``generator`` draws from that. Dropout, and parts that are a user's
+    own, draw from torch's global generator: inside the block of :meth:`drawing` it is
+    in a state of ours, and it is put back after it.
+    """
+
+    def __init__(self, module: Any, seed: int) -> None:
+        self.module = module
+        device = next(module.parameters()).device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self._global: Tensor | None = None
+        if any(_may_draw(part) for whole in module.running for part in whole.modules()):
+            self._global = torch.Generator().manual_seed(seed).get_state()
+
+    def __enter__(self) -> RandomNumbers:
+        self._before = [part.generator for part in self.module.running]
+        for part in self.module.running:
+            part.generator = self.generator
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for part, before in zip(self.module.running, self._before, strict=True):
+            part.generator = before
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Let the modules draw."""
+        if self._global is None:
             yield
             return
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with _global_generator:
+            before = torch.get_rng_state()
+            torch.set_rng_state(self._global)
+            try:
+                yield
+            finally:
+                self._global = torch.get_rng_state()
+                torch.set_rng_state(before)
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What the next draws follow from."""
+        own = [self.generator.get_state()]
+        return own if self._global is None else [*own, self._global]
+
+    @state.setter
+    def state(self, state: list[Tensor]) -> None:
+        self.generator.set_state(state[0])
+        if self._global is not None:
+            self._global = state[1]
+
+
+@contextmanager
+def seeded_globally(seed: int) -> Iterator[None]:
+    """Seed torch's global generator inside the block, and put it back after it."""
+    with _global_generator:
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(seed)
+        try:
             yield
-    finally:
-        for part, old in zip(drawing, before, strict=True):
-            part.generator = old
+        finally:
+            torch.set_rng_state(before)
 
 
 def _may_draw(part: nn.Module) -> bool:
     is_known = type(part).__module__.split(".")[0] in ("torch", "skae")
-    return "Dropout" in type(part).__name__ or not is_known
+    return (
+        "Dropout" in type(part).__name__
+        or not is_known
+        or bool(getattr(part, "dropout", False))  # of recurrent layers, for instance
+        or getattr(part, "draws_globally", False)
+    )

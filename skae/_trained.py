@@ -1,44 +1,87 @@
-"""A trained network that stands in for PCA: the same three methods as LinearStart."""
+"""A trained network that stands in for the start, with the same three methods."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from ._dataset import STATISTICS_ROWS, sample_rows
-from ._linear import (
-    GaussianCodes,
-    LinearStart,
+from ._gate import KEPT_OF_EARLIER
+from ._missing import known_cells, mean_filled
+from ._module import BaseModule
+from ._start import (
+    RANK_TOLERANCE,
+    Start,
+    gaussian_log_density,
     residual_log_density,
 )
-from ._samples import mean_filled
+from ._step import THREADED_INFERENCE, threads_for
 
 # Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class GaussianCodes:
+    """A normal distribution fitted to codes that may be correlated."""
+
+    mean: NDArray  # (k,)
+    covariance: NDArray  # (k, k)
+    n_rows: float  # that it was fitted to, older ones counting less
+
+    @classmethod
+    def of(cls, codes: NDArray, weight: NDArray | None) -> GaussianCodes:
+        """Fit the distribution to codes, shape (n, k); one row has no covariance."""
+        codes = codes.astype(np.float64)
+        mean = np.average(codes, 0, weight)
+        if len(codes) == 1:
+            return cls(mean, np.zeros((len(mean), len(mean))), 1)
+        covariance = np.cov(codes, rowvar=False, aweights=weight)
+        return cls(mean, np.atleast_2d(covariance), len(codes))
+
+    def followed_by(self, batch: GaussianCodes) -> tuple[GaussianCodes, float]:
+        """Return the distribution after one more batch, and the share of the batch.
+
+        Older rows count nine tenths of what they counted before.
+        """
+        old = KEPT_OF_EARLIER * self.n_rows
+        share = batch.n_rows / (batch.n_rows + old)
+        moved = batch.mean - self.mean
+        covariance = (1 - share) * self.covariance + share * batch.covariance
+        covariance += share * (1 - share) * np.outer(moved, moved)
+        mean = self.mean + share * moved
+        return GaussianCodes(mean, covariance, batch.n_rows + old), share
+
+    def log_density(self, codes: NDArray) -> NDArray:
+        """Return the log-density of codes in nats, shape (n,)."""
+        variances, axes = np.linalg.eigh(self.covariance)
+        floor = RANK_TOLERANCE * variances.max() or 1.0
+        independent = (codes.astype(np.float64) - self.mean) @ axes
+        return gaussian_log_density(independent, np.maximum(variances, floor))
 
 
 @dataclass
 class TrainedNetwork:
     """A module and what its codes and residuals look like.
 
-    Codes are in PCA's units: the module's whitened codes times `code_scale`. Rows and
-    codes are dense and results have their dtype: the network is trained in float32 and
-    cast where it is given float64. `held_out_error` is the mean squared error, summed
-    over the features, of rows that the network did not train on, if there are any, and
-    `log_volume` by how many nats the linear encoder changes volumes.
+    Codes are in PCA's units: those of the module times the start's `code_scale`. Rows
+    and codes are dense and results have their dtype: the network is trained in float32
+    and cast where it is given float64. `held_out_error` is the mean squared error,
+    summed over the features, of rows that the network did not train on, if there are
+    any.
     """
 
-    module: Any
-    start: LinearStart
-    code_scale: NDArray  # (k,)
+    module: BaseModule
+    start: Start
     held_out_error: float | None = None
-    log_volume: float = 0.0
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
     explained_variance_ratio: NDArray = field(init=False)  # (k,)
@@ -63,6 +106,7 @@ class TrainedNetwork:
             What was used before a batch, whose codes then count too.
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        rows = rows.astype(np.float64)  # whose squares neither overflow nor vanish
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
@@ -87,7 +131,7 @@ class TrainedNetwork:
         if error is None:
             squares = np.nansum((rows - self.inverse_transform(codes)) ** 2, axis=1)
             error = float(np.average(squares, weights=weight))
-        k, d = self.start.components.shape[0], np.isfinite(rows).sum(1).mean()
+        k, d = codes.shape[1], np.isfinite(rows).sum(1).mean()
         floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
         return max(error / max(d - k, 1), floor)
 
@@ -95,7 +139,8 @@ class TrainedNetwork:
         """Return the share of the variance of rows that each code explains, shape (k,).
 
         The shares are in proportion to the error that fixing a code at its mean adds,
-        and add up to the R2 of the reconstruction. For PCA these are its own ratios.
+        and add up to the R2 of the reconstruction, or to 0 where that is negative. For
+        PCA these are its own ratios.
         """
         codes = self.transform(rows)
 
@@ -115,21 +160,27 @@ class TrainedNetwork:
         total = float(np.average(centred**2, 0, weight).sum())
         if not total > 0:
             return np.zeros_like(added)
+        added = np.maximum(added, 0)  # a code may be of no use, or do harm
         share = added / added.sum() if added.sum() > 0 else np.full_like(added, 1 / k)
-        return share * (1 - smallest / total)
+        return share * max(1 - smallest / total, 0.0)
+
+    @property
+    def code_scale(self) -> NDArray:
+        """What brings the codes of the module to PCA's units, shape (k,)."""
+        return self.start.code_scale
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
-        x, module = self._standardised(X)
-        with torch.inference_mode():
-            u = module.encode(x).cpu().numpy()
+        x, known, module = self._standardised(X)
+        with inference(module, len(x)):
+            u = module.encode(x, known).cpu().numpy()
         return u * self.code_scale.astype(X.dtype)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""
         u = torch.from_numpy(codes / self.code_scale.astype(codes.dtype))
         module = self._module_for(u.dtype)
-        with torch.inference_mode():
+        with inference(module, len(u)):
             x = module.decode(u.to(_device(module))).cpu().numpy()
         return x * self.start.scale + self.start.mean.astype(x.dtype)
 
@@ -138,29 +189,34 @@ class TrainedNetwork:
 
         The split of PCA's log-likelihood is kept: a normal density of the code, with
         the covariance of the training codes, plus one of the residual over the other
-        d - k dimensions. The change of volume by a curved decoder is ignored. Codes as
-        wide as the rows leave no residual: then the normal density of the rows counts.
+        d - k dimensions. The change of volume by a curved decoder is ignored, that by
+        a linear encoder, the start's `log_volume`, is not. Codes as wide as the rows
+        leave no residual: then the normal density of the rows counts.
         """
         n_residual = X.shape[1] - len(self.code_scale)
         if n_residual <= 0:
             return self.start.score_samples(X)
         codes = self.transform(X)
         residual = X - self.inverse_transform(codes)
-        in_code = self.codes.log_density(codes) + self.log_volume
+        in_code = self.codes.log_density(codes) + self.start.log_volume
         return in_code + residual_log_density(residual, self.noise_variance, n_residual)
 
-    def _standardised(self, X: NDArray) -> tuple[torch.Tensor, Any]:
+    def _standardised(self, X: NDArray) -> tuple[Tensor, Tensor | None, Any]:
         """Return rows as the module takes them, and the module in their precision."""
+        known = known_cells(X)
+        X = self.start.filled(X, known)
         x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
         module = self._module_for(x.dtype)
-        return x.to(_device(module)), module
+        device = _device(module)
+        mask = None if known is None else torch.from_numpy(known).to(device)
+        return x.to(device), mask, module
 
     def _module_for(self, dtype: torch.dtype) -> Any:
         if dtype == torch.float32:
             return self.module
         if dtype not in self._casts:
             cast = copy.deepcopy(self.module).to(dtype)
-            cast.start_at(self.start, self.start.mean, self.start.scale)
+            self.start.apply(cast)
             self._casts[dtype] = cast.eval()
         return self._casts[dtype]
 
@@ -168,5 +224,13 @@ class TrainedNetwork:
         return {**self.__dict__, "_casts": {}}
 
 
-def _device(module: nn.Module) -> torch.device:
+@contextmanager
+def inference(module: torch.nn.Module, n_rows: int) -> Iterator[None]:
+    """Do without gradients, and with one thread where rows are few."""
+    threads = threads_for(module, n_rows, THREADED_INFERENCE)
+    with threads, torch.inference_mode():
+        yield
+
+
+def _device(module: torch.nn.Module) -> torch.device:
     return next(module.parameters()).device

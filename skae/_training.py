@@ -1,295 +1,202 @@
-"""Training: what follows from the size of a table, and the course of one fit."""
+"""One training: rows held out, a net trained on the others, and a decision."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from ._dataset import RowDataset, TrainingData
-from ._gate import SPLIT_ERRORS, Replicas, Verdict, fold_errors, judge
-from ._linear import LinearStart
+from ._dataset import RowDataset, TrainingData, as_tensor
+from ._gate import GateDecision, StackedModules, judge, threshold
 from ._net import AutoencoderNet
-from ._residual import with_linear_path
+from ._objective import Objective
+from ._parameters import new_torch_generator, resolve_device
+from ._plan import TrainingPlan
+from ._samples import takes_padding
 from ._solvers import linear_start
-from ._validation import check_widths
-
-# Tables below this many distinct rows are judged by folds, the others by a split.
-SMALL_TABLE = 1000
-N_FOLDS = 5
-# Folds of networks that train one after the other cost too much from here on.
-FEW_ROWS = 200
-MIN_ROWS = 10  # with fewer, no held-out rows can speak for a network
-MAX_HELD_OUT = 10_000
-
-
-@dataclass
-class TrainingPlan:
-    """How to train on a table, as follows from its number of distinct rows.
-
-    Attributes
-    ----------
-    n_rows : int
-    hidden_layer_sizes : tuple of int
-    max_iter : int
-        Epochs.
-    batch_size : int
-    n_folds : int
-        Folds of the gate; 0 if a split decides.
-    n_held_out : int
-        Rows of that split.
-    """
-
-    n_rows: int
-    hidden_layer_sizes: tuple[int, ...]
-    max_iter: int
-    batch_size: int
-    n_folds: int
-    n_held_out: int
-
-    def without_folds(self) -> TrainingPlan:
-        """Return the plan with a split in place of the folds."""
-        if not self.n_folds:
-            return self
-        return replace(self, n_folds=0, n_held_out=self.n_rows // N_FOLDS)
-
-    @classmethod
-    def for_table(cls, n: int, validation_fraction: float | str) -> TrainingPlan:
-        """Return the defaults for a table of `n` distinct rows."""
-        small = n < SMALL_TABLE
-        folds = N_FOLDS if small and n >= MIN_ROWS else 0
-        held_out = 0 if small else min(n // 10, MAX_HELD_OUT)
-        if validation_fraction != "auto":
-            folds, held_out = 0, max(1, round(float(validation_fraction) * n))
-        batch_size = min(n // 8, 128) if small else max(min(n // 16, 256), n // 256)
-        return cls(
-            n_rows=n,
-            hidden_layer_sizes=(64,) if small else (256, 128),
-            max_iter=max(2, round(min(50, 50 * math.sqrt(20_000 / n)))),
-            batch_size=min(max(batch_size, 16), 1024),
-            n_folds=folds,
-            n_held_out=min(held_out, n - 1),
-        )
+from ._split import (
+    DistinctRows,
+    assign_folds,
+    choose_held_out,
+    distinct_rows,
+    row_hashes,
+)
+from ._start import Start
+from ._trained import TrainedNetwork
 
 
-@dataclass
-class Builder:
-    """Makes the modules of one fit, all at its linear start, and nets to train them.
+@dataclass(frozen=True)
+class Training:
+    """An objective, at a start, by a plan, with a seed."""
 
-    Attributes
-    ----------
-    plan : TrainingPlan
-    start : LinearStart
-    n_components : int
-    sample_shape : tuple of int
-    architecture : Architecture
-    n_outputs : int
-        Numbers that the encoder gives for a row.
-    is_random : bool
-        Whether the networks stand alone, without a linear path and without PCA to fall
-        back on.
-    is_settled : bool
-        Whether the start leaves nothing over, so that it is kept in any case.
-    make_module : callable
-        Returns a module for an encoder and a decoder.
-    make_loss : callable
-        Returns a new loss.
-    refined_start : callable
-        Returns the linear start of the objective, given PCA's, rows and weights.
-    seed : int
-        Seeds the initial weights and the order of the rows.
-    settings : dict
-        Parameters of the net.
-    user_settings : dict
-        Those that the user asked for by `net_params`, which come last.
-    """
-
+    objective: Objective
     plan: TrainingPlan
-    start: LinearStart
-    n_components: int
-    sample_shape: tuple[int, ...]
-    architecture: Any
-    n_outputs: int
-    is_random: bool
-    is_settled: bool
-    make_module: Callable[[nn.Module, nn.Module], Any]
-    make_loss: Callable[[], nn.Module]
-    refined_start: Callable[[LinearStart, Any, NDArray | None], LinearStart]
+    start: Start
     seed: int
-    settings: dict[str, Any]
-    user_settings: dict[str, Any]
 
-    def asked(self, n_errors: float) -> float:
-        """Return the standard errors to show: no number will do at a settled start."""
-        return math.inf if self.is_settled else n_errors
+    # What is trained
 
-    def module(self) -> Any:
-        """Return a module at the linear start."""
-        d, k = len(self.start.mean), self.n_components
-        encoder, decoder = self._networks(k)
-        check_widths(encoder, decoder, self.sample_shape, k, self.n_outputs)
-        if len(self.sample_shape) > 1:
-            encoder = nn.Sequential(nn.Unflatten(1, self.sample_shape), encoder)
-            decoder = nn.Sequential(decoder, nn.Flatten())
-        if not self.is_random:
-            encoder, decoder = with_linear_path(encoder, decoder, d, k, self.n_outputs)
-        module = self.make_module(encoder, decoder)
-        if not any(p.requires_grad for p in module.parameters()):
+    def new_net(self, **changes: Any) -> AutoencoderNet:
+        """Return a net of a module at the start."""
+        module = self.objective.new_module(self.start, self.plan, self.seed)
+        return self._net_of(module, **changes)
+
+    def _net_of(self, module: torch.nn.Module, **changes: Any) -> AutoencoderNet:
+        where = self.start, self.plan, self.seed
+        return self.objective.new_net(module, *where, **changes)
+
+    # On what
+
+    def dataset(self, X: Any) -> RowDataset:
+        """Return rows as tensors, on the device."""
+        params, start = self.objective.params, self.start
+        fill = start.filled if takes_padding(params.architecture) else None
+        device = resolve_device(params.device)
+        return RowDataset(X, start.mean, start.scale, device, fill)
+
+    def data(
+        self, X: Any, distinct: DistinctRows, weight: NDArray | None
+    ) -> TrainingData:
+        """Return which of the distinct rows of a table train and which are held out."""
+        dataset, plan = self.dataset(X), self.plan
+        if distinct.weight is not None:
+            weight = np.zeros(X.shape[0])
+            weight[distinct.rows] = distinct.weight
+        n, device = len(distinct.rows), dataset.device
+        rows = torch.arange(n, dtype=torch.int32)  # all, but for copies
+        if n < dataset.n_rows or distinct.unit is not None:
+            order = distinct.rows.argsort()
+            rows = torch.from_numpy(distinct.rows[order].astype(np.int32))
+        unit = None
+        if distinct.unit is not None:
+            unit = torch.from_numpy(distinct.unit[order]).long()
+        w = as_tensor(weight)
+        w = None if w is None else w.to(device)
+        generator = new_torch_generator(self.seed)
+        if plan.n_folds and plan.max_iter:
+            fold_of = torch.zeros(dataset.n_rows, dtype=torch.int64)
+            fold_of[rows.long()] = assign_folds(n, unit, plan.n_folds, generator)
+            rows = rows.to(device)
+            unit = None if unit is None else unit.to(device)
+            return TrainingData(dataset, rows, rows, w, fold_of.to(device), unit)
+        held_out = choose_held_out(n, unit, plan.n_held_out, generator).long()
+        trains = torch.ones(n, dtype=torch.bool)
+        trains[held_out] = False  # and the others in the order of the file
+        train, valid = rows[trains].to(device), rows[held_out].to(device)
+        unit = None if unit is None else unit[held_out].to(device)
+        return TrainingData(dataset, train, valid, w, None, unit)
+
+    def judged_by(
+        self, data: TrainingData, X_val: Any, hashes: NDArray
+    ) -> TrainingData:
+        """Return the data with rows of their own that decide.
+
+        Copies of training rows, whose hashes are given, may not.
+        """
+        start = self.start
+        own = row_hashes(X_val, start.mean, start.scale)
+        distinct = distinct_rows(own, None, None)
+        rows = np.sort(distinct.rows[~np.isin(own[distinct.rows], hashes)])
+        if not len(rows):
             raise ValueError(
-                f"architecture={self.architecture!r} has no parameter to train: none "
-                "has requires_grad=True."
+                f"X_val: each of its {len(own)} rows is a row of X too. Rows that "
+                "decide must not be trained on."
             )
-        module.start_at(self.start, self.start.mean, self.start.scale)
-        return module
+        valid = torch.from_numpy(rows).to(data.dataset.device)
+        return replace(data, valid=valid, valid_dataset=self.dataset(X_val))
 
-    def _networks(self, k: int) -> tuple[nn.Module, nn.Module]:
-        """Return an encoder of `n_outputs` and a decoder of `k` inputs."""
-        encoder, decoder = self._build(self.n_outputs)
-        if k == self.n_outputs:
-            return encoder, decoder
-        if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
-            raise ValueError(
-                f"architecture={self.architecture!r}: the decoder shares its weights "
-                f"with the encoder, which needs {self.n_outputs} outputs for {k} codes."
-            )
-        return encoder, self._build(k)[1]
+    # Training
 
-    def _build(self, k: int) -> tuple[nn.Module, nn.Module]:
-        architecture = self.architecture
-        if isinstance(architecture, type):
-            raise ValueError(
-                f"architecture={architecture.__name__} is a class: give an instance."
-            )
-        networks = architecture.build(self.sample_shape, k, seeded(self.seed))
-        if not isinstance(networks, tuple | list) or len(networks) != 2:
-            raise ValueError(
-                f"{architecture!r}.build returned {type(networks).__name__}: it must "
-                "return an encoder and a decoder."
-            )
-        return networks[0], networks[1]
+    def threshold(self, n_units: float, *, in_folds: bool) -> float:
+        """Return the standard errors to show: none will do at a degenerate start."""
+        if self.start.is_degenerate:
+            return math.inf
+        return threshold(n_units, in_folds=in_folds)
 
-    def net(self, module: nn.Module, **changes: Any) -> AutoencoderNet:
-        """Return an initialised net for a module."""
-        settings = {
-            "optimizer": torch.optim.AdamW,
-            "max_epochs": self.plan.max_iter,
-            "batch_size": self.plan.batch_size,
-            "seed": self.seed,
-            **self.settings,
-            **self.user_settings,
-            **changes,
-        }
-        if settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam):
-            settings.setdefault("optimizer__fused", True)
-        try:
-            return AutoencoderNet(module, self.make_loss(), **settings).initialize()
-        except (TypeError, ValueError) as error:
-            if not self.user_settings:
-                raise
-            raise ValueError(f"net_params={self.user_settings!r}: {error}") from error
-
-    def continued(self, net: AutoencoderNet) -> AutoencoderNet:
-        """Return a copy of a trained net that goes on under the present settings."""
-        net = copy.deepcopy(net)
-        net.max_epochs, net.batch_size = self.plan.max_iter, self.plan.batch_size
-        settings = {**self.settings, **self.user_settings}
-        for name in ("n_iter_no_change", "tol"):
-            setattr(net, name, settings[name])
-        decay, lr = settings["optimizer__weight_decay"], settings["lr"]
-        for group in net.optimizer_.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = decay
-            if lr != net.lr:  # else a scheduler may have changed that of the group
-                group["lr"] = lr
-        net.lr = lr
-        return net
-
-
-def train(
-    net: AutoencoderNet,
-    dataset: RowDataset,
-    weight: Tensor | None,
-    builder: Builder,
-    *,
-    continued: bool,
-) -> Verdict:
-    """Train `net` and judge it against PCA.
-
-    `builder` makes the replicas that decide for a small table, and the linear start to
-    compare with where the training is `continued`.
-    """
-    plan = builder.plan
-    # int32, because the row numbers of a table on disk take memory too
-    n, device = dataset.n_rows, dataset.device
-    rows = torch.arange(n, dtype=torch.int32, device=device)
-    order = torch.randperm(n, generator=seeded(net.seed), dtype=torch.int32).to(device)
-    if plan.n_folds and plan.max_iter:
-        fold_of = torch.empty(n, dtype=torch.int64, device=device)
-        fold_of[order] = torch.arange(n, device=device) % plan.n_folds
-        data = TrainingData(dataset, rows, rows, weight, fold_of)
-        probe = train_folds(builder, data)
-        asked = builder.asked(fold_errors(plan.n_rows))
-        verdict = judge(probe, data, None, asked, required=builder.is_random)
-        if verdict.open:
-            everything = TrainingData(dataset, rows, rows[:0], weight)
-            net.partial_fit(everything, epochs=max(1, verdict.best_iter))
-            widen_noise(net, verdict)
+    def run(
+        self, net: AutoencoderNet, data: TrainingData, *, continued: bool
+    ) -> GateDecision:
+        """Train `net` and judge it against the start."""
+        required, in_folds = not self.start.is_fallback, data.fold_of is not None
+        n_units = len(data.valid) if data.units is None else len(data.units.unique())
+        asked = self.threshold(n_units, in_folds=in_folds)
+        if in_folds:
+            probe = self._train_folds(data)
+            decision = judge(probe, data, None, asked, required=required)
+            if not decision.is_open:
+                net.history_ = probe.history_
+                return decision
+            everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
+            net.partial_fit(everything, epochs=max(1, decision.best_iter))
         else:
-            net.history_ = probe.history_
-        return verdict
-    held_out = order[: plan.n_held_out]
-    kept = order[plan.n_held_out :].sort().values  # in the order of the file
-    data = TrainingData(dataset, kept, held_out, weight)
-    pca = builder.net(builder.module()).held_out_losses(data) if continued else None
-    start = copy.deepcopy(net.module_.state_dict())
-    net.partial_fit(data)
-    asked = builder.asked(SPLIT_ERRORS)
-    verdict = judge(net, data, pca, asked, required=builder.is_random)
-    if verdict.open:
-        widen_noise(net, verdict)
-    elif net.restore_start:
-        net.module_.load_state_dict(start)
-    return verdict
+            before = self.new_net().held_out_losses(data) if continued else None
+            start = copy.deepcopy(net.module_.state_dict())
+            net.partial_fit(data)
+            decision = judge(net, data, before, asked, required=required)
+        if decision.is_open:
+            net.module_.calibrate(decision.calibration)
+        elif net.restore_start:
+            net.module_.load_state_dict(start)
+        return decision
 
+    def _train_folds(self, data: TrainingData) -> AutoencoderNet:
+        """Train a module for each fold, started at PCA of the rows that it may see.
 
-def widen_noise(net: AutoencoderNet, verdict: Verdict) -> None:
-    """Give a net the noise that its held-out rows, or those of the folds, show."""
-    if verdict.noise_variance:
-        net.module_.widen_noise(verdict.noise_variance)
+        The net that is returned holds them all.
+        """
+        assert data.fold_of is not None
+        x, known = data.dataset.take(data.train)
+        x = x if known is None else x * known  # missing cells count as the mean
+        start, k = self.start, self.start.n_components
+        rows = x.cpu().double().numpy() * start.scale + start.mean
+        fold_of = data.fold_of[data.train].cpu().numpy()
+        weights = None if data.weight is None else data.weight[data.train].cpu().numpy()
+        modules = []
+        for fold in range(int(fold_of.max()) + 1):
+            keep = fold_of != fold
+            weight = None if weights is None else weights[keep]
+            fewer = min(k, int(keep.sum()), rows.shape[1])
+            pca = linear_start(rows[keep], fewer, weight, random_state=0)
+            pca = replace(pca, scale=start.scale)
+            own = self.objective.start(pca, rows[keep], weight, self.seed)
+            module = self.objective.new_module(start, self.plan, self.seed)
+            own.padded(k).apply(module, start)
+            modules.append(module)
+        few = data.dataset.take(data.train[:2])
+        silent = {"keep_best": False, "callbacks": None, "verbose": 0}
+        return self._net_of(StackedModules(modules, few), **silent).partial_fit(data)
 
+    # What comes of it
 
-def train_folds(builder: Builder, data: TrainingData) -> AutoencoderNet:
-    """Train one replica for each fold, started at PCA of the rows that it may see.
+    def model(
+        self,
+        net: AutoencoderNet,
+        is_open: bool,
+        mean_loss: float | None,
+        X: Any,
+        weight: NDArray | None,
+        earlier: Any = None,
+    ) -> Start | TrainedNetwork:
+        """Return the network, if the gate is open, or what the start is, measured.
 
-    `data` has `fold_of`. The net that is returned holds the replicas.
-    """
-    assert data.fold_of is not None
-    mean, scale = builder.start.mean, builder.start.scale
-    x = data.dataset.take(data.train).nan_to_num(0.0)  # padding counts as the mean
-    rows = x.cpu().double().numpy() * scale + mean
-    fold_of = data.fold_of.cpu().numpy()
-    n_components = builder.n_components
-    modules = []
-    for fold in range(int(fold_of.max()) + 1):
-        keep = fold_of != fold
-        module = builder.module()
-        weight = None if data.weight is None else data.weight.cpu().numpy()[keep]
-        k = min(n_components, int(keep.sum()), rows.shape[1])
-        start = linear_start(rows[keep], k, weight, random_state=0)
-        start = builder.refined_start(replace(start, scale=scale), rows[keep], weight)
-        module.start_at(start.padded(n_components), mean, scale)
-        modules.append(module)
-    replicas = Replicas(modules, data.dataset.take(data.train[:2]))
-    silent = {"keep_best": False, "callbacks": None, "verbose": 0}
-    return builder.net(replicas, **silent).partial_fit(data)
-
-
-def seeded(seed: int) -> torch.Generator:
-    """Return a generator with this seed."""
-    return torch.Generator().manual_seed(seed)
+        `earlier` is a model whose codes count too.
+        """
+        module = net.module_.eval()
+        if is_open:
+            error = None
+            if mean_loss is not None:
+                error = net.criterion_.squared_error(mean_loss, self.start)
+            model = self.objective.model(module, self.start, error, self.seed)
+        else:
+            if not net.restore_start:  # it goes on from where it is
+                module = self.new_net().module_.eval()
+            model = self.start.model(module)
+        if isinstance(model, TrainedNetwork):
+            network = earlier if isinstance(earlier, TrainedNetwork) else None
+            model.measure(X, weight, np.random.default_rng(self.seed), network)
+        return model

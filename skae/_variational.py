@@ -30,12 +30,21 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
-from ._dataset import row_chunks
-from ._linear import RANK_TOLERANCE, Completion, LinearStart, by_known
-from ._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
-from ._residual import LinearResidual, handles_padding
-from ._trained import TrainedNetwork
-from ._validation import is_auto, new_random_state
+from ._dataset import TrainingData, row_chunks
+from ._losses import (
+    Loss,
+    bernoulli_nll,
+    count_known,
+    gaussian_nll,
+    kl_from_standard_normal,
+)
+from ._missing import known_cells
+from ._module import BaseModule, LinearResidual
+from ._objective import Objective
+from ._parameters import is_auto, new_random_state
+from ._plan import TrainingPlan
+from ._start import RANK_TOLERANCE, Start
+from ._trained import TrainedNetwork, inference
 
 # A code is active if its posterior mean varies by more (Burda et al. 2016, section 4).
 ACTIVE_VARIANCE = 0.01
@@ -46,7 +55,52 @@ MAX_LOG_VARIANCE = 2.0
 SMALLEST_SHARE = 0.01
 
 
-class VariationalModule(nn.Module):
+@dataclass(frozen=True)
+class ProbabilisticPCA(Start):
+    """Probabilistic PCA of the rows, whose posterior a diagonal normal expresses."""
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether no noise is left: as many codes as the rows have dimensions."""
+        variance, noise = self.sound_variances
+        return bool(noise <= RANK_TOLERANCE * variance[0])
+
+    @property
+    def code_scale(self) -> NDArray:
+        """What brings codes of unit prior variance to PCA's units, shape (k,)."""
+        variance, noise = self.sound_variances
+        kept = np.maximum(variance - noise, SMALLEST_SHARE * variance)
+        return variance / np.sqrt(kept)
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Set a :class:`VariationalModule` to this start."""
+        assert isinstance(module, VariationalModule)
+        units = units or self
+        variance, noise = self.sound_variances
+        variance, noise = variance / units.scale**2, noise / units.scale**2
+        # A network in float32 cannot see less, nor where no row differs from another.
+        noise = max(noise, RANK_TOLERANCE * max(variance[0], 1.0))
+        variance = np.maximum(variance, noise)
+        root, k = np.sqrt(variance - noise), len(variance)  # (k,)
+        shift = (self.mean - units.mean) / units.scale
+        whitener = (root / variance)[:, None] * self.components  # (k, d)
+        bias = np.concatenate([-whitener @ shift, np.log(noise / variance)])
+        weight = np.pad(whitener, ((0, k), (0, 0)))
+        module.set_linear_path(weight, bias, self.components.T * root, shift)
+        module.log_variance_at_start.fill_(math.log(noise))
+
+    def posterior_std(self, X: NDArray) -> NDArray:
+        """Return the standard deviations of the codes of rows, (n, k)."""
+        variance, noise = self.sound_variances
+        shares = np.broadcast_to(noise / variance, (len(X), len(variance)))
+        known = known_cells(X)
+        if known is not None:  # rows with missing cells say less
+            shares = self.missing_cells.posterior_variance(known)
+        std = np.sqrt(np.minimum(shares, 1)) * self.code_scale
+        return std.astype(X.dtype)
+
+
+class VariationalModule(BaseModule):
     """An encoder of a posterior's mean and log-variance, and a decoder.
 
     Parameters
@@ -58,73 +112,53 @@ class VariationalModule(nn.Module):
 
     Notes
     -----
-    Rows are centred and divided by one scalar. The variance of the noise is learnt
-    (Rybkin et al. 2021); its logarithm is counted from that of the start. Held-out rows
-    widen it after training.
+    The variance of the noise is learnt (Rybkin et al. 2021); its logarithm is counted
+    from that of the start. Held-out rows widen it after training. Where cells are
+    missing the linear path gives the posterior of independent codes that is nearest to
+    that of probabilistic PCA: the inverse of its precisions.
     """
 
     log_variance_at_start: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.handles_padding = handles_padding(encoder)
+        super().__init__(encoder, decoder)
         self.log_variance_change = nn.Parameter(torch.zeros(()))
         self.register_buffer("log_variance_at_start", torch.zeros(()))
-        self.generator: torch.Generator | None = None
-
-    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
-        """Be probabilistic PCA, for rows given as ``(x - mean) / scale``."""
-        if not isinstance(self.encoder, LinearResidual):
-            return
-        assert isinstance(self.decoder, LinearResidual)
-        variance, noise = start.sound_variances
-        variance, noise = variance / scale**2, noise / scale**2
-        # A network in float32 cannot see less, nor where no row differs from another.
-        noise = max(noise, RANK_TOLERANCE * max(variance[0], 1.0))
-        variance = np.maximum(variance, noise)
-        axes, k = start.components, len(start.components)
-        root = np.sqrt(variance - noise)  # (k,)
-        shift = (start.mean - mean) / scale
-        whitener = (root / variance)[:, None] * axes  # (k, d)
-        bias = np.concatenate([-whitener @ shift, np.log(noise / variance)])
-        whitener = np.pad(whitener, ((0, k), (0, 0)))
-        self.encoder.set_linear(whitener, bias)
-        if self.encoder.handles_padding:
-            self.encoder.set_completion(start, scale, is_posterior=True)
-        self.decoder.set_linear(axes.T * root, shift)
-        self.log_variance_at_start.fill_(math.log(noise))
 
     @property
     def log_variance(self) -> Tensor:
         """Logarithm of the variance of the noise, shape ()."""
         return self.log_variance_at_start + self.log_variance_change
 
-    def widen_noise(self, variance: float) -> None:
-        """Let the variance of the noise be at least so large."""
-        change = math.log(variance) - self.log_variance_at_start
-        with torch.no_grad():
-            self.log_variance_change.clamp_(min=change)
+    def calibrate(self, calibration: dict[str, float]) -> None:
+        """Let the variance of the noise be at least what held-out rows show."""
+        if "noise_variance" in calibration:
+            log_variance = math.log(calibration["noise_variance"])
+            with torch.no_grad():
+                change = log_variance - self.log_variance_at_start
+                self.log_variance_change.clamp_(min=change)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the posterior's mean and log-variance, each (n, n_components)."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        mean, log_variance = self.encoded(x, known).chunk(2, dim=-1)
+        if known is not None and isinstance(self.decoder, LinearResidual):
+            squares = self.decoder.weight.square()  # (d, k)
+            noise = self.log_variance_at_start.exp()
+            precision = known.to(squares) @ squares + noise
+            log_variance = log_variance + ((squares.sum(0) + noise) / precision).log()
         return mean, log_variance.clamp(max=MAX_LOG_VARIANCE)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the posterior mean, shape (n, n_components)."""
-        return self.posterior(x)[0]
+        return self.posterior(x, known)[0]
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the mean of the rows given their codes, shape (n, n_features)."""
-        return self.decoder(z)
-
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(
+        self, x: Tensor, z: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """Return log p(x | z) for each row, shape (n,)."""
-        return -gaussian_nll(
-            self.decoder(z), x, self.log_variance, self.handles_padding
-        )
+        return -gaussian_nll(self.decoder(z), x, self.log_variance, known)
 
     def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Draw codes from the posterior, shape (n, n_components)."""
@@ -136,9 +170,9 @@ class VariationalModule(nn.Module):
         )
         return mean + noise * (0.5 * log_variance).exp()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the decoded draw, the posterior, and what the likelihood needs."""
-        mean, log_variance = self.posterior(x)
+        mean, log_variance = self.posterior(x, known)
         z = self.draw(mean, log_variance)
         return self.decoder(z), mean, log_variance, self.log_variance
 
@@ -158,7 +192,7 @@ class BernoulliModule(VariationalModule):
         self.register_buffer("column_mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
-    def start_at(self, start: LinearStart, mean: NDArray, scale: float) -> None:
+    def set_units(self, mean: NDArray, scale: float) -> None:
         """Remember how rows are standardised, and start at the column means."""
         self.column_mean = torch.tensor(mean).to(self.column_mean)
         self.scale.fill_(scale)
@@ -176,18 +210,23 @@ class BernoulliModule(VariationalModule):
         """Return the probabilities, standardised as the rows are."""
         return (self.logits(z).sigmoid() - self.column_mean) / self.scale
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(
+        self, x: Tensor, z: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """Return log p(x | z) for each row, shape (n,)."""
-        return -bernoulli_nll(self.logits(z), self.values(x), self.handles_padding)
+        return -bernoulli_nll(self.logits(z), self.values(x), known)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def calibrate(self, calibration: dict[str, float]) -> None:
+        """Do nothing: there is no noise."""
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the logits of a draw, the posterior, and the values themselves."""
-        mean, log_variance = self.posterior(x)
+        mean, log_variance = self.posterior(x, known)
         z = self.draw(mean, log_variance)
         return self.logits(z), mean, log_variance, self.values(x)
 
 
-class EvidenceLowerBound(nn.Module):
+class EvidenceLowerBound(Loss):
     """The negative ELBO: the reconstruction term plus beta times the KL divergence.
 
     Sums over features and codes, in nats (Kingma & Welling 2014, equation 10; beta of
@@ -199,8 +238,6 @@ class EvidenceLowerBound(nn.Module):
     beta : float, default=1.0
     n_epochs_kl_warmup : int or None, default=None
         Epochs over which the weight of the KL divergence rises to `beta`.
-    has_padding : bool, default=False
-        Whether rows may hold NaN, which then carries no loss.
 
     Examples
     --------
@@ -216,43 +253,113 @@ class EvidenceLowerBound(nn.Module):
         likelihood: str,
         beta: float = 1.0,
         n_epochs_kl_warmup: int | None = None,
-        has_padding: bool = False,
     ) -> None:
         super().__init__()
-        self.has_padding = has_padding
         self.likelihood = likelihood
         self.beta = beta
         self.n_epochs_kl_warmup = n_epochs_kl_warmup
-        self.epoch = math.inf
+        if likelihood == "bernoulli":
+            self.value_range = 0, 1, 'likelihood="bernoulli"'
 
-    def forward(self, output: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the terms ``reconstruction`` and ``kl``, each of shape (..., n)."""
         reconstruction, mean, log_variance, rest = output
         if self.likelihood == "gaussian":
-            nll = gaussian_nll(reconstruction, x, rest, self.has_padding)
+            nll = gaussian_nll(reconstruction, x, rest, known)
         else:
-            nll = bernoulli_nll(reconstruction, rest, self.has_padding)
+            nll = bernoulli_nll(reconstruction, rest, known)
         weight = self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
         kl = kl_from_standard_normal(mean, log_variance)
         return {"reconstruction": nll, "kl": weight * kl}
 
-    def noise_terms(
-        self, terms: dict[str, Tensor], output: tuple[Tensor, ...], x: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Return squared errors, of how many numbers, and log-variances, (..., n).
-
-        Nothing where the likelihood has no noise.
-        """
-        if self.likelihood == "bernoulli":
-            return ()
+    def held_out_terms(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the loss, and the squared error and the noise that it is made of."""
+        terms = self(output, x, known)
         nll = terms["reconstruction"]
+        loss: dict[str, Tensor] = {"loss": nll + terms["kl"]}
+        if self.likelihood == "bernoulli":
+            return loss
         log_variance = output[3][..., None].expand_as(nll)
-        n_values = torch.full_like(nll, x.shape[-1])
-        if self.has_padding:
-            n_values -= x.isnan().sum(-1)
+        n_values = torch.zeros_like(nll) + count_known(x, known)
         constant = n_values * (math.log(2 * math.pi) + log_variance)
         squares = (2 * nll - constant).clamp_min(0) * log_variance.exp()  # but rounding
-        return squares, n_values, log_variance
+        return {
+            **loss,
+            "squares": squares,
+            "n_values": n_values,
+            "log_variance": log_variance,
+        }
+
+    def calibrated(
+        self, terms: dict[str, Tensor], data: TrainingData
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Widen the noise of each row to what the other rows show it to be.
+
+        That is their mean squared error, by maximum likelihood. The calibration is the
+        ``noise_variance`` that all of them show.
+        """
+        if self.likelihood == "bernoulli":
+            return terms["loss"], {}
+        squares, n_values = terms["squares"], terms["n_values"]
+        variances, variance = data.ratios_of_others(squares, n_values)
+        narrow = terms["log_variance"]
+        wide = torch.maximum(variances.log(), narrow)
+        change = squares * ((-wide).exp() - (-narrow).exp()) + n_values * (
+            wide - narrow
+        )
+        calibration = {"noise_variance": variance} if variance > 0 else {}
+        return terms["loss"] + 0.5 * change, calibration
+
+    def score(self, loss: float, start: Start) -> float:
+        """Return the ELBO in nats per row, in the units of X."""
+        return -loss - len(start.mean) * log_scale(self.likelihood, start)
+
+
+def log_scale(likelihood: str, start: Start) -> float:
+    """Return by how many nats the density of an entry is that of a scaled one's."""
+    return 0.0 if likelihood == "bernoulli" else math.log(start.scale)
+
+
+class Variational(Objective):
+    """Rows are to be likely under a model with codes."""
+
+    outputs_per_code = 2
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> VariationalModule:
+        """Return a variational autoencoder for the likelihood."""
+        if self.params.likelihood == "bernoulli":
+            return BernoulliModule(encoder, decoder)
+        return VariationalModule(encoder, decoder)
+
+    def loss(self, plan: TrainingPlan) -> EvidenceLowerBound:
+        """Return the negative ELBO."""
+        params = self.params
+        warmup: Any = params.n_epochs_kl_warmup
+        if is_auto(warmup):
+            warmup = plan.max_iter // 2 if self._is_random() else None
+        return EvidenceLowerBound(params.likelihood, params.beta, warmup)
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return probabilistic PCA."""
+        return self.random_start(pca) if self._is_random() else ProbabilisticPCA.of(pca)
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return the network, with the draws that its likelihoods are taken by."""
+        return TrainedVariational(
+            module,
+            start,
+            noise=normal_points(self.params.n_importance_samples, start.n_codes, seed),
+            log_scale=log_scale(self.params.likelihood, start),
+        )
+
+    def _is_random(self) -> bool:
+        return self.params.init == "random" or self.params.likelihood == "bernoulli"
 
 
 @dataclass(kw_only=True)
@@ -283,13 +390,14 @@ class TrainedVariational(TrainedNetwork):
             )
         if isinstance(self.module, BernoulliModule):
             return 0.0
+        assert isinstance(self.module, VariationalModule)
         return math.exp(self.module.log_variance.item()) * self.start.scale**2
 
     def posterior_std(self, X: NDArray) -> NDArray:
         """Return the posterior's standard deviations, shape (n, k)."""
-        x, module = self._standardised(X)
-        with torch.inference_mode():
-            log_variance = module.posterior(x)[1].cpu().numpy()
+        x, known, module = self._standardised(X)
+        with inference(module, len(x)):
+            log_variance = module.posterior(x, known)[1].cpu().numpy()
         return np.exp(0.5 * log_variance) * self.code_scale.astype(X.dtype)
 
     def score_samples(self, X: NDArray) -> NDArray:
@@ -303,18 +411,17 @@ class TrainedVariational(TrainedNetwork):
 
     def _log_weights(self, X: NDArray) -> NDArray:
         """Return log p(x, z) - log q(z | x), shape (n_importance_samples, n)."""
-        x, module = self._standardised(X)
+        x, known, module = self._standardised(X)
         weights = np.empty((len(self.noise), len(X)))
-        with torch.inference_mode():
-            mean, log_variance = module.posterior(x)
+        with inference(module, len(x)):
+            mean, log_variance = module.posterior(x, known)
             std = (0.5 * log_variance).exp()
             for i, draw in enumerate(torch.tensor(self.noise).to(x)):
                 z = mean + std * draw
                 change = draw.square() + log_variance - z.square()
-                weight = module.log_likelihood(x, z) + 0.5 * change.sum(-1)
+                weight = module.log_likelihood(x, z, known) + 0.5 * change.sum(-1)
                 weights[i] = weight.double().cpu().numpy()
-        n_known = X.shape[1] - np.isnan(X).sum(1)  # all but padding
-        return weights - self.log_scale * n_known
+        return weights - self.log_scale * np.isfinite(X).sum(1)
 
 
 class VAE(BaseAutoencoder):
@@ -516,6 +623,8 @@ class VAE(BaseAutoencoder):
     (5, 2)
     """
 
+    _objective_class = Variational
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
@@ -582,66 +691,6 @@ class VAE(BaseAutoencoder):
         self.callbacks = callbacks
         self.net_params = net_params
 
-    # Hooks
-
-    def _make_module(self, encoder: nn.Module, decoder: nn.Module) -> nn.Module:
-        if self.likelihood == "bernoulli":
-            return BernoulliModule(encoder, decoder)
-        return VariationalModule(encoder, decoder)
-
-    def _make_loss(self) -> nn.Module:
-        warmup: Any = self.n_epochs_kl_warmup
-        if is_auto(warmup):
-            max_iter = self._new_plan(self.n_samples_).max_iter
-            warmup = max_iter // 2 if self._is_random() else None
-        return EvidenceLowerBound(
-            self.likelihood, self.beta, warmup, self._handles_padding()
-        )
-
-    def _n_outputs(self, n_components: int) -> int:
-        return 2 * n_components
-
-    def _is_random(self) -> bool:
-        return self.init == "random" or self.likelihood == "bernoulli"
-
-    def _is_settled(self) -> bool:
-        variance, noise = self._start.sound_variances
-        return not self._is_random() and noise <= RANK_TOLERANCE * variance[0]
-
-    def _value_range(self) -> tuple[float, float, str]:
-        if self.likelihood == "bernoulli":
-            return 0, 1, 'likelihood="bernoulli"'
-        return super()._value_range()
-
-    def _curve_score(self, loss: float) -> float:
-        return -loss - len(self.mean_) * self._log_scale()
-
-    def _new_model(self, held_out_loss: float | None) -> TrainedNetwork:
-        del held_out_loss
-        return TrainedVariational(
-            self.module_,
-            self._start,
-            self._code_scale(),
-            noise=normal_points(
-                self.n_importance_samples, self.n_components_, self._seed
-            ),
-            log_scale=self._log_scale(),
-        )
-
-    def _log_scale(self) -> float:
-        """Return by how many nats an entry's density is that of a scaled one's."""
-        if self.likelihood == "bernoulli":
-            return 0.0
-        return math.log(self._start.scale)
-
-    def _code_scale(self) -> NDArray:
-        """Return what brings codes of unit prior variance to PCA's units, (k,)."""
-        if self._is_random():
-            return np.ones(self.n_components_)
-        variance, noise = self._start.sound_variances
-        kept = np.maximum(variance - noise, SMALLEST_SHARE * variance)
-        return variance / np.sqrt(kept)
-
     # What a fitted estimator does
 
     @property
@@ -649,10 +698,10 @@ class VAE(BaseAutoencoder):
         """Codes whose posterior mean varies, shape (n_components,)."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError("active_units_ is there after fit.")
-        if self._model is not self._start:
-            prior = self._code_scale() ** 2
-            return self.explained_variance_ > ACTIVE_VARIANCE * prior
-        variance, noise = self._start.sound_variances
+        start = self._fit.start
+        if isinstance(self._fit.model, TrainedVariational):
+            return self.explained_variance_ > ACTIVE_VARIANCE * start.code_scale**2
+        variance, noise = start.sound_variances
         return 1 - noise / variance > ACTIVE_VARIANCE
 
     def transform(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -683,23 +732,13 @@ class VAE(BaseAutoencoder):
         codes = super().transform(X)
         if not return_std:
             return codes
-        X = self._checked_rows(X, reset=False)
+        X = self._fitted_rows(X)
         return codes, self._map(X, self._posterior_std, (self.n_components_,))
 
     def _posterior_std(self, X: NDArray) -> NDArray:
-        if isinstance(self._model, TrainedVariational):
-            std = self._model.posterior_std(X)
-        else:
-            variance, noise = self._start.sound_variances
-            shares = np.broadcast_to(noise / variance, (len(X), len(variance)))
-            if np.isnan(X).any():  # short series say less
-                shares = shares.copy()
-                for rows, n_known in by_known(X):
-                    completion = Completion(self._start, n_known)
-                    shares[rows] = completion.posterior_variance
-            std = np.sqrt(np.minimum(shares, 1)) * self._code_scale()
-            std = std.astype(X.dtype)
-        return std / self._code_deviation(X.dtype) if self.whiten else std
+        model: Any = self._fit.model
+        std = model.posterior_std(X)
+        return std / self._code_deviation(X.dtype)
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return a lower bound of the log-likelihood of each row, in nats.
@@ -748,10 +787,9 @@ class VAE(BaseAutoencoder):
             If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         check_is_fitted(self)
-        X = self._checked_rows(X, reset=False)
-        model = self._model
-        bound = model.elbo if isinstance(model, TrainedVariational) else None
-        return self._map(X, bound or model.score_samples, (), np.float64)
+        X, model = self._fitted_rows(X), self._fit.model
+        bound = getattr(model, "elbo", model.score_samples)
+        return self._map(X, bound, (), np.float64)
 
     def sample(
         self,
@@ -789,15 +827,16 @@ class VAE(BaseAutoencoder):
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         rng = new_random_state(random_state)
         codes = rng.standard_normal((n_samples, self.n_components_))
-        if isinstance(self._model, TrainedVariational):
-            codes *= self._code_scale()
+        model, start = self._fit.model, self._fit.start
+        if isinstance(model, TrainedVariational):
+            codes *= start.code_scale
         else:
-            variance, noise = self._start.sound_variances
+            variance, noise = start.sound_variances
             codes *= np.sqrt(np.maximum(variance - noise, 0))
         rows = np.empty((n_samples, len(self.mean_)))
         for part in row_chunks(rows):
-            rows[part] = self._model.inverse_transform(codes[part])
-        if add_noise and self.likelihood == "bernoulli":
+            rows[part] = model.inverse_transform(codes[part])
+        if add_noise and self._fit.objective.params.likelihood == "bernoulli":
             rows = (rng.uniform(size=rows.shape) < rows).astype(np.float64)
         elif add_noise:
             std = math.sqrt(self.noise_variance_)
@@ -811,5 +850,7 @@ def normal_points(n: int, k: int, seed: int) -> NDArray:
     Each is a draw of its own, so that a bound stays a bound on average, and together
     they integrate better than independent ones (scrambled Sobol points).
     """
-    points = qmc.Sobol(k, seed=seed).random_base2(max(n - 1, 0).bit_length())[:n]
-    return ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+    few = min(k, qmc.Sobol.MAXDIM)
+    points = qmc.Sobol(few, seed=seed).random_base2(max(n - 1, 0).bit_length())[:n]
+    rest = np.random.default_rng(seed).standard_normal((n, k - few))
+    return np.concatenate([ndtri(np.clip(points, 1e-12, 1 - 1e-12)), rest], axis=1)

@@ -22,7 +22,9 @@ class Architecture(BaseEstimator, ABC):
     """
 
     handles_padding = False
-    """Whether the encoder takes series of different lengths, which end in NaN."""
+    """Whether series may differ in length. The encoder then has an attribute
+    ``reads_known = True`` and is called with a second tensor of the shape of the first,
+    which says what is known; it is None if all is. What is not known has some value."""
 
     is_vectorised = True
     """Whether :func:`torch.func.vmap` can train several of its networks at once."""

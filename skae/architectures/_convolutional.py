@@ -74,7 +74,7 @@ def make_convolution(
     **sizes: Any,
 ) -> nn.Module:
     """Return a convolution with Glorot-normal weights times `gain` and zero bias."""
-    layer = skip_init(kind, n_in, n_out, **sizes)
+    layer = skip_init(kind, n_in, n_out, dtype=torch.float32, **sizes)
     nn.init.xavier_normal_(layer.weight, gain=gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

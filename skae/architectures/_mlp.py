@@ -55,7 +55,7 @@ def make_linear(
     n_in: int, n_out: int, gain: float, generator: torch.Generator
 ) -> nn.Linear:
     """Return a linear layer with Glorot-normal weights times `gain` and zero bias."""
-    layer = skip_init(nn.Linear, n_in, n_out)
+    layer = skip_init(nn.Linear, n_in, n_out, dtype=torch.float32)
     nn.init.xavier_normal_(layer.weight, gain=gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
@@ -96,7 +96,10 @@ class TiedDecoder(nn.Module):
         super().__init__()
         self.weights = nn.ParameterList([layer.weight for layer in reversed(layers)])
         self.biases = nn.ParameterList(
-            [nn.Parameter(torch.zeros(layer.in_features)) for layer in reversed(layers)]
+            [
+                nn.Parameter(layer.weight.new_zeros(layer.in_features))
+                for layer in reversed(layers)
+            ]
         )
         self.activation = make_activation(activation)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from .._step import seeded_globally
 from ._base import Architecture
 
 ModuleLike = nn.Module | Callable[..., nn.Module]
@@ -69,8 +70,7 @@ class Modules(Architecture):
         """
         n_features = math.prod(sample_shape)
         seed = int(torch.randint(2**31, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded_globally(seed):
             return (
                 _fresh("encoder", self.encoder, n_features, n_components),
                 _fresh("decoder", self.decoder, n_components, n_features),

@@ -41,6 +41,7 @@ def make_recurrent(
         batch_first=True,
         bidirectional=bidirectional,
         device="meta",  # which skip_init would do, if it knew these layers
+        dtype=torch.float32,
     ).to_empty(device="cpu")
     for name, parameter in layers.named_parameters():
         gates = parameter.detach().split(hidden_size)
@@ -58,9 +59,9 @@ def make_recurrent(
 class SeriesReader(nn.Module):
     """Read a series, or a padded one, into the last hidden states of recurrent layers.
 
-    NaN in all channels from some step on is padding: the states are those of the series
-    without it, and the backward direction starts at the last real step. A series of no
-    real steps at all is read as a segment of zeros. Any other NaN is passed on.
+    Steps of which nothing is known, from some step on, are padding: the states are
+    those of the series without it, and the backward direction starts at the last real
+    step. A series of no real steps at all is read as a segment of zeros.
 
     Parameters
     ----------
@@ -84,19 +85,17 @@ class SeriesReader(nn.Module):
     torch.Size([2, 4])
     """
 
-    handles_padding = True
-
     def __init__(self, recurrent: nn.GRU | nn.LSTM, segment_length: int) -> None:
         super().__init__()
         self.recurrent = recurrent
         self.segment_length = segment_length
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Read a tensor of shape (n, n_steps, n_channels)."""
-        if not x[:, -1].isnan().any():
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Read a tensor of shape (n, n_steps, n_channels), and what is known of it."""
+        if known is None or known[:, -1].any(-1).all():
             return self._last_states(self.recurrent(self._segments(x))[1])
         steps = torch.arange(1, x.shape[1] + 1, device=x.device)
-        lengths = (steps * ~x.isnan().all(-1)).amax(1)  # (n,)
+        lengths = (steps * known.any(-1)).amax(1)  # (n,)
         x = x.masked_fill((steps > lengths[:, None])[:, :, None], 0.0)
         counts = (lengths.clamp(min=1) - 1) // self.segment_length + 1
         packed = pack_padded_sequence(
@@ -114,6 +113,22 @@ class SeriesReader(nn.Module):
         h = states[0] if isinstance(states, tuple) else states
         n_directions = 2 if self.recurrent.bidirectional else 1
         return h[-n_directions:].transpose(0, 1).flatten(1)  # the last layer's
+
+
+class SeriesEncoder(nn.Sequential):
+    """A reader and the layers that make a code of its states."""
+
+    reads_known = True
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Encode series of shape (n, n_steps, n_channels) or (n, n_steps)."""
+        reader, *layers = self
+        if x.ndim == 2:
+            x, known = x[..., None], None if known is None else known[..., None]
+        z = reader(x, known)
+        for layer in layers:
+            z = layer(z)
+        return z
 
 
 class SeriesWriter(nn.Module):
@@ -163,7 +178,7 @@ class SeriesWriter(nn.Module):
         self.segment_length = segment_length
         self.spread = spread
         n_segments = math.ceil(n_steps / segment_length)
-        place = (torch.arange(n_segments) + 0.5) / n_segments
+        place = (torch.arange(n_segments, dtype=torch.float32) + 0.5) / n_segments
         waves = torch.arange(1, N_COSINES + 1)
         cosines = math.sqrt(2.0) * torch.cos(math.pi * place[:, None] * waves)
         self.register_buffer("cosines", cosines)  # (n_segments, N_COSINES)
@@ -224,9 +239,10 @@ class Recurrent(Architecture):
     >>> decoder(torch.zeros(5, 2)).shape
     torch.Size([5, 20, 3])
 
-    >>> x = torch.zeros(1, 20, 3)
-    >>> x[:, 15:] = torch.nan  # padding
-    >>> torch.allclose(encoder(x), encoder(torch.zeros(1, 15, 3)))
+    >>> known = torch.ones(1, 20, 3, dtype=torch.bool)
+    >>> known[:, 15:] = False  # padding
+    >>> z = encoder(torch.zeros(1, 20, 3), known)
+    >>> torch.allclose(z, encoder(torch.zeros(1, 15, 3)))
     True
     """
 
@@ -275,14 +291,13 @@ class Recurrent(Architecture):
         n_states = 2 * h if self.bidirectional else h
         linear = partial(make_linear, gain=1.0, generator=generator)
         reader = SeriesReader(self._layers(segment * n_channels, generator), segment)
-        encoder = nn.Sequential(reader, linear(n_states, n_components))
+        encoder = SeriesEncoder(reader, linear(n_states, n_components))
         layers, spread = self._layers(n_components + N_COSINES, generator), None
         if segment > 1:
             spread, n_states = linear(n_states, segment * h), h
         writer = SeriesWriter(layers, n_steps, segment, spread)
         decoder = nn.Sequential(writer, linear(n_states, n_channels))
         if len(sample_shape) == 1:
-            encoder.insert(0, nn.Unflatten(1, (-1, 1)))
             decoder.append(nn.Flatten())
         return encoder, decoder
 

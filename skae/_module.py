@@ -1,0 +1,224 @@
+"""What is trained: an encoder and a decoder, each a linear path beside a network.
+
+The networks start at zero, so that only the linear paths are there at first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+RESHAPING = (nn.Flatten, nn.Unflatten)
+WEIGHTED = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+)
+
+
+def reads_known(network: nn.Module) -> bool:
+    """Whether a network takes the mask of what is known as its second input."""
+    return bool(getattr(network, "reads_known", False))
+
+
+class BaseModule(nn.Module):
+    """An encoder and a decoder; a subclass adds ``forward``, one training pass.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_features)`` to ``(n, n_outputs)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_features)``.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        What ``forward`` draws its random numbers from, if it needs any. Set by the net.
+    draws_globally : bool
+        Whether ``forward`` may also draw from torch's global generator, as a function
+        of the user's may.
+
+    Notes
+    -----
+    Rows are centred and divided by one scalar, and filled where cells are missing;
+    `known`, of the shape of the rows, says which are not, and is None if none are. What
+    parameters and buffers there are must not depend on data: folds stack them.
+    """
+
+    generator: torch.Generator | None = None
+    draws_globally = False
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.reads_known = reads_known(encoder)
+
+    @property
+    def running(self) -> list[BaseModule]:
+        """The modules whose ``forward`` is called."""
+        return [self]
+
+    def set_units(self, mean: NDArray, scale: float) -> None:
+        """Learn that rows are given as ``(x - mean) / scale``, if that matters."""
+
+    def set_linear_path(
+        self,
+        weight: NDArray,
+        bias: NDArray,
+        decoder_weight: NDArray,
+        decoder_bias: NDArray,
+    ) -> None:
+        """Set the linear maps, (n_outputs, n_features) and (n_features, n_components).
+
+        A network that has none beside it is left alone.
+        """
+        if isinstance(self.encoder, LinearResidual):
+            self.encoder.set_linear(weight, bias)
+        if isinstance(self.decoder, LinearResidual):
+            self.decoder.set_linear(decoder_weight, decoder_bias)
+
+    def calibrate(self, calibration: dict[str, float]) -> None:
+        """Take over what held-out rows say of parameters that training misjudges.
+
+        It is that of :meth:`skae._losses.Loss.calibrated`.
+        """
+
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the codes, shape (n, n_components)."""
+        return self.encoded(x, known)
+
+    def encoded(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return what the encoder gives, shape (n, n_outputs)."""
+        return self.encoder(x, known) if self.reads_known else self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the reconstructions, shape (n, n_features)."""
+        return self.decoder(z)
+
+
+class LinearResidual(nn.Module):
+    """A fixed linear map plus a network that starts at zero.
+
+    The last layer of the network starts at zero where it can be found and its gradient
+    survives. Any other network is multiplied by a scalar gain that starts at zero
+    (ReZero, Bachlechner et al. 2021). Either way the map is linear at first.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From ``(n, n_in)`` to ``(n, n_out)``.
+    n_in, n_out : int
+    gain : bool
+        Whether to use the gain although a last layer could be set to zero, as when the
+        network shares its weights with another.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> import numpy as np
+    >>> from skae._module import LinearResidual
+    >>> part = LinearResidual(nn.Sequential(nn.Linear(3, 2)), 3, 2, gain=False)
+    >>> _ = part.set_linear(np.ones((2, 3)), np.zeros(2))
+    >>> part(torch.ones(1, 3))
+    tensor([[3., 3.]], grad_fn=<AddBackward0>)
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self, network: nn.Module, n_in: int, n_out: int, *, gain: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.reads_known = reads_known(network)
+        self.register_buffer("weight", torch.zeros(n_out, n_in))
+        self.register_buffer("bias", torch.zeros(n_out))
+        last = None if gain else last_layer(network)
+        # A plain attribute: the look-up of a parameter that is None is slow.
+        self.has_gain = last is None
+        if last is None:
+            self.gain = nn.Parameter(torch.zeros(()))
+        else:
+            nn.init.zeros_(last.weight)
+            if last.bias is not None:
+                nn.init.zeros_(last.bias)
+
+    def set_linear(self, weight: NDArray, bias: NDArray) -> LinearResidual:
+        """Set the linear map, of shapes (n_out, n_in) and (n_out,)."""
+        for buffer, value in ((self.weight, weight), (self.bias, bias)):
+            buffer.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        return self
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Map a tensor of shape (n, n_in) to (n, n_out)."""
+        residual = self.network(x, known) if self.reads_known else self.network(x)
+        if self.has_gain:
+            residual = self.gain * residual
+        return torch.addmm(residual, x, self.weight.T) + self.bias
+
+
+class OfSamples(nn.Module):
+    """A network of samples with axes of their own, given as rows.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From ``(n, *sample_shape)`` to ``(n, n_out)``.
+    sample_shape : tuple of int
+    """
+
+    def __init__(self, network: nn.Module, sample_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.sample_shape = sample_shape
+        self.reads_known = reads_known(network)
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Map a tensor of shape (n, n_features) to (n, n_out)."""
+        x = x.unflatten(1, self.sample_shape)
+        if not self.reads_known:
+            return self.network(x)
+        known = None if known is None else known.unflatten(1, self.sample_shape)
+        return self.network(x, known)
+
+
+def last_layer(network: nn.Module) -> Any:
+    """Return the layer with weights that a network ends with, if it can be found.
+
+    It is the last part of a Sequential, or of what a Sequential ends with; what only
+    reshapes does not count.
+    """
+    while isinstance(network, nn.Sequential | OfSamples):
+        if isinstance(network, OfSamples):
+            network = network.network
+            continue
+        parts = [part for part in network if not isinstance(part, RESHAPING)]
+        if not parts:
+            return None
+        network = parts[-1]
+    return network if isinstance(network, WEIGHTED) else None
+
+
+def with_linear_paths(
+    encoder: nn.Module,
+    decoder: nn.Module,
+    n_features: int,
+    n_components: int,
+    n_outputs: int,
+) -> tuple[LinearResidual, LinearResidual]:
+    """Put a linear path beside both networks."""
+    shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
+    return (
+        LinearResidual(encoder, n_features, n_outputs, gain=shared),
+        LinearResidual(decoder, n_components, n_features, gain=shared),
+    )

@@ -1,0 +1,189 @@
+"""Objective: what an estimator trains, in place of how it is fitted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ._losses import Loss
+from ._module import BaseModule, OfSamples, with_linear_paths
+from ._net import AutoencoderNet
+from ._parameters import (
+    check_callbacks,
+    check_net_params,
+    check_networks,
+    new_torch_generator,
+    resolve_device,
+)
+from ._plan import TrainingPlan
+from ._start import RandomStart, Start
+from ._trained import TrainedNetwork
+from .architectures import MLP
+
+
+class Objective(ABC):
+    """What an estimator trains: a module, for a loss, from a start.
+
+    A concrete objective defines :meth:`module` and :meth:`loss`, and may change
+    :meth:`start`, :meth:`model`, `outputs_per_code` and `net_class`. The rest is final.
+
+    Parameters
+    ----------
+    params : namespace
+        The parameters of the estimator, as they were when `fit` was called.
+    sample_shape : tuple of int
+        Shape of a sample.
+    """
+
+    outputs_per_code: ClassVar[int] = 1
+    """How many numbers the encoder gives for each code."""
+
+    net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
+    """What trains the module; a subclass may have another ``train_step``."""
+
+    def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
+        self.params = params
+        self.sample_shape = sample_shape
+
+    # To define
+
+    @abstractmethod
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> BaseModule:
+        """Return the module to train, from the two networks of the architecture."""
+
+    @abstractmethod
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return a new loss."""
+
+    # To change
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return the closed form to begin at, given PCA of (weighted) rows."""
+        return self.random_start(pca) if self.params.init == "random" else pca
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return what stands in for the start after training.
+
+        `held_out_error` is the squared error, in units of X and summed over the
+        features, of rows that the module did not train on.
+        """
+        return TrainedNetwork(module, start, held_out_error)
+
+    # Final
+
+    def random_start(self, pca: Start) -> RandomStart:
+        """Return random weights as the start, with as many codes as were asked for."""
+        k = self.params.n_components
+        n_asked = int(k) if isinstance(k, int) or hasattr(k, "__index__") else None
+        return RandomStart.of(pca, n_asked=n_asked)
+
+    def new_module(self, start: Start, plan: TrainingPlan, seed: int) -> BaseModule:
+        """Return a module at a start."""
+        d, k = len(start.mean), start.n_codes
+        n_outputs = k * self.outputs_per_code
+        encoder, decoder = self._networks(plan, n_outputs, seed)
+        if k != n_outputs:
+            if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
+                raise ValueError(
+                    f"architecture={self.params.architecture!r}: the decoder shares "
+                    f"its weights with the encoder, which needs {n_outputs} outputs "
+                    f"for {k} codes."
+                )
+            decoder = self._networks(plan, k, seed)[1]
+        if len(self.sample_shape) > 1:
+            encoder = OfSamples(encoder, self.sample_shape)
+            decoder = nn.Sequential(decoder, nn.Flatten())
+        if start.is_fallback:
+            encoder, decoder = with_linear_paths(encoder, decoder, d, k, n_outputs)
+        module = self.module(encoder, decoder).float()
+        if not any(p.requires_grad for p in module.parameters()):
+            raise ValueError(
+                f"architecture={self.params.architecture!r} has no parameter to train: "
+                "none has requires_grad=True."
+            )
+        start.apply(module)
+        return module
+
+    def _networks(
+        self, plan: TrainingPlan, k: int, seed: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return the networks of the architecture for codes of width `k`."""
+        architecture = self.params.architecture
+        if architecture is None:
+            architecture = MLP(plan.hidden_layer_sizes, self.params.activation)
+        if isinstance(architecture, type):
+            raise ValueError(
+                f"architecture={architecture.__name__} is a class: give an instance."
+            )
+        generator = new_torch_generator(seed)
+        networks = architecture.build(self.sample_shape, k, generator)
+        return check_networks(architecture, networks, self.sample_shape, k)
+
+    def new_net(
+        self,
+        module: nn.Module,
+        start: Start,
+        plan: TrainingPlan,
+        seed: int,
+        **changes: Any,
+    ) -> AutoencoderNet:
+        """Return an initialised net for a module."""
+        loss = self.loss(plan)
+        settings = {
+            "optimizer": torch.optim.AdamW,
+            "max_epochs": plan.max_iter,
+            "batch_size": plan.batch_size,
+            "seed": seed,
+            "loss_floor": loss.floor(start),
+            **self._settings(),
+            **changes,
+        }
+        is_adam = settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam)
+        loops = "optimizer__foreach", "optimizer__differentiable"
+        if is_adam and not any(settings.get(name) for name in loops):
+            settings.setdefault("optimizer__fused", True)
+        try:
+            return self.net_class(module, loss, **settings).initialize()
+        except (TypeError, ValueError, RuntimeError) as error:
+            if not self.params.net_params:
+                raise
+            raise ValueError(
+                f"net_params={self.params.net_params!r}: {error}"
+            ) from error
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the parameters say of a net."""
+        params = self.params
+        return {
+            "optimizer__weight_decay": params.alpha,
+            "lr": params.learning_rate_init,
+            "n_iter_no_change": params.n_iter_no_change,
+            "tol": params.tol,
+            "callbacks": check_callbacks(params.callbacks),
+            "verbose": int(params.verbose),
+            "device": str(resolve_device(params.device)),
+            **check_net_params(params.net_params),
+        }
+
+    def continued(self, net: AutoencoderNet, plan: TrainingPlan) -> AutoencoderNet:
+        """Return a copy of a trained net that goes on under the present parameters."""
+        net = net.copied()
+        settings = self._settings()
+        net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
+        for name in ("n_iter_no_change", "tol"):
+            setattr(net, name, settings[name])
+        decay, lr = settings["optimizer__weight_decay"], settings["lr"]
+        for group in net.optimizer_.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = decay
+            if lr != net.lr:  # else a scheduler may have changed that of the group
+                group["lr"] = lr
+        net.lr = lr
+        return net

@@ -1,0 +1,252 @@
+"""Checks of the parameters of an estimator, with errors that name the parameter."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from numpy.random import RandomState
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    PassthroughScoring,
+    TrainEndCheckpoint,
+)
+from torch import Tensor, nn
+
+SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
+# What may change from a fit to one that goes on with its network.
+FREE_PARAMETERS = {
+    "n_components",  # has a check of its own
+    "n_importance_samples",
+    "whiten",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "validation_fraction",
+    "n_iter_no_change",
+    "tol",
+    "warm_start",
+    "verbose",
+    "random_state",
+}
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function; another after a pickle
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Put the attributes of `estimator` back if the block raises anything."""
+    before = estimator.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__ = before
+        raise
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a parameter is left to follow from the data."""
+    return isinstance(value, str) and value == "auto"
+
+
+def check_reached(n_components: Any, start: Any) -> None:
+    """Raise a ValueError if a start has fewer axes than codes were asked for."""
+    most = start.n_components
+    if start.is_fallback and isinstance(n_components, Integral) and n_components > most:
+        raise ValueError(
+            f"n_components={n_components} must be at most min(n_samples, n_features)="
+            f'{most} with init="pca"; init="random" lifts this.'
+        )
+
+
+def check_same_width(n_components: Any, fitted: int) -> None:
+    """Raise unless a warm start goes on with as many codes as before."""
+    if isinstance(n_components, Integral) and n_components != fitted:
+        raise ValueError(
+            f"n_components={n_components}, but warm_start goes on from a fit with "
+            f"{fitted}: keep it, or set warm_start=False."
+        )
+
+
+def lasting_parameters(params: SimpleNamespace) -> dict[str, str]:
+    """Return the text of the parameters that networks and losses are made of."""
+    return {
+        name: ADDRESS.sub("", repr(value))
+        for name, value in vars(params).items()
+        if name not in FREE_PARAMETERS
+    }
+
+
+def check_unchanged(fitted: dict[str, str], present: dict[str, str]) -> None:
+    """Raise unless the networks and losses to go on with are those asked for."""
+    for name, value in present.items():
+        if value != fitted[name]:
+            raise ValueError(
+                f"{name}={value}, but training goes on from a fit with {fitted[name]}: "
+                "keep it, or fit anew with warm_start=False."
+            )
+
+
+def check_networks(
+    architecture: Any, networks: Any, sample_shape: tuple[int, ...], n_components: int
+) -> tuple[nn.Module, nn.Module]:
+    """Return the networks of an architecture, in float32.
+
+    Raises
+    ------
+    ValueError
+        Unless they are two modules that fit the data and each other.
+    """
+    if not isinstance(networks, tuple | list) or len(networks) != 2:
+        raise ValueError(
+            f"{architecture!r}.build returned {type(networks).__name__}: it must "
+            "return an encoder and a decoder."
+        )
+    names = ("encoder", "decoder")
+    shapes = (sample_shape, (n_components,))
+    for name, network, taken, returned in zip(
+        names, networks, shapes, reversed(shapes), strict=True
+    ):
+        if not isinstance(network, nn.Module):
+            raise ValueError(
+                f"{architecture!r}.build returned {type(network).__name__} as the "
+                f"{name}: it must be a torch.nn.Module."
+            )
+        _check_network(name, network.float(), taken, returned)
+    return networks[0], networks[1]
+
+
+def _check_network(
+    name: str, network: nn.Module, taken: tuple[int, ...], returned: tuple[int, ...]
+) -> None:
+    width = taken[0] if len(taken) == 1 else taken
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():  # lazy modules get their weights here
+            output = network(torch.zeros(2, *taken, dtype=torch.float32))
+    except Exception as error:
+        raise ValueError(
+            f"The {name} of the architecture cannot take rows of width {width}: {error}"
+        ) from error
+    shape = f"(n, {', '.join(map(str, returned))})"
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"The {name} of the architecture returns a {type(output).__name__} where a "
+            f"tensor of shape {shape} is needed."
+        )
+    if tuple(output.shape) != (2, *returned):
+        raise ValueError(
+            f"The {name} of the architecture returns shape {tuple(output.shape)} for 2 "
+            f"rows of width {width}: {(2, *returned)} is needed."
+        )
+    if not output.isfinite().all():
+        raise ValueError(
+            f"The {name} of the architecture returns NaN or infinity for rows of zeros."
+        )
+    network.train(was_training)
+
+
+def new_random_state(random_state: Any) -> RandomState:
+    """Return a RandomState; None draws a fresh seed and leaves numpy's alone."""
+    return RandomState() if random_state is None else check_random_state(random_state)
+
+
+def new_torch_generator(seed: int) -> torch.Generator:
+    """Return a generator with this seed."""
+    return torch.Generator().manual_seed(seed)
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Return the device to train on; "auto" takes CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, dtype=torch.float64, device=device).cpu()
+        return torch.device(device)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f'device={device!r} cannot be used: {error}. Use "auto", "cpu", or "cuda" '
+            "where there is one."
+        ) from error
+
+
+def check_callbacks(callbacks: Any) -> list[Any] | None:
+    """Return callbacks as a list.
+
+    Raises
+    ------
+    ValueError
+        For what is no callback of skorch, or needs a DataLoader's batches.
+    """
+    for entry in callbacks or ():
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        if not hasattr(callback, "set_params") or inspect.isclass(callback):
+            raise ValueError(
+                f"callbacks={callbacks!r}: {callback!r} is not an instance of "
+                "skorch.callbacks.Callback."
+            )
+        if isinstance(callback, (*SCORINGS, TrainEndCheckpoint)):
+            raise ValueError(
+                f"callbacks: {type(callback).__name__} needs the batches of a "
+                "DataLoader, and there is none. The history has train_loss and "
+                "valid_loss; Checkpoint saves, and cross_val_score scores."
+            )
+    return None if callbacks is None else list(callbacks)
+
+
+# Parameters of a net that are parameters of the estimator.
+OWN_PARAMETERS = {
+    "optimizer__lr": "learning_rate_init",
+    "lr": "learning_rate_init",
+    "optimizer__weight_decay": "alpha",
+    "max_epochs": "max_iter",
+    "seed": "random_state",
+    **{
+        name: name
+        for name in ("batch_size", "callbacks", "device", "n_iter_no_change", "tol")
+    },
+    **{name: name for name in ("verbose", "warm_start")},
+}
+# Those that it decides itself.
+DECIDED = ("module", "criterion", "keep_best", "restore_start", "loss_floor")
+WITHOUT_LOADER = ("train_split", "dataset", "iterator_train", "iterator_valid")
+
+
+def check_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the further parameters of the net, all of which have an effect.
+
+    Raises
+    ------
+    ValueError
+        For one that the estimator decides, or that a net without a DataLoader ignores.
+    """
+    for name in net_params or {}:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"net_params={net_params!r}: {name!r} is not the name of a parameter."
+            )
+        first = name.split("__")[0]
+        if name in OWN_PARAMETERS:
+            raise ValueError(
+                f"net_params[{name!r}]: use {OWN_PARAMETERS[name]} instead."
+            )
+        if first in DECIDED:
+            raise ValueError(
+                f"net_params[{name!r}]: the estimator and its architecture decide this."
+            )
+        if first in WITHOUT_LOADER:
+            raise ValueError(
+                f"net_params[{name!r}] would have no effect: rows are batched and held "
+                "out without a DataLoader. Use batch_size and validation_fraction."
+            )
+    return dict(net_params or {})

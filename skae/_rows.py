@@ -1,0 +1,313 @@
+"""Checks of the rows that a user passes, with errors that name the column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ._dataset import LARGE_BYTES, row_chunks
+from ._samples import as_rows, check_padding
+
+# The squares of larger numbers overflow, or what a network makes of them in float32;
+# and those of numbers below the inverse vanish.
+HUGE = {"float32": 1e30, "float64": 1e140, "uint8": 1e140}
+# Weights further apart than this are lost in rounding.
+WEIGHT_RATIO = 1e12
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Say in the message of an error that it is about a parameter other than X."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{parameter}: {error}") from error
+
+
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int | None = None,
+    padded: bool = False,
+) -> Any:
+    """Return `X` as rows of float32 or float64, without needless copies.
+
+    Images and series become rows; the shape of one is remembered. Many images of
+    uint8 stay so, for their batches to be cast one by one.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its ``n_features_in_``, ``feature_names_in_`` and ``sample_shape_`` are set or
+        compared.
+    X : array-like, frame or sparse matrix
+        Of shape (n_samples, n_features), or samples with more axes than one.
+    reset : bool
+        Whether this is the first time that the estimator sees rows.
+    min_rows : int, default=None
+        Fewest rows that can be fitted. None: they are not to be fitted.
+    padded : bool, default=False
+        Whether NaN at the end of a row is the padding of a series.
+
+    Returns
+    -------
+    array or CSR matrix of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        For anything but finite real numbers of the shape seen in `fit`.
+    """
+    fitted = None if reset else estimator.sample_shape_
+    X, shape = as_rows(X, padded, fitted)
+    dtypes: list[Any] = [np.float64, np.float32]
+    if getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
+        dtypes.append(np.uint8)
+    try:
+        rows = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=dtypes,
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows or 1,
+        )
+    except (ValueError, TypeError) as error:
+        column = _first_column_not_numeric(X)
+        if column is None or "feature names" in str(error):
+            raise
+        name, value = column
+        raise type(error)(
+            f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
+            "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
+            f"({error})"
+        ) from error
+    if reset:
+        estimator.sample_shape_ = shape or (rows.shape[1],)
+    names = getattr(estimator, "feature_names_in_", None)
+    check_values(
+        rows,
+        names,
+        estimator.sample_shape_,
+        padded=padded,
+        to_fit=min_rows is not None,
+    )
+    return rows
+
+
+def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
+    """Return the name and the first offending value of a column that is no number."""
+    if hasattr(X, "columns"):
+        columns = {name: np.asarray(X[name]) for name in X.columns}
+    else:
+        array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+        if array.ndim != 2 or array.dtype.kind not in "OUS":
+            return None
+        columns = dict(enumerate(array.T))
+    for name, column in columns.items():
+        for value in column if column.dtype.kind in "OUSMmTV" else ():
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                return name, value
+    return None
+
+
+def check_values(
+    X: Any,
+    feature_names: NDArray | None = None,
+    sample_shape: tuple[int, ...] = (),
+    *,
+    padded: bool = False,
+    to_fit: bool = False,
+) -> None:
+    """Raise a ValueError that names the first column with a value that cannot be used.
+
+    That is NaN, infinity, or a number whose square overflows.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+    feature_names : array of str, optional
+        Names of the columns; by default their numbers are used.
+    sample_shape : tuple of int, default=()
+        Shape of a sample, for the message.
+    padded : bool, default=False
+        Whether a row is a series that may end in NaN.
+    to_fit : bool, default=False
+        Whether the squares of the rows may not vanish either.
+    """
+    limit = HUGE[X.dtype.name]
+    largest = 0.0
+    for rows in row_chunks(X):
+        chunk = X[rows].data if sp.issparse(X) else X[rows]
+        if chunk.size:  # NaN comes through
+            largest = max(largest, np.maximum(chunk.max(), -float(chunk.min())))
+        if largest < limit:
+            continue
+        dense = X[rows].toarray() if sp.issparse(X) else chunk
+        if padded:
+            check_padding(dense, sample_shape, rows.start)
+        bad = np.argwhere(np.isinf(dense) if padded else ~np.isfinite(dense))
+        if len(bad):
+            i, j = bad[0]
+            row, value = rows.start + i, dense[i, j]
+            _raise_not_finite(row, j, value, feature_names, sample_shape)
+        largest = float(np.nanmax(np.abs(dense), initial=0.0))
+        if largest >= limit:
+            row, column = divmod(int(np.nanargmax(np.abs(dense))), dense.shape[1])
+            raise ValueError(
+                f"Column {_column_name(column, feature_names)} of X contains "
+                f"{dense[row, column]} (row {rows.start + row}), whose square is too "
+                f"large for {X.dtype}: divide the rows, so that all numbers are below "
+                f"{limit:.0e}."
+            )
+    if to_fit and 0 < largest < 1 / limit:
+        raise ValueError(
+            f"The largest number of X is {largest}, whose square is too small for "
+            f"{X.dtype}: multiply the rows, so that it is above {1 / limit:.0e}."
+        )
+
+
+def check_range(
+    X: Any,
+    value_range: tuple[float, float, str],
+    feature_names: NDArray | None = None,
+) -> None:
+    """Raise a ValueError that names the first column with a value out of a range.
+
+    The range is the smallest and the largest value, and what asks so.
+    """
+    low, high, why = value_range
+    if np.isinf(low) and np.isinf(high):
+        return
+    for rows in row_chunks(X):
+        chunk = X[rows].toarray() if sp.issparse(X) else X[rows]
+        bad = np.argwhere((chunk < low) | (chunk > high))
+        if len(bad):
+            i, j = bad[0]
+            raise ValueError(
+                f"Column {_column_name(j, feature_names)} of X contains {chunk[i, j]} "
+                f"(row {rows.start + i}): {why} takes values from {low:g} to {high:g}."
+            )
+
+
+def _column_name(column: int, feature_names: NDArray | None) -> str:
+    return str(column) if feature_names is None else repr(str(feature_names[column]))
+
+
+def _raise_not_finite(
+    row: int,
+    column: int,
+    value: float,
+    feature_names: NDArray | None,
+    sample_shape: tuple[int, ...] = (),
+) -> None:
+    kind = "NaN" if np.isnan(value) else "infinity"
+    where = f"in column {_column_name(column, feature_names)}"
+    remedy = "sklearn.impute.SimpleImputer"
+    if len(sample_shape) > 1:
+        place = tuple(int(i) for i in np.unravel_index(column, sample_shape))
+        where = f"at {place}"
+        remedy = "interpolation; series that end in NaN need Recurrent()"
+    raise ValueError(
+        f"Input X contains {kind} {where} (row {row}). Every value must be "
+        "finite: drop such rows, or replace the values (for NaN, for instance with "
+        f"{remedy})."
+    )
+
+
+def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
+    """Return the weights of rows, or None if all count the same, and at most once.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit the rows, are negative, are all zero, or differ by
+        more than rounding allows.
+    """
+    if sample_weight is None:
+        return None
+    dtype = np.asarray(sample_weight).dtype
+    if dtype.kind not in "biufO":
+        raise ValueError(f"sample_weight must hold real numbers, not {dtype}.")
+    if not np.any(np.asarray(sample_weight) != 0):
+        raise ValueError("sample_weight is zero for every row: give one row a weight.")
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not 1e-150 < total < 1e150:
+        raise ValueError(
+            f"sample_weight adds up to {total}: scale the weights to numbers near 1."
+        )
+    least, most = weight[weight > 0].min(), weight.max()
+    if most > WEIGHT_RATIO * least:
+        raise ValueError(
+            f"sample_weight goes from {least} to {most}: weights that differ by more "
+            f"than a factor of {WEIGHT_RATIO:.0e} are lost in rounding. Set the small "
+            "ones to 0."
+        )
+    return None if weight.min() == most <= 1 else weight
+
+
+def check_groups(groups: Any, X: Any) -> NDArray | None:
+    """Return the groups of rows as numbers from 0 on.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each row, or one is missing.
+    """
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    if labels.shape != (X.shape[0],):
+        raise ValueError(
+            f"groups has shape {labels.shape}, but X has {X.shape[0]} rows: give one "
+            f"label for each, of shape ({X.shape[0]},)."
+        )
+    if labels.dtype.kind == "O":  # of mixed types, which have no order
+        missing = [label is None or label != label for label in labels]
+        labels = np.array([f"{type(label).__name__} {label}" for label in labels])
+    else:
+        missing = labels != labels
+    if np.any(missing):
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"groups has no label for row {row}: {np.asarray(groups)[row]!r}. Give "
+            "such rows a group of their own, or drop them."
+        )
+    return np.unique(labels, return_inverse=True)[1].ravel()
+
+
+def used_rows(
+    X: Any, weight: NDArray | None, groups: NDArray | None = None, min_rows: int = 1
+) -> tuple[Any, NDArray | None, NDArray | None]:
+    """Return the rows with a weight above zero, their weights and their groups.
+
+    Raises
+    ------
+    ValueError
+        If too few rows are left.
+    """
+    if weight is None or (used := weight > 0).all():
+        return X, weight, groups
+    if used.sum() < min_rows:
+        raise ValueError(
+            f"sample_weight leaves {used.sum()} row with a weight above zero, but at "
+            f"least {min_rows} are needed."
+        )
+    groups = None if groups is None else groups[used]
+    return X[used], weight[used], groups

@@ -1,0 +1,142 @@
+"""Which rows are held out together: copies of a row, and the rows of a group.
+
+A copy of a row may not judge a network that has learnt the row by heart, and nor may
+what is not independent of it. Distinct rows are found by a hash, in one pass over the
+table and one sort, and so without a copy of it. Groups are the user's to name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from ._dataset import as_dense, row_chunks
+
+MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
+
+
+@dataclass(frozen=True)
+class DistinctRows:
+    """One row in place of all its copies.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_distinct,)
+        Their numbers, in the order of their hashes: it does not depend on that of the
+        table, nor on how often a row is there.
+    weight : ndarray of shape (n_distinct,) or None
+        What the copies of each weigh together. None: 1 each.
+    unit : ndarray of shape (n_distinct,) or None
+        What is held out together has the same number, from 0 on. None: each row alone.
+    """
+
+    rows: NDArray
+    weight: NDArray | None
+    unit: NDArray | None
+
+    @property
+    def n_units(self) -> int:
+        """How many units can be held out."""
+        return len(self.rows) if self.unit is None else int(self.unit.max()) + 1
+
+
+def row_hashes(X: Any, mean: NDArray, scale: float) -> NDArray:
+    """Return 64 bits for each row: equal for rows that are equal in float32.
+
+    That is after standardising, but by a grid that does not follow the last digits of
+    `mean` and `scale`. The bits of a row are multiplied by random odd numbers and added
+    (multilinear hashing; Lemire & Kaser 2014).
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+    mean : ndarray of shape (n_features,)
+    scale : float
+    """
+    unit = 2.0 ** round(math.log2(scale))
+    origin = np.floor(mean / unit + 0.382) * unit  # no ties where means often are
+    rng = np.random.default_rng(2014)
+    factors = rng.integers(2**63, size=X.shape[1], dtype=np.uint64) * np.uint64(2) + 1
+    hashes = np.empty(X.shape[0], dtype=np.uint64)
+    for rows in row_chunks(X):
+        with np.errstate(over="ignore"):
+            x = ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
+        x += 0.0  # there is a zero with a sign
+        x[np.isnan(x)] = np.nan  # and more than one NaN
+        hashes[rows] = x.view(np.uint32).astype(np.uint64) @ factors
+    hashes ^= hashes >> np.uint64(32)
+    return hashes * factors[0]
+
+
+def distinct_rows(
+    hashes: NDArray, weight: NDArray | None, groups: NDArray | None
+) -> DistinctRows:
+    """Find the distinct rows of a table, and what of them is held out together.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (n_samples,)
+        Those of :func:`row_hashes`.
+    weight : ndarray of shape (n_samples,) or None
+    groups : ndarray of int of shape (n_samples,) or None
+        Numbers from 0 on. A row with copies in several groups holds these together.
+    """
+    order = np.argsort(hashes, kind="stable")
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = hashes[order[1:]] != hashes[order[:-1]]
+    rows = order[is_first]
+    if len(rows) == len(order) and weight is None:
+        return DistinctRows(rows, None, None if groups is None else groups[rows])
+    first = np.flatnonzero(is_first)
+    ones = np.ones(len(order)) if weight is None else weight[order]
+    weights = np.add.reduceat(ones, first)
+    if groups is None:
+        return DistinctRows(rows, weights, None)
+    distinct = np.cumsum(is_first) - 1
+    n, links = len(rows), (distinct, len(rows) + groups[order])
+    size = n + int(groups.max()) + 1
+    graph = coo_matrix((np.ones(len(order), dtype=bool), links), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][:n]
+    return DistinctRows(rows, weights, np.unique(component, return_inverse=True)[1])
+
+
+def assign_folds(
+    n: int, unit: Tensor | None, n_folds: int, generator: torch.Generator
+) -> Tensor:
+    """Return the fold of each of `n` rows; units are whole, and folds alike in size."""
+    if unit is None:
+        order = torch.randperm(n, generator=generator, dtype=torch.int32).long()
+        return torch.empty_like(order).index_copy_(0, order, torch.arange(n) % n_folds)
+    sizes = torch.bincount(unit)
+    order = torch.randperm(len(sizes), generator=generator)
+    filled, fold_of = [0] * n_folds, torch.empty_like(order)
+    for u in order[sizes[order].argsort(descending=True, stable=True)].tolist():
+        fold = min(range(n_folds), key=filled.__getitem__)
+        fold_of[u] = fold
+        filled[fold] += int(sizes[u])
+    return fold_of[unit]
+
+
+def choose_held_out(
+    n: int, unit: Tensor | None, n_held_out: int, generator: torch.Generator
+) -> Tensor:
+    """Return which of `n` rows are held out, about `n_held_out` of them, as numbers."""
+    if unit is None:  # int32, because the row numbers of a table on disk take memory
+        return torch.randperm(n, generator=generator, dtype=torch.int32)[:n_held_out]
+    if not n_held_out:
+        return torch.empty(0, dtype=torch.int32)
+    sizes = torch.bincount(unit)
+    order = torch.randperm(len(sizes), generator=generator)
+    n_units = int((sizes[order].cumsum(0) < n_held_out).sum()) + 1
+    n_units = min(max(n_units, MIN_HELD_OUT), max(len(sizes) // 2, 1))
+    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+    chosen[order[:n_units]] = True
+    return chosen[unit].nonzero()[:, 0]

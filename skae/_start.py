@@ -1,0 +1,252 @@
+"""Starts: the closed form that an estimator begins at, and falls back on.
+
+For most it is PCA, the best linear autoencoder. With ``x~ = (x - mean) / scale`` and
+one scalar ``scale``, let ``U`` be the principal axes of the rows and ``L`` their
+variances. Then ``u = L^-1/2 U' x~`` is the whitened code and ``x^ = U L^1/2 u`` its
+reconstruction, and no linear map does better (Bourlard & Kamp 1988; Baldi & Hornik
+1989). How ``U`` and ``L`` are found is in ``_solvers.py``. An estimator that starts
+elsewhere has a subclass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._missing import MissingCells, known_cells
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._module import BaseModule
+
+# Directions with less than this share of the first one's variance carry rounding
+# errors, not data: whitening does not blow them up any further.
+RANK_TOLERANCE = 1e-9
+# The same for a density, which is computed in float64 and by PCA's own axes.
+DENSITY_TOLERANCE = 1e-15
+
+
+@dataclass(frozen=True)
+class Start:
+    """PCA of the training rows, under PCA's own names, and the model that it is."""
+
+    mean: NDArray  # (d,)
+    components: NDArray  # (k, d)
+    explained_variance: NDArray  # (k,)
+    explained_variance_ratio: NDArray  # (k,)
+    noise_variance: float
+    scale: float
+
+    is_fallback = True
+    """Whether it can be used in place of a network."""
+
+    @classmethod
+    def of(cls, start: Start, **own: Any) -> Self:
+        """Return a start of this kind with the same axes."""
+        same = {f.name: getattr(start, f.name) for f in fields(Start)}
+        return cls(**{**same, **own})
+
+    # What an objective may change
+
+    @property
+    def code_scale(self) -> NDArray:
+        """What brings the codes of a module to PCA's units, shape (k,)."""
+        return self.deviations
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes of a module."""
+        return self.n_components
+
+    @property
+    def log_volume(self) -> float:
+        """By how many nats the linear encoder changes volumes."""
+        return 0.0
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether nothing is left over that a network could explain."""
+        return False
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Set a module to this start.
+
+        Parameters
+        ----------
+        module : BaseModule
+        units : Start, optional
+            Has the mean and the scale by which rows are standardised, if not this one.
+        """
+        units = units or self
+        module.set_units(units.mean, units.scale)
+        shift = self.mean - units.mean
+        whitener = self.encoding / self.deviations[:, None]  # (k, d)
+        colourer = self.components.T * self.deviations  # (d, k)
+        module.set_linear_path(
+            units.scale * whitener,
+            -whitener @ shift,
+            colourer / units.scale,
+            shift / units.scale,
+        )
+
+    def model(self, module: BaseModule) -> Any:
+        """Return what is used while no network is; `module` is at this start."""
+        del module
+        return self
+
+    # The closed form
+
+    @property
+    def n_components(self) -> int:
+        """Number of principal axes, k."""
+        return len(self.components)
+
+    @property
+    def encoding(self) -> NDArray:
+        """Map from centred rows to codes in PCA's units, shape (k, d)."""
+        return self.components
+
+    @property
+    def deviations(self) -> NDArray:
+        """Standard deviation by which each of PCA's codes is whitened, shape (k,)."""
+        variance = np.asarray(self.explained_variance, dtype=np.float64)
+        floor = RANK_TOLERANCE * variance.max(initial=0.0)
+        return np.sqrt(np.maximum(variance, floor if floor > 0 else 1.0))
+
+    @property
+    def sound_variances(self) -> tuple[NDArray, float]:
+        """Variances of the codes, shape (k,), and of the noise: more than rounding."""
+        variance = np.asarray(self.explained_variance, dtype=np.float64)
+        floor = max(DENSITY_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        return np.maximum(variance, floor), max(self.noise_variance, floor)
+
+    def padded(self, n_components: int) -> Self:
+        """Return the same start with empty axes up to `n_components`."""
+        missing = max(n_components - self.n_components, 0)
+        zeros = np.zeros(missing)
+        return replace(
+            self,
+            components=np.pad(self.components, ((0, missing), (0, 0))),
+            explained_variance=np.append(self.explained_variance, zeros),
+            explained_variance_ratio=np.append(self.explained_variance_ratio, zeros),
+        )
+
+    # Missing cells
+
+    @cached_property
+    def missing_cells(self) -> MissingCells:
+        """What this model says of missing cells, in the units of the rows."""
+        variance, noise = self.sound_variances
+        noise = max(noise, RANK_TOLERANCE * variance[0])  # to keep some digits
+        return MissingCells(self.components, variance, noise)
+
+    def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
+        """Return rows with what is expected in place of what is missing."""
+        if known is None:
+            return X
+        rows = np.flatnonzero(~known.all(1))
+        X = X.copy()
+        filled = self.missing_cells.expected(X[rows] - self.mean, known[rows])
+        X[rows] = np.where(known[rows], X[rows], filled + self.mean)
+        return X
+
+    # The model
+
+    def transform(self, X: NDArray) -> NDArray:
+        """Return PCA's codes of dense rows, shape (n, k), in the dtype of X.
+
+        NaN counts as what probabilistic PCA expects there, given the rest of the row.
+        """
+        mean, axes = self.mean.astype(X.dtype), self.components.T.astype(X.dtype)
+        codes = (X - mean) @ axes
+        if not np.isnan(codes.sum()):
+            return codes
+        return (self.filled(X, known_cells(X)) - mean) @ axes
+
+    def inverse_transform(self, codes: NDArray) -> NDArray:
+        """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
+        mean = self.mean.astype(codes.dtype)
+        return codes @ self.components.astype(codes.dtype) + mean
+
+    def score_samples(self, X: NDArray) -> NDArray:
+        """Return PCA's log-likelihood of dense rows in nats, shape (n,).
+
+        It is a code term plus a residual term (Tipping & Bishop 1999). Variances are
+        not taken to be smaller than rounding errors. Rows with missing cells get the
+        marginal likelihood of the others.
+        """
+        known = known_cells(X)
+        if known is None:
+            return self._score_whole(X)
+        whole = known.all(1)
+        scores = np.empty(len(X))
+        scores[whole] = self._score_whole(X[whole])
+        centred = X[~whole] - self.mean
+        scores[~whole] = self.missing_cells.score_samples(centred, known[~whole])
+        return scores
+
+    def _score_whole(self, X: NDArray) -> NDArray:
+        variance, noise = self.sound_variances
+        codes = self.transform(X)
+        residual = X - self.inverse_transform(codes)
+        n_residual = X.shape[1] - self.n_components
+        return gaussian_log_density(codes, variance) + residual_log_density(
+            residual, noise, n_residual
+        )
+
+
+@dataclass(frozen=True)
+class RandomStart(Start):
+    """No start but random weights: the networks stand alone, and nothing replaces them.
+
+    PCA is there for the standardisation of the rows, and to be compared with.
+    """
+
+    n_asked: int | None = None
+
+    is_fallback = False
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes, of which there may be more than axes."""
+        return self.n_components if self.n_asked is None else self.n_asked
+
+    @property
+    def code_scale(self) -> NDArray:
+        """The codes of the network are the codes."""
+        return np.ones(self.n_codes)
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Tell a module how rows are standardised, and leave its weights alone."""
+        units = units or self
+        module.set_units(units.mean, units.scale)
+
+    def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
+        """Return rows with the mean in place of what is missing."""
+        return X if known is None else np.where(known, X, self.mean.astype(X.dtype))
+
+
+def gaussian_log_density(codes: NDArray, variance: NDArray) -> NDArray:
+    """Log-density of independent centred normals in nats, shape (n,)."""
+    squares = codes.astype(np.float64) ** 2 / variance
+    return -0.5 * (squares.sum(1) + np.log(2 * np.pi * variance).sum())
+
+
+def residual_log_density(residual: NDArray, variance: float, n_dims: int) -> NDArray:
+    """Log-density of residuals spread over `n_dims` dimensions in nats, shape (n,).
+
+    NaN, the padding of a short series, takes a dimension away each.
+    """
+    if not n_dims:
+        return np.zeros(len(residual))
+    squares = np.einsum("ij,ij->i", residual, residual, dtype=np.float64)
+    dims = np.full(len(residual), n_dims)
+    if np.isnan(squares).any():
+        dims = np.maximum(n_dims - np.isnan(residual).sum(1), 0)
+        squares = np.where(dims > 0, np.nansum(residual**2, axis=1), 0.0)
+    return -0.5 * (squares / variance + dims * np.log(2 * np.pi * variance))
