@@ -24,10 +24,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._dataset import as_dense, float_dtype, row_chunks
-from ._fit import Fit, Table, fit, partial_fit
+from ._fit import Fit, fit, partial_fit
 from ._objective import Objective
 from ._parameters import unchanged_on_error
 from ._rows import (
+    Rows,
     check_groups,
     check_range,
     check_rows,
@@ -143,8 +144,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             if X_val is not None:
                 with naming("X_val"):
                     X_val = self._new_rows(X_val, reset=False)
-            table = Table(X, weight, groups, X_val, self._names)
-            self._publish(fit(self._objective(), table, earlier))
+            names = getattr(self, "feature_names_in_", None)
+            rows = Rows(X, weight, groups, X_val, names)
+            self._publish(fit(self._objective(), rows, earlier))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -184,8 +186,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             first = earlier is None
             X = self._new_rows(X, first, min_rows=2 if first else 1, all_steps=True)
             X, weight, _ = used_rows(X, check_weights(sample_weight, X))
-            table = Table(X, weight, names=self._names)
-            self._publish(partial_fit(self._objective(), table, earlier))
+            names = getattr(self, "feature_names_in_", None)
+            rows = Rows(X, weight, names=names)
+            self._publish(partial_fit(self._objective(), rows, earlier))
         return self
 
     def _objective(self) -> Objective:
@@ -211,7 +214,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.n_iter_ = len(net.history)
         self.best_iter_ = fit.best_iter
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
-        self.validation_scores_ = fit.scores
+        self.validation_scores_ = fit.validation_scores
         if self.verbose:
             network = f"the network of epoch {fit.best_iter}"
             kept = network if model is not start and fit.best_iter else "the start"
@@ -242,7 +245,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         X = self._fitted_rows(X)
-        return self._map(X, self._codes, (self.n_components_,))
+        return self._map(X, self._fit.codes, (self.n_components_,))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Return the rows that codes stand for.
@@ -274,7 +277,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"X has {Z.shape[1]} columns, but codes of this "
                 f"{type(self).__name__} have n_components_={self.n_components_}."
             )
-        return self._as_samples(self._map(Z, self._rows, (len(self.mean_),)))
+        return self._as_samples(self._map(Z, self._fit.rows, (len(self.mean_),)))
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return the log-likelihood of each row, in nats.
@@ -303,7 +306,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         X = self._fitted_rows(X)
-        return self._map(X, self._scores, (), np.float64)
+        return self._map(X, self._fit.scores, (), np.float64)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the rows, in nats per row.
@@ -350,10 +353,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         rows = self._fitted_rows(X)
         if per_feature:
             shape = (rows.shape[1],)
-            return self._as_samples(self._map(rows, self._errors, shape, np.float64))
+            return self._as_samples(
+                self._map(rows, self._fit.errors, shape, np.float64)
+            )
 
         def means(X: NDArray) -> NDArray:
-            errors = self._errors(X)
+            errors = self._fit.errors(X)
             if np.isnan(errors.sum()):  # missing cells are left out
                 return np.nanmean(errors, axis=1)
             return errors.mean(axis=1)
@@ -361,10 +366,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self._map(rows, means, (), np.float64)
 
     # Rows
-
-    @property
-    def _names(self) -> NDArray | None:
-        return getattr(self, "feature_names_in_", None)
 
     def _new_rows(
         self,
@@ -388,7 +389,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X = check_rows(self, X, reset=False, padded=padded)
         if padded and not sp.issparse(X):
             X = self._seen_steps(X, False)
-        check_range(X, self._fit.net.criterion_.value_range, self._names)
+        names = getattr(self, "feature_names_in_", None)
+        check_range(X, self._fit.net.criterion_.value_range, names)
         return X
 
     def _seen_steps(self, X: NDArray, reset: bool) -> NDArray:
@@ -428,35 +430,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if missing:  # steps that no series had
             rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=np.nan)
         return rows.reshape(len(rows), *self.sample_shape_)
-
-    def _codes(self, X: NDArray) -> NDArray:
-        return self._fit.model.transform(X) / self._code_deviation(X.dtype)
-
-    def _rows(self, codes: NDArray) -> NDArray:
-        codes = codes * self._code_deviation(codes.dtype)
-        return self._fit.model.inverse_transform(codes)
-
-    def _code_deviation(self, dtype: np.dtype) -> NDArray:
-        """Return by what codes are divided where they are whitened."""
-        if not self._fit.objective.params.whiten:
-            return np.ones((), dtype=dtype)
-        deviation = np.sqrt(self.explained_variance_)
-        return np.maximum(deviation, np.finfo(deviation.dtype).eps).astype(dtype)
-
-    def _rebuilt(self, X: NDArray) -> NDArray:
-        model = self._fit.model
-        return model.inverse_transform(model.transform(X))
-
-    def _errors(self, X: NDArray) -> NDArray:
-        """Return squared errors, in float64: others may not hold them."""
-        return np.subtract(X, self._rebuilt(X), dtype=np.float64) ** 2
-
-    def _scores(self, X: NDArray) -> NDArray:
-        scores = self._fit.model.score_samples(X)
-        far = ~np.isfinite(scores)  # for float32
-        if far.any() and X.dtype != np.float64:
-            scores[far] = self._fit.model.score_samples(X[far].astype(np.float64))
-        return scores
 
     # What scikit-learn asks
 

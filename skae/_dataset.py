@@ -115,9 +115,12 @@ def read_rows(X: Any, rows: NDArray) -> Any:
     return taken
 
 
-def as_tensor(weight: NDArray | None) -> Tensor | None:
-    """Return weights as a float32 tensor."""
-    return None if weight is None else torch.from_numpy(weight.astype(np.float32))
+def as_tensor(weight: NDArray | None, device: torch.device) -> Tensor | None:
+    """Return weights as a float32 tensor, of mean 1: others may overflow there."""
+    if weight is None:
+        return None
+    scaled = (weight / weight.mean()).astype(np.float32)
+    return torch.from_numpy(scaled).to(device)
 
 
 Fill = Callable[[NDArray, NDArray | None], NDArray]

@@ -519,6 +519,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
         X = self._fitted_rows(X)
 
         def denoised(X: NDArray) -> NDArray:
-            return np.where(np.isnan(X), X, self._rebuilt(X))
+            return np.where(np.isnan(X), X, self._fit.rebuilt(X))
 
         return self._as_samples(self._map(X, denoised, (len(self.mean_),)))

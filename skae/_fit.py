@@ -12,12 +12,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-import torch
+from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.decomposition import IncrementalPCA
 
-from ._dataset import TrainingData, as_tensor, is_streamed
+from ._dataset import as_dense, is_streamed
 from ._gate import PairedImprovement
 from ._missing import mean_filled
 from ._net import AutoencoderNet
@@ -30,36 +29,13 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import check_range
+from ._rows import Rows, check_range
 from ._samples import takes_padding
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
-from ._split import distinct_rows, row_hashes
+from ._split import DistinctRows, distinct_rows, row_hashes
 from ._start import Start
 from ._trained import TrainedNetwork
 from ._training import Training
-
-
-@dataclass(frozen=True)
-class Table:
-    """Checked rows to fit on.
-
-    Attributes
-    ----------
-    X : array or CSR matrix of shape (n_samples, n_features)
-    weight : ndarray of shape (n_samples,) or None
-    groups : ndarray of int of shape (n_samples,) or None
-        Numbers from 0 on of what is held out together.
-    X_val : array or CSR matrix of shape (n_val, n_features) or None
-        Rows that decide.
-    names : ndarray of str or None
-        Those of the columns, for messages.
-    """
-
-    X: Any
-    weight: NDArray | None = None
-    groups: NDArray | None = None
-    X_val: Any = None
-    names: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +52,7 @@ class Fit:
         What is used.
     best_iter : int
         Epoch whose weights are used; 0 is the start.
-    scores : list of float
+    validation_scores : list of float
         Of the held-out rows, for each epoch.
     seed : int
     n_samples : int
@@ -95,13 +71,46 @@ class Fit:
     net: AutoencoderNet
     model: Start | TrainedNetwork
     best_iter: int
-    scores: list[float]
+    validation_scores: list[float]
     seed: int
     n_samples: int
     lasting: dict[str, str]
     solver: IncrementalPCA | None = None
     improvement: PairedImprovement = field(default_factory=PairedImprovement)
     reason: str = ""
+
+    # What the model says of dense rows, in the public units of the codes
+
+    def deviation(self, dtype: np.dtype) -> NDArray:
+        """Return by what codes are divided where they are whitened."""
+        if not self.objective.params.whiten:
+            return np.ones((), dtype=dtype)
+        deviation = np.sqrt(self.model.explained_variance)
+        return np.maximum(deviation, np.finfo(deviation.dtype).eps).astype(dtype)
+
+    def codes(self, X: NDArray) -> NDArray:
+        """Return the codes of rows, shape (n, k)."""
+        return self.model.transform(X) / self.deviation(X.dtype)
+
+    def rows(self, codes: NDArray) -> NDArray:
+        """Return the rows that codes stand for, shape (n, d)."""
+        return self.model.inverse_transform(codes * self.deviation(codes.dtype))
+
+    def rebuilt(self, X: NDArray) -> NDArray:
+        """Return what the codes of rows stand for, shape (n, d)."""
+        return self.model.inverse_transform(self.model.transform(X))
+
+    def errors(self, X: NDArray) -> NDArray:
+        """Return squared errors, (n, d), in float64: others may not hold them."""
+        return np.subtract(X, self.rebuilt(X), dtype=np.float64) ** 2
+
+    def scores(self, X: NDArray) -> NDArray:
+        """Return the log-likelihood of rows in nats, shape (n,)."""
+        scores = self.model.score_samples(X)
+        far = ~np.isfinite(scores)  # for float32
+        if far.any() and X.dtype != np.float64:
+            scores[far] = self.model.score_samples(X[far].astype(np.float64))
+        return scores
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -119,124 +128,121 @@ class Fit:
 # fit
 
 
-def fit(objective: Objective, table: Table, earlier: Fit | None = None) -> Fit:
-    """Fit an objective to a table; `earlier` is a fit to go on from."""
-    params, X, weight = objective.params, table.X, table.weight
+def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
+    """Fit an objective to rows; `earlier` is a fit to go on from."""
+    params = objective.params
     rng = new_random_state(params.random_state)
-    solver_seed = rng if params.random_state is None else params.random_state
     if earlier is None:
-        pca = _find_pca(params, X, weight, solver_seed)
+        pca = _find_pca(params, given, rng)
     else:
         check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
         pca = earlier.start
-    hashes = row_hashes(X, pca.mean, pca.scale)
-    distinct = distinct_rows(hashes, weight, table.groups)
-    if X.shape[0] < SMALL_TABLE and distinct.weight is not None and not is_streamed(X):
-        X, weight = _dense(X[distinct.rows]), distinct.weight
-        distinct = replace(distinct, rows=np.arange(len(X)))
-        if earlier is None:  # as of a table with these rows and weights
-            pca = _find_pca(params, X, weight, solver_seed)
-    plan = TrainingPlan.of(
-        params,
-        len(distinct.rows),
-        None if table.groups is None else distinct.n_units,
-        has_valid=table.X_val is not None,
-        one_net=is_streamed(X),
-    )
-    check_range(X, objective.loss(plan).value_range, table.names)
+    hashes = row_hashes(given.X, pca.mean, pca.scale)
+    rows, distinct = _merged(given, hashes)
+    if rows is not given and earlier is None:
+        pca = _find_pca(params, rows, rng)  # of these rows and weights, in this order
+    plan = _plan(params, rows, distinct)
+    check_range(rows.X, objective.loss(plan).value_range, rows.names)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
-        start = objective.start(pca, _mean_filled(params, X, weight), weight, seed)
+        start = objective.start(pca, _mean_filled(params, rows), rows.weight, seed)
         check_reached(params.n_components, start)
-    elif not plan.max_iter:
-        return earlier
-    else:
+    elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
+    else:
+        return earlier
     training = Training(objective, plan.at(start), start, seed)
+    data = training.data(rows, distinct, hashes)
     net = training.new_net(restore_start=not params.warm_start)
     if earlier is not None:
         net = objective.continued(earlier.net, training.plan)
         net.restore_start = earlier.best_iter > 0 or not start.is_fallback
     n_before = len(net.history)
-    data = training.data(X, distinct, weight)
-    if table.X_val is not None:
-        data = training.judged_by(data, table.X_val, hashes)
     decision = training.run(net, data, continued=earlier is not None)
     best_iter = decision.best_iter if decision.is_open else 0
     if decision.is_open and earlier is not None:
         best_iter = n_before + best_iter if best_iter else earlier.best_iter
-    criterion = net.criterion_
     return Fit(
         objective=objective,
         start=start,
         net=net,
-        model=training.model(net, decision.is_open, decision.mean_loss, X, weight),
+        model=training.model(net, decision.is_open, decision.mean_loss, rows),
         best_iter=best_iter,
-        scores=[criterion.score(loss, start) for loss in decision.curve],
+        validation_scores=[
+            net.criterion_.score(loss, start) for loss in decision.curve
+        ],
         seed=seed,
-        n_samples=table.X.shape[0],
+        n_samples=given.X.shape[0],
         lasting=lasting_parameters(params),
         reason=decision.reason,
     )
 
 
-def _find_pca(params: Any, X: Any, weight: NDArray | None, solver_seed: Any) -> Start:
+def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
     k = params.n_components
-    most = min(X.shape)
+    most = min(rows.X.shape)
     k = most if isinstance(k, Integral) and k > most else k
-    return linear_start(_mean_filled(params, X, weight), k, weight, solver_seed)
+    seed = rng if params.random_state is None else params.random_state
+    return linear_start(_mean_filled(params, rows), k, rows.weight, seed)
 
 
-def _mean_filled(params: Any, X: Any, weight: NDArray | None) -> Any:
-    return mean_filled(X, weight) if takes_padding(params.architecture) else X
+def _mean_filled(params: Any, rows: Rows) -> Any:
+    if not takes_padding(params.architecture):
+        return rows.X
+    return mean_filled(rows.X, rows.weight)
 
 
-def _dense(X: Any) -> NDArray:
-    return X.toarray() if sp.issparse(X) else X
+def _merged(rows: Rows, hashes: NDArray) -> tuple[Rows, DistinctRows]:
+    """Find the distinct rows; small tables are given as these alone, and weights.
+
+    What follows from such a table does not depend on how copies are given.
+    """
+    distinct = distinct_rows(hashes, rows.weight, rows.groups)
+    is_small = rows.X.shape[0] < SMALL_TABLE and not is_streamed(rows.X)
+    if not is_small or distinct.weight is None:
+        return rows, distinct
+    rows = replace(rows, X=as_dense(rows.X[distinct.rows]), weight=distinct.weight)
+    return rows, replace(distinct, rows=np.arange(len(distinct.rows)))
+
+
+def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:
+    return TrainingPlan.of(
+        params,
+        len(distinct.rows),
+        None if rows.groups is None else distinct.n_units,
+        has_valid=rows.X_val is not None,
+        one_net=is_streamed(rows.X),
+    )
 
 
 # partial_fit
 
 
-def partial_fit(objective: Objective, table: Table, earlier: Fit | None = None) -> Fit:
+def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     """Follow PCA, test the network on the batch, then train it there."""
-    params, X, weight = objective.params, _dense(table.X), table.weight
-    plan = TrainingPlan.of(params, max(X.shape[0], SMALL_TABLE), one_net=True)
-    check_range(X, objective.loss(plan).value_range, table.names)
-    if earlier is None:
-        seed = int(new_random_state(params.random_state).randint(2**31 - 1))
-        solver = new_incremental_pca(params.n_components, X.shape)
-    else:
-        check_unchanged(earlier.lasting, lasting_parameters(params))
-        seed, solver, start = earlier.seed, earlier.solver, earlier.start
-    if solver is not None:  # else `fit` has found the start
-        filled = X
-        if takes_padding(params.architecture):
-            filled = mean_filled(X, weight, 0.0 if earlier is None else start.mean)
-        solver = follow(solver, filled)
-        pca = incremental_start(solver, start if earlier else None)
-        start = objective.start(pca, filled, weight, seed)
-        check_reached(params.n_components, start)
+    params = objective.params
+    rows = replace(given, X=as_dense(given.X))
+    plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
+    check_range(rows.X, objective.loss(plan).value_range, rows.names)
+    seed, solver, start = _followed(objective, rows, earlier)
     training = Training(objective, plan.at(start), start, seed)
     net = before = training.new_net(learning_rate="constant", restore_start=False)
+    data = training.batch(rows)
     improvement = PairedImprovement()
     scores: list[float] = []
     if earlier is not None:
         net = objective.continued(earlier.net, training.plan)
         net.restore_start = False
         start.apply(net.module_)
-    dataset, w = training.dataset(X), as_tensor(weight)
-    rows = torch.arange(len(X), device=dataset.device)
-    if earlier is not None:
-        batch = TrainingData(dataset, rows, rows, w)
-        losses = before.held_out_losses(batch), net.held_out_losses(batch)
-        improvement = PairedImprovement.of(*losses, w)
+        tested = replace(data, valid=data.train)
+        losses = before.held_out_losses(tested), net.held_out_losses(tested)
+        improvement = PairedImprovement.of(*losses, tested.valid_weight)
         score = net.criterion_.score(improvement.mean_loss, start)
-        scores = [*earlier.scores, score]
+        scores = [*earlier.validation_scores, score]
         improvement = earlier.improvement.followed_by(improvement)
     if plan.max_iter:
-        net.partial_fit(TrainingData(dataset, rows, rows[:0], w), epochs=1)
+        net.partial_fit(data, epochs=1)
     is_open = improvement.exceeds(training.threshold(math.inf, in_folds=False))
     is_open = is_open or not start.is_fallback
     loss = improvement.mean_loss if improvement.n_rows else None
@@ -244,12 +250,36 @@ def partial_fit(objective: Objective, table: Table, earlier: Fit | None = None) 
         objective=objective,
         start=start,
         net=net,
-        model=training.model(net, is_open, loss, X, weight, earlier and earlier.model),
+        model=training.model(net, is_open, loss, rows, earlier and earlier.model),
         best_iter=len(net.history) if is_open else 0,
-        scores=scores,
+        validation_scores=scores,
         seed=seed,
-        n_samples=len(X) + (earlier.n_samples if earlier else 0),
+        n_samples=len(rows.X) + (earlier.n_samples if earlier else 0),
         lasting=lasting_parameters(params),
         solver=solver,
         improvement=improvement,
     )
+
+
+def _followed(
+    objective: Objective, rows: Rows, earlier: Fit | None
+) -> tuple[int, IncrementalPCA | None, Start]:
+    """Return the seed, the solver, and the start that it has reached with a batch."""
+    params = objective.params
+    before = None if earlier is None else earlier.start
+    if earlier is None:
+        seed = int(new_random_state(params.random_state).randint(2**31 - 1))
+        solver = new_incremental_pca(params.n_components, rows.X.shape)
+    else:
+        check_unchanged(earlier.lasting, lasting_parameters(params))
+        seed, solver = earlier.seed, earlier.solver
+        if solver is None:  # `fit` has found the start
+            return seed, None, earlier.start
+    X = rows.X
+    if takes_padding(params.architecture):
+        X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
+    solver = follow(solver, X)
+    pca = incremental_start(solver, before)
+    start = objective.start(pca, X, rows.weight, seed)
+    check_reached(params.n_components, start)
+    return seed, solver, start

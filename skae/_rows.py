@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,29 @@ from ._samples import as_rows, check_padding
 HUGE = {"float32": 1e30, "float64": 1e140, "uint8": 1e140}
 # Weights further apart than this are lost in rounding.
 WEIGHT_RATIO = 1e12
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows to fit on.
+
+    Attributes
+    ----------
+    X : array or CSR matrix of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,) or None
+    groups : ndarray of int of shape (n_samples,) or None
+        Numbers from 0 on of what is held out together.
+    X_val : array or CSR matrix of shape (n_val, n_features) or None
+        Rows that decide.
+    names : ndarray of str or None
+        Those of the columns, for messages.
+    """
+
+    X: Any
+    weight: NDArray | None = None
+    groups: NDArray | None = None
+    X_val: Any = None
+    names: NDArray | None = None
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class TrainedNetwork:
             squares = np.nansum((rows - self.inverse_transform(codes)) ** 2, axis=1)
             error = float(np.average(squares, weights=weight))
         k, d = codes.shape[1], np.isfinite(rows).sum(1).mean()
-        floor = np.finfo(np.float32).eps ** 2 * self.start.scale**2
+        floor = float(np.finfo(np.float32).eps) ** 2 * self.start.scale**2
         return max(error / max(d - k, 1), floor)
 
     def _variance_ratio(self, rows: NDArray, weight: NDArray | None) -> NDArray:

@@ -17,6 +17,7 @@ from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
 from ._plan import TrainingPlan
+from ._rows import Rows
 from ._samples import takes_padding
 from ._solvers import linear_start
 from ._split import (
@@ -60,44 +61,44 @@ class Training:
         return RowDataset(X, start.mean, start.scale, device, fill)
 
     def data(
-        self, X: Any, distinct: DistinctRows, weight: NDArray | None
+        self, given: Rows, distinct: DistinctRows, hashes: NDArray
     ) -> TrainingData:
-        """Return which of the distinct rows of a table train and which are held out."""
-        dataset, plan = self.dataset(X), self.plan
-        if distinct.weight is not None:
-            weight = np.zeros(X.shape[0])
-            weight[distinct.rows] = distinct.weight
+        """Return which of the distinct rows train, and which are held out.
+
+        `hashes` are those of all rows that were given to be fitted.
+        """
+        dataset, plan = self.dataset(given.X), self.plan
         n, device = len(distinct.rows), dataset.device
-        rows = torch.arange(n, dtype=torch.int32)  # all, but for copies
-        if n < dataset.n_rows or distinct.unit is not None:
-            order = distinct.rows.argsort()
-            rows = torch.from_numpy(distinct.rows[order].astype(np.int32))
-        unit = None
+        order = distinct.rows.argsort()  # that of the file
+        rows = torch.from_numpy(distinct.rows[order].astype(np.int32))
+        unit, weight = None, given.weight
         if distinct.unit is not None:
             unit = torch.from_numpy(distinct.unit[order]).long()
-        w = as_tensor(weight)
-        w = None if w is None else w.to(device)
+        if distinct.weight is not None:
+            weight = np.zeros(dataset.n_rows)
+            weight[distinct.rows] = distinct.weight
+        w = as_tensor(weight, device)
         generator = new_torch_generator(self.seed)
         if plan.n_folds and plan.max_iter:
             fold_of = torch.zeros(dataset.n_rows, dtype=torch.int64)
             fold_of[rows.long()] = assign_folds(n, unit, plan.n_folds, generator)
-            rows = rows.to(device)
             unit = None if unit is None else unit.to(device)
+            rows = rows.to(device)
             return TrainingData(dataset, rows, rows, w, fold_of.to(device), unit)
         held_out = choose_held_out(n, unit, plan.n_held_out, generator).long()
         trains = torch.ones(n, dtype=torch.bool)
-        trains[held_out] = False  # and the others in the order of the file
+        trains[held_out] = False
         train, valid = rows[trains].to(device), rows[held_out].to(device)
         unit = None if unit is None else unit[held_out].to(device)
-        return TrainingData(dataset, train, valid, w, None, unit)
+        data = TrainingData(dataset, train, valid, w, None, unit)
+        return (
+            data if given.X_val is None else self._judged_by(data, given.X_val, hashes)
+        )
 
-    def judged_by(
+    def _judged_by(
         self, data: TrainingData, X_val: Any, hashes: NDArray
     ) -> TrainingData:
-        """Return the data with rows of their own that decide.
-
-        Copies of training rows, whose hashes are given, may not.
-        """
+        """Return the data with rows of their own that decide, but for copies."""
         start = self.start
         own = row_hashes(X_val, start.mean, start.scale)
         distinct = distinct_rows(own, None, None)
@@ -109,6 +110,13 @@ class Training:
             )
         valid = torch.from_numpy(rows).to(data.dataset.device)
         return replace(data, valid=valid, valid_dataset=self.dataset(X_val))
+
+    def batch(self, given: Rows) -> TrainingData:
+        """Return a batch of `partial_fit`, all of which trains."""
+        dataset = self.dataset(given.X)
+        rows = torch.arange(dataset.n_rows, device=dataset.device)
+        weight = as_tensor(given.weight, dataset.device)
+        return TrainingData(dataset, rows, rows[:0], weight)
 
     # Training
 
@@ -178,8 +186,7 @@ class Training:
         net: AutoencoderNet,
         is_open: bool,
         mean_loss: float | None,
-        X: Any,
-        weight: NDArray | None,
+        given: Rows,
         earlier: Any = None,
     ) -> Start | TrainedNetwork:
         """Return the network, if the gate is open, or what the start is, measured.
@@ -198,5 +205,6 @@ class Training:
             model = self.start.model(module)
         if isinstance(model, TrainedNetwork):
             network = earlier if isinstance(earlier, TrainedNetwork) else None
-            model.measure(X, weight, np.random.default_rng(self.seed), network)
+            rng = np.random.default_rng(self.seed)
+            model.measure(given.X, given.weight, rng, network)
         return model

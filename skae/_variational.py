@@ -733,12 +733,13 @@ class VAE(BaseAutoencoder):
         if not return_std:
             return codes
         X = self._fitted_rows(X)
-        return codes, self._map(X, self._posterior_std, (self.n_components_,))
+        fit = self._fit
+        model: Any = fit.model
 
-    def _posterior_std(self, X: NDArray) -> NDArray:
-        model: Any = self._fit.model
-        std = model.posterior_std(X)
-        return std / self._code_deviation(X.dtype)
+        def posterior_std(X: NDArray) -> NDArray:
+            return model.posterior_std(X) / fit.deviation(X.dtype)
+
+        return codes, self._map(X, posterior_std, (self.n_components_,))
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return a lower bound of the log-likelihood of each row, in nats.
