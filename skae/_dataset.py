@@ -273,6 +273,11 @@ class TrainingData:
         return len(self.train)
 
     @property
+    def n_units(self) -> int:
+        """How many held-out units there are, of a row or of several each."""
+        return len(self.valid) if self.units is None else len(self.units.unique())
+
+    @property
     def valid_weight(self) -> Tensor | None:
         """Weights of the held-out rows, shape (n_valid,)."""
         if self.weight is None or self.valid_dataset is not None:

@@ -98,9 +98,6 @@ class DenoisingModule(BaseModule):
     ``encode`` and ``decode`` see rows as they are; only ``forward`` corrupts them.
     """
 
-    column_mean: Tensor
-    scale: Tensor
-
     def __init__(
         self,
         encoder: nn.Module,
@@ -114,13 +111,6 @@ class DenoisingModule(BaseModule):
         self.corruption = corruption
         self.draws_globally = not isinstance(corruption, str)
         self.level = level
-        self.register_buffer("column_mean", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def set_units(self, mean: NDArray, scale: float) -> None:
-        """Learn how a function of rows in the units of the table can be called."""
-        self.column_mean = torch.tensor(mean).to(self.column_mean)
-        self.scale.fill_(scale)
 
     def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return corrupted rows, shape (n, n_features); what is missing stays."""

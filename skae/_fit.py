@@ -29,7 +29,7 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_range
+from ._rows import Rows, check_range, naming
 from ._samples import takes_padding
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
 from ._split import DistinctRows, distinct_rows, row_hashes
@@ -143,7 +143,11 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     if rows is not given and earlier is None:
         pca = _find_pca(params, rows, rng)  # of these rows and weights, in this order
     plan = _plan(params, rows, distinct)
-    check_range(rows.X, objective.loss(plan).value_range, rows.names)
+    value_range = objective.loss(plan).value_range
+    check_range(rows.X, value_range, rows.names)
+    if rows.X_val is not None:
+        with naming("X_val"):
+            check_range(rows.X_val, value_range, rows.names)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
         start = objective.start(pca, _mean_filled(params, rows), rows.weight, seed)
@@ -180,8 +184,10 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
 
 
 def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
-    k = params.n_components
-    most = min(rows.X.shape)
+    k, n = params.n_components, rows.X.shape[0]
+    if rows.weight is not None:  # a row may stand for several
+        n = max(n, round(rows.weight.sum()))
+    most = min(n, rows.X.shape[1])
     k = most if isinstance(k, Integral) and k > most else k
     seed = rng if params.random_state is None else params.random_state
     return linear_start(_mean_filled(params, rows), k, rows.weight, seed)

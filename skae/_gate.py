@@ -152,8 +152,7 @@ def judge(
     """
     if not len(data.valid):
         return GateDecision(required, net.best_iter_)
-    n_units = len(data.valid) if data.units is None else len(data.units.unique())
-    if n_units < MIN_HELD_OUT:
+    if data.n_units < MIN_HELD_OUT:
         return GateDecision(required, net.best_iter_, net.best_loss_, net.valid_losses_)
     before = net.start_losses_ if start_losses is None else start_losses
     improvement = PairedImprovement.of(
@@ -185,32 +184,40 @@ class StackedModules(nn.Module):
     ----------
     modules : sequence of BaseModule
         Same classes and shapes, different weights and buffers.
-    sample : tuple of Tensor
-        What ``forward`` takes, to try the vectorised pass on.
+    sample : tuple of Tensor or None
+        What ``forward`` takes, to try the vectorised pass on. None: it is known to
+        fail.
     """
 
-    def __init__(self, modules: Sequence[BaseModule], sample: tuple[Any, ...]) -> None:
+    def __init__(
+        self, modules: Sequence[BaseModule], sample: tuple[Any, ...] | None
+    ) -> None:
         super().__init__()
-        parameters, buffers = stack_module_state(list(modules))
-        self.names = list(parameters)
-        self.stacked = nn.ParameterList(parameters.values())
-        self.buffer_names = list(buffers)
-        self.separate = nn.ModuleList()
         # In a list, so that it is not registered as a part with parameters of its own.
         self._template = [modules[0]]
-        self._set_buffers(buffers)
+        self.separate = nn.ModuleList()
+        parameters, buffers = stack_module_state(list(modules))
+        self._stack(parameters, buffers)
+        if sample is not None and self._is_vectorised(sample):
+            self._stack(parameters, buffers)  # the trial may have changed some
+        else:
+            self._stack({}, {})
+            self.separate.extend(modules)
+
+    def _stack(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
+        self.names, self.buffer_names = list(parameters), list(buffers)
+        self.stacked = nn.ParameterList(parameters.values())
+        self._buffers.clear()
+        for i, buffer in enumerate(buffers.values()):
+            self.register_buffer(f"buffer_{i}", buffer.clone())
+
+    def _is_vectorised(self, sample: tuple[Any, ...]) -> bool:
         try:
             with RandomNumbers(self, 0) as numbers, numbers.drawing():
                 self.train()(*sample)
         except (RuntimeError, ValueError):
-            self.stacked = nn.ParameterList()
-            self.separate.extend(modules)
-        else:
-            self._set_buffers(buffers)  # the trial may have changed some
-
-    def _set_buffers(self, buffers: dict[str, Tensor]) -> None:
-        for i, name in enumerate(self.buffer_names):
-            self.register_buffer(f"buffer_{i}", buffers[name].clone())
+            return False
+        return True
 
     @property
     def template(self) -> BaseModule:

@@ -18,9 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Precisions of patterns of missing cells that are in memory at a time, in numbers.
-PRECISION_FLOATS = 2**22
-
 
 def known_cells(X: NDArray) -> NDArray | None:
     """Return which cells are known, shape (n, d), or None if all are."""

@@ -54,12 +54,16 @@ class BaseModule(nn.Module):
 
     generator: torch.Generator | None = None
     draws_globally = False
+    column_mean: Tensor
+    scale: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.reads_known = reads_known(encoder)
+        self.register_buffer("column_mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
 
     @property
     def running(self) -> list[BaseModule]:
@@ -67,7 +71,9 @@ class BaseModule(nn.Module):
         return [self]
 
     def set_units(self, mean: NDArray, scale: float) -> None:
-        """Learn that rows are given as ``(x - mean) / scale``, if that matters."""
+        """Learn that rows are given as ``(x - mean) / scale``."""
+        self.column_mean = torch.tensor(mean).to(self.column_mean)
+        self.scale.fill_(scale)
 
     def set_linear_path(
         self,
@@ -84,6 +90,9 @@ class BaseModule(nn.Module):
             self.encoder.set_linear(weight, bias)
         if isinstance(self.decoder, LinearResidual):
             self.decoder.set_linear(decoder_weight, decoder_bias)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "generator": None}  # which cannot be pickled
 
     def calibrate(self, calibration: dict[str, float]) -> None:
         """Take over what held-out rows say of parameters that training misjudges.

@@ -291,10 +291,9 @@ class AutoencoderNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         del state["module"]  # it is `module_`, which skorch stores for any device
+        # Of a training that is going on; no generator can be pickled.
         for name in ("numbers_", "shuffler_", "take_step_", "loaded_", "progress_"):
-            state.pop(
-                name, None
-            )  # of a training that is going on; no generator pickles
+            state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

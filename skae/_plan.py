@@ -85,11 +85,11 @@ class TrainingPlan:
         plan = cls.for_table(n_rows)
         folds, held_out = plan.n_folds, plan.n_held_out
         one_by_one = not getattr(params.architecture, "is_vectorised", True)
+        if one_by_one and n_rows >= FEW_ROWS:
+            one_net = True
         if n_groups is not None:
             few = n_rows >= MIN_ROWS and MIN_HELD_OUT <= n_groups < FEW_GROUPS
             folds = N_FOLDS if few or (folds and n_groups >= FEW_GROUPS) else 0
-        elif one_by_one and n_rows >= FEW_ROWS:
-            one_net = True
         if folds and (one_net or params.warm_start or params.callbacks):
             folds, held_out = 0, n_rows // N_FOLDS
         if not is_auto(params.validation_fraction):

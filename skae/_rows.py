@@ -175,20 +175,18 @@ def check_values(
     largest = 0.0
     for rows in row_chunks(X):
         chunk = X[rows].data if sp.issparse(X) else X[rows]
-        if chunk.size:  # NaN comes through
-            largest = max(largest, np.maximum(chunk.max(), -float(chunk.min())))
-        if largest < limit:
-            continue
-        dense = X[rows].toarray() if sp.issparse(X) else chunk
-        if padded:
-            check_padding(dense, sample_shape, rows.start)
-        bad = np.argwhere(np.isinf(dense) if padded else ~np.isfinite(dense))
-        if len(bad):
-            i, j = bad[0]
-            row, value = rows.start + i, dense[i, j]
-            _raise_not_finite(row, j, value, feature_names, sample_shape)
-        largest = float(np.nanmax(np.abs(dense), initial=0.0))
-        if largest >= limit:
+        most = float(np.maximum(chunk.max(initial=0), -float(chunk.min(initial=0))))
+        if not most < limit:  # NaN is not
+            dense = X[rows].toarray() if sp.issparse(X) else chunk
+            if padded:
+                check_padding(dense, sample_shape, rows.start)
+            bad = np.argwhere(np.isinf(dense) if padded else ~np.isfinite(dense))
+            if len(bad):
+                i, j = bad[0]
+                row, value = rows.start + i, dense[i, j]
+                _raise_not_finite(row, j, value, feature_names, sample_shape)
+            most = float(np.nanmax(np.abs(dense), initial=0.0))
+        if most >= limit:
             row, column = divmod(int(np.nanargmax(np.abs(dense))), dense.shape[1])
             raise ValueError(
                 f"Column {_column_name(column, feature_names)} of X contains "
@@ -196,6 +194,7 @@ def check_values(
                 f"large for {X.dtype}: divide the rows, so that all numbers are below "
                 f"{limit:.0e}."
             )
+        largest = max(largest, most)
     if to_fit and 0 < largest < 1 / limit:
         raise ValueError(
             f"The largest number of X is {largest}, whose square is too small for "

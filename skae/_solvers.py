@@ -182,6 +182,8 @@ def _weighted_start(
     """
     if weight.sum() < len(weight):
         weight = weight * (len(weight) / weight.sum())
+    if sp.issparse(X) and not is_streamed(X):
+        X = X.toarray()
     n, d = float(weight.sum()), X.shape[1]
     k = _full_rank_if_none(n_components, round(n), d)
     mean = np.asarray(weight @ X, dtype=np.float64).ravel() / n

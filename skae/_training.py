@@ -109,7 +109,8 @@ class Training:
                 "decide must not be trained on."
             )
         valid = torch.from_numpy(rows).to(data.dataset.device)
-        return replace(data, valid=valid, valid_dataset=self.dataset(X_val))
+        dataset = self.dataset(X_val)
+        return replace(data, valid=valid, units=None, valid_dataset=dataset)
 
     def batch(self, given: Rows) -> TrainingData:
         """Return a batch of `partial_fit`, all of which trains."""
@@ -131,8 +132,7 @@ class Training:
     ) -> GateDecision:
         """Train `net` and judge it against the start."""
         required, in_folds = not self.start.is_fallback, data.fold_of is not None
-        n_units = len(data.valid) if data.units is None else len(data.units.unique())
-        asked = self.threshold(n_units, in_folds=in_folds)
+        asked = self.threshold(data.n_units, in_folds=in_folds)
         if in_folds:
             probe = self._train_folds(data)
             decision = judge(probe, data, None, asked, required=required)
@@ -142,7 +142,9 @@ class Training:
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
             net.partial_fit(everything, epochs=max(1, decision.best_iter))
         else:
-            before = self.new_net().held_out_losses(data) if continued else None
+            before = None
+            if continued and len(data.valid):
+                before = self.new_net().held_out_losses(data)
             start = copy.deepcopy(net.module_.state_dict())
             net.partial_fit(data)
             decision = judge(net, data, before, asked, required=required)
@@ -175,7 +177,10 @@ class Training:
             module = self.objective.new_module(start, self.plan, self.seed)
             own.padded(k).apply(module, start)
             modules.append(module)
-        few = data.dataset.take(data.train[:2])
+        architecture = self.objective.params.architecture
+        few = None
+        if getattr(architecture, "is_vectorised", True):
+            few = data.dataset.take(data.train[:2])
         silent = {"keep_best": False, "callbacks": None, "verbose": 0}
         return self._net_of(StackedModules(modules, few), **silent).partial_fit(data)
 

@@ -183,19 +183,9 @@ class BernoulliModule(VariationalModule):
     It starts from random weights and the logits of the column means.
     """
 
-    column_mean: Tensor
-    scale: Tensor
-
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__(encoder, decoder)
         del self.log_variance_change
-        self.register_buffer("column_mean", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def set_units(self, mean: NDArray, scale: float) -> None:
-        """Remember how rows are standardised, and start at the column means."""
-        self.column_mean = torch.tensor(mean).to(self.column_mean)
-        self.scale.fill_(scale)
 
     def values(self, x: Tensor) -> Tensor:
         """Return standardised rows as values in [0, 1]."""

@@ -5,6 +5,7 @@ scikit-learn and our own contract run over every row.
 """
 
 import torch
+from contractive import ContractiveAutoencoder
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
@@ -35,6 +36,8 @@ def halved(X, generator):
     chosen = torch.rand(len(X), 1, generator=generator) < 0.3
     return torch.where(chosen, X / 2, X)
 
+
+CLASSES = (AutoencoderTransformer, VAE, DenoisingAutoencoder, ContractiveAutoencoder)
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
 
@@ -70,14 +73,26 @@ ESTIMATORS = {
         architecture=Modules(Encoder, decoder),
         corruption=halved,
     ),
+    "contractive": ContractiveAutoencoder(**FAST),
+    "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
     **{
-        f"{objective.__name__}, {type(architecture).__name__}": objective(
-            2, max_iter=2, random_state=0, architecture=architecture
+        f"{cls.__name__}, Convolutional": cls(
+            2,
+            max_iter=2,
+            random_state=0,
+            architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
         )
-        for objective in (AutoencoderTransformer, VAE, DenoisingAutoencoder)
-        for architecture in (
-            Convolutional(channels=(2,), hidden_layer_sizes=()),
-            Recurrent(hidden_size=3),
+        for cls in CLASSES
+    },
+    # Folds of recurrent networks train one after the other: a split, for speed.
+    **{
+        f"{cls.__name__}, Recurrent": cls(
+            2,
+            max_iter=2,
+            random_state=0,
+            architecture=Recurrent(hidden_size=3),
+            validation_fraction=0.25,
         )
+        for cls in CLASSES
     },
 }

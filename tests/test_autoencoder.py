@@ -100,6 +100,16 @@ def test_without_training_real_tables_equal_pca(load, k, whiten):
     assert model.n_iter_ == 0 or model.n_iter_ == len(model.loss_curve_)
 
 
+@pytest.mark.parametrize("max_iter", [0, 1])
+def test_a_row_may_have_so_many_copies_that_few_are_distinct(max_iter):
+    X = np.repeat(load_wine().data[:2], 10, axis=0)
+    model, pca = new(3, max_iter=max_iter).fit(X), PCA(3).fit(X)
+    expected = pca.explained_variance_
+    assert_allclose(model.explained_variance_, expected, atol=1e-9 * expected[0])
+    codes = pca.transform(X)
+    assert_allclose(np.abs(model.transform(X)), np.abs(codes), atol=1e-9 * codes.max())
+
+
 def test_a_random_start_has_no_linear_path(X):
     module = new(init="random").fit(X).module_
     assert [name for name, _ in module.named_buffers()] == []

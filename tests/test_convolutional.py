@@ -12,8 +12,8 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._autoencoder import AutoencoderModule
-from skae._gate import Replicas
-from skae._residual import last_layer
+from skae._gate import StackedModules
+from skae._module import last_layer
 from skae.architectures import Convolutional
 from skae.architectures._convolutional import convolution_sizes
 
@@ -246,19 +246,19 @@ def test_hidden_layers_mirror_each_other():
     assert widths == [[(128, 7), (7, 5), (5, 2)], [(2, 5), (5, 7), (7, 128)]]
 
 
-# Replicas
+# Stacked modules
 
 
 @pytest.mark.parametrize("shape", [(1, 12), (1, 7, 8), (3, 8, 5)])
-def test_replicas_are_vectorised(shape):
+def test_stacked_modules_are_vectorised(shape):
     d = int(np.prod(shape))
     architecture = Convolutional(shape, hidden_layer_sizes=(6,))
     modules = [AutoencoderModule(*build(architecture, (d,), seed=i)) for i in range(3)]
     x = noise(6, d)
     expected = torch.stack([copy.deepcopy(module)(x)[0] for module in modules])
-    replicas = Replicas(modules, x[:2])
-    assert not len(replicas.separate)
-    torch.testing.assert_close(replicas(x)[0], expected, rtol=1e-4, atol=1e-5)
+    stacked = StackedModules(modules, (x[:2],))
+    assert not len(stacked.separate)
+    torch.testing.assert_close(stacked(x)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 # Errors

@@ -7,7 +7,15 @@ import torch
 
 import skae._dataset
 from skae import AutoencoderTransformer
-from skae._dataset import RowDataset, is_streamed, memory_map, row_chunks, sample_rows
+from skae._dataset import (
+    RowDataset,
+    TrainingData,
+    is_streamed,
+    memory_map,
+    read_rows,
+    row_chunks,
+    sample_rows,
+)
 
 CPU = torch.device("cpu")
 
@@ -29,8 +37,9 @@ def stream_everything(monkeypatch):
 
 def test_rows_are_centred_before_they_are_rounded(X):
     X = X + 1e6
-    x = RowDataset(X, X.mean(0), 3.0, CPU).take(torch.arange(2000))
+    x, known = RowDataset(X, X.mean(0), 3.0, CPU).take(torch.arange(2000))
     expected = (X - X.mean(0)) / 3
+    assert known is None
     assert x.dtype == torch.float32
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
 
@@ -45,8 +54,46 @@ def test_rows_are_the_same_wherever_they_lie(X, mapped, kind, streamed, monkeypa
     dataset = RowDataset(source, X.mean(0), 2.0, CPU)
     assert dataset.streamed == (streamed and kind != "array")
     chosen = torch.tensor([5, 1999, 0, 5])
-    expected = RowDataset(X, X.mean(0), 2.0, CPU).take(chosen)
-    torch.testing.assert_close(dataset.take(chosen), expected)
+    expected = RowDataset(X, X.mean(0), 2.0, CPU).take(chosen)[0]
+    for take in (dataset.take, dataset.take_scattered):
+        x, known = take(chosen)
+        torch.testing.assert_close(x, expected)
+        assert known is None
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_missing_cells_are_filled_and_known_as_missing(X, tmp_path, streamed):
+    """NaN does not get further than this; a batch without it has no mask."""
+    X[7, 4:] = X[9, 1] = np.nan
+    np.save(tmp_path / "Y.npy", X)
+    mapped = np.load(tmp_path / "Y.npy", mmap_mode="r")
+
+    def fill(rows, known):
+        return np.where(known, rows, 13.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if streamed:
+            stream_everything(patch)
+        dataset = RowDataset(mapped, np.full(6, 3.0), 2.0, CPU, fill)
+    assert dataset.streamed == streamed
+    rows = [6, 7, 8, 9]
+    present = ~np.isnan(X[rows])
+    for take in (dataset.take, dataset.take_scattered):
+        x, known = take(torch.tensor(rows))
+        np.testing.assert_array_equal(known.numpy(), present)
+        expected = np.where(present, (X[rows] - 3) / 2, 5.0)
+        np.testing.assert_allclose(x.numpy(), expected, rtol=1e-6)
+        assert take(torch.tensor([6, 8]))[1] is None
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse", "memmap"])
+def test_rows_are_read_by_number(mapped, kind):
+    X = np.asarray(mapped).copy()
+    source = {"array": X, "sparse": sp.csr_matrix(X), "memmap": mapped}[kind]
+    numbers = np.random.RandomState(0).randint(2000, size=200)
+    taken = read_rows(source, numbers)
+    taken = taken.toarray() if sp.issparse(taken) else taken
+    np.testing.assert_array_equal(taken, X[numbers])
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -127,3 +174,71 @@ def test_a_streamed_fit_takes_weights(mapped, monkeypatch):
     np.testing.assert_allclose(
         model.explained_variance_, expected.explained_variance_, rtol=1e-4
     )
+
+
+# What is trained on, and what is held out
+
+
+def uniform(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=generator) + 0.1
+
+
+def data_of(n=60, valid=None, **changes):
+    X = np.random.RandomState(0).randn(n, 2)
+    dataset = RowDataset(X, np.zeros(2), 1.0, CPU)
+    rows = torch.arange(n)
+    return TrainingData(dataset, rows, rows if valid is None else valid, **changes)
+
+
+def test_every_stacked_module_has_weights_of_mean_one_for_the_rows_it_trains_on():
+    weight, fold_of = uniform(60), torch.arange(60) % 3
+    for given in (None, weight):
+        trained = data_of(weight=given, fold_of=fold_of).train_weight
+        assert trained.shape == (3, 60)
+        torch.testing.assert_close(trained.mean(1), torch.ones(3))
+        for fold in range(3):
+            is_out = fold_of == fold
+            assert (trained[fold, is_out] == 0).all()
+            kept = torch.ones(60) if given is None else given
+            ratio = trained[fold, ~is_out] / kept[~is_out]
+            torch.testing.assert_close(ratio, ratio[0].expand_as(ratio))
+
+
+def test_the_term_of_a_held_out_row_is_that_of_the_module_that_has_not_seen_it():
+    fold_of = torch.arange(60) % 3
+    terms = uniform(3, 4)
+    rows = torch.tensor([0, 4, 5, 7])
+    of_rows = data_of(fold_of=fold_of).of_held_out(rows, terms)
+    expected = [terms[0, 0], terms[1, 1], terms[2, 2], terms[1, 3]]
+    assert of_rows.tolist() == expected
+
+
+@pytest.mark.parametrize("has_weights", [False, True])
+@pytest.mark.parametrize("kind", ["split", "units", "folds"])
+def test_what_is_said_of_a_row_comes_from_others(kind, has_weights):
+    numerator, denominator, weight = uniform(3, 60)
+    weight = weight if has_weights else None
+    units, fold_of = torch.arange(60) // 4, torch.arange(60) % 3
+    changes = {"split": {}, "units": {"units": units}, "folds": {"fold_of": fold_of}}
+    data = data_of(weight=weight, **changes[kind])
+    ratios, whole = data.ratios_of_others(numerator, denominator)
+    w = torch.ones(60) if weight is None else weight
+    assert whole == pytest.approx(
+        float((w * numerator).sum() / (w * denominator).sum())
+    )
+    part = {"split": torch.arange(60) % 5, "units": units % 5, "folds": fold_of}[kind]
+    for i in range(60):
+        other = part != part[i]
+        expected = (w * numerator)[other].sum() / (w * denominator)[other].sum()
+        torch.testing.assert_close(ratios[i], expected)
+
+
+def test_the_mean_of_a_term_is_weighted():
+    weight, term = uniform(2, 60)
+    expected = np.average(term, weights=weight)
+    assert float(data_of(weight=weight).mean(term)) == pytest.approx(expected)
+    assert float(data_of().mean(term)) == pytest.approx(float(term.mean()))
+    # Rows of their own that decide have no weights.
+    data = data_of(weight=weight, valid_dataset=data_of().dataset)
+    assert float(data.mean(term)) == pytest.approx(float(term.mean()))

@@ -27,6 +27,16 @@ def factors():
     return rng.randn(4000, 3) @ loadings + 0.4 * rng.randn(4000, 8) + 5
 
 
+def scale_of(X):
+    """Return the root-mean-square deviation of the columns, by which levels count."""
+    return np.sqrt(X.var(0, ddof=1).mean())
+
+
+def encoding_of(model):
+    """Return the map from centred rows to codes, (k, d), of a linear denoiser."""
+    return model.transform(model.mean_ + np.eye(len(model.mean_))).T
+
+
 # Corruptions
 
 
@@ -76,7 +86,7 @@ def test_gaussian_noise_shrinks_every_direction(factors, k):
     ).fit(factors)
     pca = PCA(k).fit(factors)
     variance = pca.explained_variance_
-    noise = (0.5 * model._start.scale) ** 2
+    noise = (0.5 * scale_of(factors)) ** 2
     codes = pca.transform(factors) * variance / (variance + noise)
     assert_allclose(model.transform(factors), codes, rtol=1e-6, atol=1e-9)
     rows = pca.inverse_transform(codes)
@@ -102,7 +112,7 @@ def test_the_linear_denoiser_is_the_regression_on_corrupted_rows(
     expected = cross @ np.linalg.inv(corrupted)
     model = DenoisingAutoencoder(k, corruption=name, corruption_level=level, max_iter=0)
     model.fit(factors)
-    assert_allclose(model._start.encoding, expected, rtol=1e-6, atol=1e-9)
+    assert_allclose(encoding_of(model), expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["swap", "masking"])
@@ -121,15 +131,14 @@ def test_a_fitted_denoiser_is_close_to_the_closed_form(factors):
     closed = DenoisingAutoencoder(
         3, corruption="gaussian", corruption_level=0.5, max_iter=0
     ).fit(factors)
-    scale = closed._start.scale
+    scale = scale_of(factors)
 
     def noise(X, generator):
         return X + 0.5 * scale * torch.randn(X.shape, generator=generator)
 
     fitted = DenoisingAutoencoder(3, corruption=noise, max_iter=0, random_state=0)
     fitted.fit(factors)
-    encoding = closed._start.encoding
-    assert_allclose(fitted._start.encoding, encoding, atol=0.03)
+    assert_allclose(encoding_of(fitted), encoding_of(closed), atol=0.03)
 
 
 def test_without_corruption_it_is_pca(factors):
@@ -143,6 +152,14 @@ def test_without_corruption_it_is_pca(factors):
     )
     encoding = linear_denoiser(linear_start(factors, 3), 1.0, np.zeros(8))
     assert_allclose(encoding, pca.components_, atol=1e-9)
+
+
+def test_a_denoiser_is_padded_with_empty_axes(factors):
+    model = DenoisingAutoencoder(3, max_iter=0).fit(factors)
+    padded = model._fit.start.padded(5)
+    assert padded.components.shape == padded.encoding.shape == (5, 8)
+    assert_allclose(padded.encoding[:3], encoding_of(model), rtol=1e-6, atol=1e-9)
+    assert (padded.encoding[3:] == 0).all()
 
 
 def test_a_column_that_hardly_varies_does_not_blow_up_the_rest(factors):
@@ -163,7 +180,7 @@ def test_on_normal_rows_the_denoiser_stays_the_closed_form(factors):
         corruption="gaussian", corruption_level=0.5, random_state=0, max_iter=20
     ).fit(factors)
     rng = np.random.RandomState(1)
-    deviation = 0.5 * model._start.scale
+    deviation = 0.5 * scale_of(factors)
     noisy = factors[:500] + deviation * rng.randn(500, 8)
     pca = PCA().fit(factors)
     shrink = pca.explained_variance_ / (pca.explained_variance_ + deviation**2)
@@ -181,7 +198,7 @@ def test_what_is_taken_away_is_the_score_of_the_density():
         corruption="gaussian", corruption_level=0.5, random_state=0
     ).fit(X)
     assert model.best_iter_ > 0
-    v = (0.5 * model._start.scale) ** 2
+    v = (0.5 * scale_of(X)) ** 2
     points = X[:400] + np.sqrt(v) * rng.randn(400, 2)
     total = 0.3**2 + v  # each cluster, seen through the noise, is normal again
     distance = points[:, None] - centres
@@ -234,6 +251,37 @@ def test_each_batch_is_corrupted_anew():
     x = torch.rand(20, 3, generator=seeded())
     assert not torch.equal(module(x)[0], module(x)[0])
     assert torch.equal(module.decode(module.encode(x)), x)
+
+
+@pytest.mark.parametrize("corruption", [*CORRUPTIONS, lambda X, generator: X + 100])
+def test_missing_cells_stay_as_they_were_filled(corruption):
+    module = DenoisingModule(
+        torch.nn.Identity(), torch.nn.Identity(), corruption, 1.0, (3,)
+    )
+    module.set_units(np.zeros(3), 2.0)
+    module.generator = seeded()
+    x = torch.rand(200, 3, generator=seeded()) + 1
+    known = torch.rand(200, 3, generator=seeded(1)) < 0.7
+    corrupted = module.corrupt(x, known)
+    assert torch.equal(corrupted[~known], x[~known])
+    assert (corrupted[known] != x[known]).float().mean() > 0.9
+
+
+def test_a_function_gets_the_mean_where_a_cell_is_missing():
+    seen = []
+
+    def corruption(rows, generator):
+        seen.append(rows.clone())
+        return rows
+
+    module = DenoisingModule(
+        torch.nn.Identity(), torch.nn.Identity(), corruption, 1.0, (3,)
+    )
+    module.set_units(np.array([1.0, 2.0, 3.0]), 2.0)
+    x, known = torch.ones(5, 3), torch.ones(5, 3, dtype=torch.bool)
+    known[:, 1] = False
+    module.corrupt(x, known)
+    torch.testing.assert_close(seen[0], torch.tensor([3.0, 2.0, 5.0]).expand(5, 3))
 
 
 # The face

@@ -63,9 +63,9 @@ def test_any_module_starts_at_pca(case, X):
     model = AutoencoderTransformer(
         2, architecture=Modules(*CASES[case]), max_iter=0, random_state=0
     ).fit(X)
-    x = torch.from_numpy((X - X.mean(0)) / model._start.scale).float()
+    x = torch.from_numpy((X - X.mean(0)) / model._fit.start.scale).float()
     with torch.inference_mode():
-        error = (model.module_(x)[0] - x).numpy() * model._start.scale
+        error = (model.module_(x)[0] - x).numpy() * model._fit.start.scale
     pca = PCA(2).fit(X)
     expected = X - pca.inverse_transform(pca.transform(X))
     np.testing.assert_allclose(np.abs(error), np.abs(expected), atol=1e-5)

@@ -1,5 +1,6 @@
 """What AutoencoderNet alone promises: the loop, the callbacks, the way out."""
 
+import pickle
 import signal
 
 import numpy as np
@@ -12,23 +13,23 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._dataset import RowDataset, TrainingData
-from skae._losses import ReconstructionLoss
+from skae._losses import Loss, ReconstructionLoss
+from skae._module import BaseModule
 from skae._net import AutoencoderNet
 from skae._step import one_cycle
 from skae.architectures import Modules
 
 
-class LinearModule(nn.Module):
+class LinearModule(BaseModule):
     def __init__(self, d=4, k=2, seed=0):
-        super().__init__()
+        super().__init__(nn.Linear(d, k), nn.Linear(k, d))
         generator = torch.Generator().manual_seed(seed)
-        self.encoder, self.decoder = nn.Linear(d, k), nn.Linear(k, d)
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.3, generator=generator)
 
-    def forward(self, x):
-        z = self.encoder(x)
-        return self.decoder(z), z
+    def forward(self, x, known=None):
+        z = self.encode(x, known)
+        return self.decode(z), z
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_the_step_is_that_of_a_loop_by_hand(X):
         order = train[torch.randperm(120, generator=generator)]
         for i, batch in enumerate(order.tensor_split(4)):
             optimizer.param_groups[0]["lr"] = one_cycle((4 * epoch + i) / 20, 1e-2)
-            x = table.take(batch)
+            x, _ = table.take(batch)
             optimizer.zero_grad()
             (module(x)[0] - x).square().sum(1).mean().backward()
             optimizer.step()
@@ -152,11 +153,37 @@ def test_the_history_has_one_entry_for_each_epoch(X):
 
 def test_the_validation_loss_is_the_mean_over_the_held_out_rows(X):
     net = new_net(keep_best=False).partial_fit(split(X))
-    x = rows(X).take(torch.arange(30))
+    x, _ = rows(X).take(torch.arange(30))
     expected = (net.module_(x)[0] - x).square().sum(1)
     assert net.valid_losses_[-1] == pytest.approx(
         float(expected.mean().detach()), rel=1e-5
     )
+
+
+class OfKnown(LinearModule):
+    """A module to which missing cells are the mean, whatever is in their place."""
+
+    def forward(self, x, known=None):
+        return super().forward(x if known is None else x * known)
+
+
+def test_what_is_in_the_place_of_missing_cells_has_no_say(X):
+    known = np.random.RandomState(0).uniform(size=X.shape) < 0.8
+    table = np.where(known, X, np.nan)
+    order, nets = torch.arange(len(X)), []
+    for value in (0.0, 99.0):
+
+        def fill(X, known, value=value):
+            return np.where(known, X, value)
+
+        data = RowDataset(table, X.mean(0), 1.0, torch.device("cpu"), fill)
+        data = TrainingData(data, order[30:], order[:30])
+        nets.append(new_net(OfKnown(), keep_best=False).partial_fit(data))
+    assert nets[0].valid_losses_ == nets[1].valid_losses_
+    x = torch.from_numpy((X - X.mean(0)) * known).float()[:30]
+    error = (nets[0].module_(x)[0] - x).detach().numpy() * known[:30]
+    expected = (error**2).sum(1).mean()
+    assert nets[0].valid_losses_[-1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_best_epoch_is_restored(X):
@@ -170,7 +197,7 @@ def test_the_best_epoch_is_restored(X):
 
     net = new_net(max_epochs=6, callbacks=[Explode()]).partial_fit(split(X))
     assert net.best_iter_ == int(np.argmin(net.valid_losses_)) <= 3
-    x = rows(X).take(torch.arange(30))
+    x, _ = rows(X).take(torch.arange(30))
     loss = (net.module_(x)[0] - x).square().sum(1).mean()
     assert float(loss.detach()) == pytest.approx(min(net.valid_losses_), rel=1e-5)
     assert net.best_loss_ == min(net.valid_losses_)
@@ -184,8 +211,8 @@ def test_training_stops_when_nothing_improves(X):
 def test_patience_understands_negative_losses(X):
     """A relative tolerance must not call an equal or worse loss an improvement."""
 
-    class Negative(nn.Module):
-        def forward(self, output, x):
+    class Negative(Loss):
+        def forward(self, output, x, known=None):
             return {"loss": (output[0] - x).square().sum(-1) - 100}
 
     settings = {"optimizer": torch.optim.AdamW, "batch_size": 32, "verbose": 0}
@@ -319,6 +346,77 @@ def test_an_estimator_passes_its_callbacks_on(X, validation_fraction):
     assert recorder.calls.count("train_begin") == 1
     assert recorder.calls.count("epoch_end") >= 1
     assert any(call[0] == "batch_end" for call in recorder.calls)
+
+
+# Copies
+
+
+def weights(net):
+    return [parameter.detach().clone() for parameter in net.module_.parameters()]
+
+
+def moments(net, parameter):
+    state = net.optimizer_.state[parameter]
+    return state["exp_avg"], state["exp_avg_sq"]
+
+
+def test_a_copy_shares_nothing_but_the_callbacks(X):
+    net = new_net(callbacks=[Recorder()]).partial_fit(split(X))
+    copied = net.copied()
+    assert copied.callbacks is net.callbacks
+    for (_, ours), (_, theirs) in zip(net.callbacks_, copied.callbacks_, strict=True):
+        assert ours is theirs
+    parameters = list(copied.module_.parameters())
+    assert copied.optimizer_.param_groups[0]["params"] == parameters
+    places = [
+        {t.data_ptr() for p in one.module_.parameters() for t in (p, *moments(one, p))}
+        for one in (net, copied)
+    ]
+    assert places[0].isdisjoint(places[1])
+    assert copied.history == net.history
+    assert copied.history is not net.history
+
+
+def test_training_a_copy_leaves_the_net_alone(X):
+    recorder = Recorder()
+    net = new_net(callbacks=[recorder]).partial_fit(split(X))
+    before, copied = weights(net), net.copied()
+    copied.partial_fit(split(X))
+    assert (len(net.history), len(copied.history)) == (5, 10)
+    assert recorder.calls.count("epoch_end") == 10  # the user listens to both
+    assert all(map(torch.equal, weights(net), before))
+    assert not any(map(torch.equal, weights(copied), before))
+
+
+def test_a_copy_trains_on_as_the_net_would(X):
+    net = new_net(keep_best=False).partial_fit(split(X))
+    copied = net.copied()
+    net.partial_fit(split(X))
+    copied.partial_fit(split(X))
+    assert all(map(torch.equal, weights(net), weights(copied)))
+
+
+class Pickles(skorch.callbacks.Callback):
+    """Pickle the net after each epoch; the class keeps the last, beside the pickle."""
+
+    last = b""
+
+    def on_epoch_end(self, net, **kwargs):
+        Pickles.last = pickle.dumps(net)
+
+
+def test_a_net_can_be_pickled_while_it_trains(X):
+    net = new_net(callbacks=[Pickles()], keep_best=False).partial_fit(split(X))
+    other = pickle.loads(Pickles.last)
+    assert len(other.history) == 5
+    assert all(map(torch.equal, weights(other), weights(net)))
+    assert len(other.partial_fit(split(X)).history) == 10
+
+
+def test_a_pickle_of_a_net_has_no_generator(X):
+    net = new_net(callbacks=[Pickles()]).partial_fit(split(X))
+    assert b"Generator" not in pickle.dumps(net)
+    assert b"Generator" not in Pickles.last
 
 
 # The way out

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skae._residual import last_layer
+from skae._module import OfSamples, last_layer, reads_known
 from skae.architectures._recurrent import Recurrent
 
 CELLS = ["gru", "lstm"]
@@ -26,11 +26,11 @@ def noise(*shape, seed=0):
 
 
 def padded(x, lengths):
-    """Return a copy with NaN from each row's length on."""
-    x = x.clone()
-    for row, length in zip(x, lengths, strict=True):
-        row[length:] = torch.nan
-    return x
+    """Return a copy with other numbers from each row's length on, and the mask."""
+    known = torch.ones_like(x, dtype=torch.bool)
+    for row, length in zip(known, lengths, strict=True):
+        row[length:] = False
+    return torch.where(known, x, 7.0), known
 
 
 def by_name(layers):
@@ -108,42 +108,62 @@ def test_padding_does_not_change_the_code(cell, bidirectional, segment_length):
     )
     encoder, _ = build(architecture, (10, 3))
     x = noise(10, 10, 3)
-    codes = encoder(padded(x, range(1, 11)))
+    codes = encoder(*padded(x, range(1, 11)))
     for i, length in enumerate(range(1, 11)):
         alone = encoder(x[i : i + 1, :length])
         torch.testing.assert_close(codes[i : i + 1], alone, rtol=0, atol=1e-6)
-        padded_alone = encoder(padded(x[i : i + 1], [length]))
+        padded_alone = encoder(*padded(x[i : i + 1], [length]))
         torch.testing.assert_close(padded_alone, alone, rtol=0, atol=1e-6)
 
 
 def test_padding_does_not_change_the_code_of_one_channel():
     encoder, _ = build(Recurrent(bidirectional=True), (10,))
     x = noise(1, 10)
-    assert torch.allclose(encoder(padded(x, [7])), encoder(x[:, :7]), atol=1e-6)
-    assert not torch.allclose(encoder(padded(x, [7])), encoder(x), atol=1e-3)
+    assert torch.allclose(encoder(*padded(x, [7])), encoder(x[:, :7]), atol=1e-6)
+    assert not torch.allclose(encoder(*padded(x, [7])), encoder(x), atol=1e-3)
+
+
+def test_without_a_mask_every_step_counts():
+    encoder, _ = build(Recurrent(), (10, 3))
+    x = noise(2, 10, 3)
+    assert torch.equal(encoder(x, torch.ones_like(x, dtype=torch.bool)), encoder(x))
 
 
 def test_a_missing_channel_is_not_padding():
     encoder, _ = build(Recurrent(segment_length=1), (6, 2))
-    x = noise(3, 6, 2)
-    x[0, 5, 0] = torch.nan  # the last step, in one channel
-    x[1, 2] = torch.nan  # all channels, but not to the end
-    assert encoder(x).isnan().any(1).tolist() == [True, True, False]
+    x, known = padded(noise(3, 6, 2), [6, 6, 4])
+    known[0, 5, 0] = False  # the last step, in one channel
+    known[1, 2] = False  # all channels, but not to the end
+    codes = encoder(x, known)
+    torch.testing.assert_close(codes[:2], encoder(x[:2]))
+    changed = torch.where(known, x, x + 1)
+    assert (encoder(changed, known) != codes).any(1).tolist() == [True, True, False]
 
 
 def test_a_series_of_no_real_steps_is_read_as_zeros():
     encoder, _ = build(Recurrent(bidirectional=True, segment_length=2), (6, 3))
-    nothing = torch.full((2, 6, 3), torch.nan, dtype=torch.float64)
+    nothing = padded(noise(2, 6, 3), [0, 0])
     zeros = torch.zeros(2, 2, 3, dtype=torch.float64)
-    assert torch.allclose(encoder(nothing), encoder(zeros))
+    assert torch.allclose(encoder(*nothing), encoder(zeros))
 
 
 def test_the_encoder_says_that_it_takes_padding():
     assert Recurrent.handles_padding
     for shape in [(6,), (6, 3)]:
         encoder, decoder = build(Recurrent(hidden_size=2), shape)
-        assert any(getattr(m, "handles_padding", False) for m in encoder.modules())
-        assert not any(getattr(m, "handles_padding", False) for m in decoder.modules())
+        assert reads_known(encoder)
+        assert not reads_known(decoder)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 3)])
+def test_rows_are_read_as_the_series_that_they_are(shape):
+    encoder, _ = build(Recurrent(hidden_size=2), shape)
+    of_rows = OfSamples(encoder, shape)
+    assert reads_known(of_rows)
+    x, known = padded(noise(2, *shape), [6, 4])
+    assert torch.equal(of_rows(x.flatten(1)), encoder(x))
+    codes = of_rows(x.flatten(1), known.flatten(1))
+    assert torch.equal(codes, encoder(x, known))
 
 
 # Gradients
@@ -157,18 +177,17 @@ def test_finite_gradients_reach_every_parameter(cell, bidirectional, segment_len
         cell, 4, 2, bidirectional=bidirectional, segment_length=segment_length
     )
     encoder, decoder = build(architecture, (10, 3))
-    x = padded(noise(4, 10, 3), [10, 7, 1, 0]).requires_grad_()
-    rebuilt = decoder(encoder(x))
+    x, known = padded(noise(4, 10, 3), [10, 7, 1, 0])
+    rebuilt = decoder(encoder(x.requires_grad_(), known))
     assert rebuilt.isfinite().all()
     rebuilt.square().sum().backward()
     for network in (encoder, decoder):
         for name, parameter in network.named_parameters():
             assert parameter.grad.isfinite().all(), name
             assert parameter.grad.any(), name
-    real = ~x.detach().isnan()
     assert x.grad.isfinite().all()
-    assert (x.grad[real] != 0).all()
-    assert not x.grad[~real].any()
+    assert (x.grad[known] != 0).all()
+    assert not x.grad[~known].any()
 
 
 # What is computed

@@ -12,15 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skae import (
-    VAE,
-    AutoencoderTransformer,
-    DenoisingAutoencoder,
-    _dataset,
-    _residual,
-    _validation,
-)
-from skae._samples import as_samples, check_padding, mean_filled
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, _rows
+from skae._dataset import RowDataset
+from skae._samples import as_samples, check_padding
 from skae.architectures import MLP, Convolutional, Modules, Recurrent
 
 NAN = np.nan
@@ -87,7 +81,8 @@ def test_modules_get_images_as_they_are(images):
         2, architecture=Modules(encoder, decoder), max_iter=1, random_state=0
     )
     assert model.fit_transform(images[:, None]).shape == (300, 2)
-    with pytest.raises(ValueError, match=r"encoder cannot take rows of width \(8, 8\)"):
+    message = r"encoder of the architecture cannot take rows of width \(8, 8\)"
+    with pytest.raises(ValueError, match=message):
         model.fit(images)
 
 
@@ -157,9 +152,9 @@ def test_many_bytes_are_cast_batch_by_batch(images, monkeypatch):
         AutoencoderTransformer(3, **FAST).fit(bytes_).transform(bytes_),
         expected.transform(images),
     )
-    monkeypatch.setattr(_validation, "LARGE_BYTES", 0)
+    monkeypatch.setattr(_rows, "LARGE_BYTES", 0)
     model = AutoencoderTransformer(3, **FAST)
-    assert _validation.check_rows(model, bytes_, reset=True).dtype == np.uint8
+    assert _rows.check_rows(model, bytes_, reset=True).dtype == np.uint8
     model.fit(bytes_)
     codes = model.transform(bytes_)
     assert codes.dtype == np.float64
@@ -174,9 +169,10 @@ def test_many_bytes_are_cast_batch_by_batch(images, monkeypatch):
 def test_a_dataset_of_bytes_casts_them(images):
     rows = images.reshape(-1, 64).astype(np.uint8)
     mean = rows.mean(0)
-    dataset = _dataset.RowDataset(rows, mean, 2.0, torch.device("cpu"))
+    dataset = RowDataset(rows, mean, 2.0, torch.device("cpu"))
     assert dataset.streamed
-    batch = dataset.take(torch.arange(5))
+    batch, known = dataset.take(torch.arange(5))
+    assert known is None
     assert_allclose(batch, (rows[:5] - mean) / 2, rtol=1e-6, atol=1e-6)
 
 
@@ -312,20 +308,25 @@ def test_nan_in_one_channel_is_no_padding():
     check_padding(np.array([[1, 2, NAN, NAN]]), (2, 2))
 
 
-def test_mean_filled():
-    X = np.array([[1.0, NAN, NAN], [3.0, 4.0, NAN]])
-    assert_array_equal(mean_filled(X, None, 7.0), [[1, 4, 7], [3, 4, 7]])
-    Y = np.array([[1.0, 1.0], [1.0, 4.0], [1.0, NAN]])
-    assert_allclose(mean_filled(Y, np.array([2.0, 1.0, 5.0]))[2], [1.0, 2.0])
-    assert_array_equal(mean_filled(Y[:2], None), Y[:2])
-
-
-def test_padding_counts_as_the_mean_where_completions_take_too_much(
-    padded, monkeypatch
-):
-    monkeypatch.setattr(_residual, "COMPLETION_FLOATS", 0)
-    model = AutoencoderTransformer(2, architecture=Recurrent(), max_iter=0).fit(padded)
-    encoder = model.module_.encoder
-    x = torch.tensor((padded - model.mean_) / model._start.scale).float()
-    expected = x.nan_to_num(0.0) @ encoder.weight.T
-    torch.testing.assert_close(model.module_.encode(x), expected)
+def test_wide_series_are_completed_like_narrow_ones():
+    """By PCA's covariance, and for the module too."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((70, 64)) @ rng.standard_normal((64, 1100)) / 8
+    X += 0.1 * rng.standard_normal(X.shape)
+    X[1::2, 700:] = NAN
+    architecture = Recurrent(hidden_size=2)
+    model = AutoencoderTransformer(64, architecture=architecture, max_iter=0).fit(X)
+    mean, axes, noise = model.mean_, model.components_, model.noise_variance_
+    W = axes.T * np.sqrt(model.explained_variance_ - noise)
+    rows, known = X[1::2].copy(), np.arange(1100) < 700
+    C = W[known] @ W[known].T + noise * np.eye(700)
+    centred = rows[:, known] - mean[known]
+    rows[:, ~known] = centred @ np.linalg.solve(C, W[known] @ W[~known].T)
+    rows[:, ~known] += mean[~known]
+    codes = (rows - mean) @ axes.T
+    atol = 1e-6 * np.abs(codes).max()
+    assert_allclose(model.transform(X[1::2]), codes, atol=atol)
+    start = model._fit.start
+    x, mask = torch.from_numpy((rows - mean) / start.scale), torch.from_numpy(known)
+    u = model.module_.double().encode(x, mask.expand_as(x)).detach().numpy()
+    assert_allclose(u * start.code_scale, codes, atol=10 * atol)

@@ -31,7 +31,7 @@ def public_classes(module):
 
 
 def test_every_public_estimator_is_in_the_table():
-    assert {type(e) for e in ESTIMATORS.values()} == public_classes(skae)
+    assert {type(e) for e in ESTIMATORS.values()} >= public_classes(skae)
 
 
 def test_every_public_architecture_is_in_the_table():

@@ -1,4 +1,4 @@
-"""The start at PCA: its density, and what it knows of short series."""
+"""The start: its density, and the module that it is at first."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,14 @@ from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
+from torch import nn
 
-from skae import VAE, AutoencoderTransformer
-from skae._linear import GaussianCodes, LinearStart
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae._autoencoder import AutoencoderModule
+from skae._module import LinearResidual, with_linear_paths
 from skae._solvers import linear_start
+from skae._start import Start
+from skae._trained import GaussianCodes
 from skae.architectures import Recurrent
 
 
@@ -32,7 +36,10 @@ def test_a_start_is_padded_with_empty_axes():
     assert padded.components.shape == (5, 13)
     assert_allclose(padded.transform(X)[:, :3], start.transform(X))
     assert (padded.transform(X)[:, 3:] == 0).all()
-    assert isinstance(padded, LinearStart)
+    assert isinstance(padded, Start)
+
+
+# The codes of a trained network
 
 
 def test_codes_of_batches_are_pooled():
@@ -49,45 +56,14 @@ def test_codes_of_batches_are_pooled():
     assert_allclose(pooled.covariance, expected, rtol=2e-3)
 
 
-# Rows of which only the first entries are known
+def test_the_density_of_codes_knows_that_they_are_correlated():
+    codes = np.random.RandomState(0).randn(50, 2) @ np.array([[2.0, 1.0], [0, 1]]) + 3
+    fitted = GaussianCodes.of(codes, None)
+    density = multivariate_normal(codes.mean(0), np.cov(codes.T))
+    assert_allclose(fitted.log_density(codes), density.logpdf(codes))
 
 
-@pytest.fixture(scope="module")
-def cut():
-    """Return PCA of complete rows, and rows that end in NaN."""
-    rng = np.random.RandomState(0)
-    X = rng.standard_normal((300, 9)).cumsum(1) + 5
-    rows = X[:20].copy()
-    for i, row in enumerate(rows):
-        row[1 + i % 9 :] = np.nan  # 1 to 9 entries are left
-    return PCA(3).fit(X), linear_start(X, 3), rows
-
-
-def test_the_score_of_known_entries_is_their_marginal_density(cut):
-    pca, start, rows = cut
-    covariance = pca.get_covariance()
-    for row, score in zip(rows, start.score_samples(rows), strict=True):
-        known = ~np.isnan(row)
-        density = multivariate_normal(
-            pca.mean_[known], covariance[np.ix_(known, known)]
-        )
-        assert_allclose(score, density.logpdf(row[known]), rtol=1e-9)
-
-
-def test_unknown_entries_count_as_what_the_known_ones_lead_to(cut):
-    pca, start, rows = cut
-    covariance = pca.get_covariance()
-    filled = rows.copy()
-    for row in filled:
-        known = ~np.isnan(row)
-        gain = covariance[np.ix_(~known, known)] @ np.linalg.inv(
-            covariance[np.ix_(known, known)]
-        )
-        expected = pca.mean_[~known] + gain @ (row[known] - pca.mean_[known])
-        row[~known] = expected
-    assert_allclose(start.transform(rows), pca.transform(filled), rtol=1e-9)
-    ours = start.transform(rows.astype(np.float32))
-    assert ours.dtype == np.float32
+# The module
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -98,54 +74,96 @@ def test_the_module_starts_at_the_same_codes(estimator, channels):
     for row in X[1:]:
         row[rng.randint(1, 7) :] = np.nan
     model = estimator(2, architecture=Recurrent(hidden_size=2), max_iter=0).fit(X)
-    x = (X.reshape(60, -1) - model.mean_) / model._start.scale
-    codes = model.module_.double().encode(torch.from_numpy(x)).detach().numpy()
-    scale = model._start.code_scale if estimator is not VAE else model._code_scale()
-    assert_allclose(codes * scale, model.transform(X), rtol=1e-5, atol=1e-5)
+    start, rows = model._fit.start, X.reshape(60, -1)
+    known = ~np.isnan(rows)
+    x = torch.from_numpy((start.filled(rows, known) - model.mean_) / start.scale)
+    codes = model.module_.double().encode(x, torch.from_numpy(known)).detach().numpy()
+    assert_allclose(codes * start.code_scale, model.transform(X), rtol=1e-5, atol=1e-5)
 
 
-def test_short_series_leave_their_codes_uncertain():
-    """The posterior covariance of known entries is I - W' C^-1 W (Bishop 2006)."""
+def test_a_module_is_set_to_pca_of_some_rows_in_the_units_of_others():
+    """As the modules of the folds are."""
+    X = load_wine().data
+    units, some = linear_start(X, 2), X[::3] * 2 + 1
+    start, pca = linear_start(some, 2), PCA(2).fit(some)
+    module = AutoencoderModule(
+        *with_linear_paths(nn.Linear(13, 2), nn.Linear(2, 13), 13, 2, 2)
+    ).double()
+    start.apply(module, units)
+    output = module(torch.from_numpy((X - units.mean) / units.scale))
+    rebuilt, u = (part.detach().numpy() for part in output)
+    codes = pca.transform(X)
+    assert_allclose(u * start.code_scale, codes, atol=1e-8 * codes.max())
+    rebuilt = rebuilt * units.scale + units.mean
+    assert_allclose(rebuilt, pca.inverse_transform(codes), rtol=1e-8)
+
+
+class Masked(nn.Module):
+    """A network that reads what is known."""
+
+    reads_known = True
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, x, known=None):
+        return self.last(x if known is None else x * known)
+
+
+@pytest.mark.parametrize("gain", [False, True])
+@pytest.mark.parametrize("network", [nn.Linear(3, 2), nn.Tanh(), Masked()])
+def test_a_linear_residual_is_linear_at_first(network, gain):
+    n_out = 3 if isinstance(network, nn.Tanh) else 2
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((80, 8)).cumsum(1)
-    for row in X[::2]:
-        row[rng.randint(2, 8) :] = np.nan
-    model = VAE(2, architecture=Recurrent(hidden_size=2), max_iter=0).fit(X)
-    _, std = model.transform(X, return_std=True)
-    noise = model.noise_variance_
-    loadings = model.components_.T * np.sqrt(model.explained_variance_ - noise)
-    for row, deviation in zip(X, std / model._code_scale(), strict=True):
-        W = loadings[~np.isnan(row)]
-        C = W @ W.T + noise * np.eye(len(W))
-        covariance = np.eye(2) - W.T @ np.linalg.solve(C, W)
-        assert_allclose(deviation, np.sqrt(np.diag(covariance)), rtol=1e-8)
+    weight, bias = rng.standard_normal((n_out, 3)), rng.standard_normal(n_out)
+    part = LinearResidual(network, 3, n_out, gain=gain).double()
+    assert part.set_linear(weight, bias) is part
+    x = rng.standard_normal((5, 3))
+    ours = part(torch.from_numpy(x)).detach()
+    assert_allclose(ours, x @ weight.T + bias)
 
 
-def test_a_bound_of_short_series_starts_as_near_as_independent_codes_can():
-    """The best of them have the inverse precisions for variances.
+def test_the_linear_map_is_not_trained():
+    part = LinearResidual(nn.Linear(3, 2), 3, 2, gain=False)
+    assert {name for name, _ in part.named_parameters()} == {
+        "network.weight",
+        "network.bias",
+    }
 
-    What is left is the divergence ``(sum_i log P_ii - log det P) / 2`` from the true
-    posterior of precision P.
-    """
+
+def test_a_network_beside_the_linear_map_is_told_what_is_known():
+    part = LinearResidual(Masked(), 3, 2, gain=True)
+    with torch.no_grad():
+        part.gain.fill_(1.0)
+    x, known = torch.ones(1, 3), torch.tensor([[True, False, True]])
+    torch.testing.assert_close(part(x, known), part.network.last(x * known))
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_the_names_in_a_state_do_not_depend_on_the_linear_map(gain):
+    part = LinearResidual(nn.Linear(3, 2), 3, 2, gain=gain)
+    names = list(part.state_dict())
+    assert {"weight", "bias"} <= set(names)
+    for value in (1.0, 0.0):
+        part.set_linear(np.full((2, 3), value), np.full(2, value))
+        assert list(part.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        AutoencoderTransformer(1),
+        VAE(1),
+        VAE(1, likelihood="bernoulli"),
+        DenoisingAutoencoder(1),
+    ],
+    ids=["plain", "gaussian", "bernoulli", "denoising"],
+)
+def test_a_state_fits_the_module_of_any_other_table_of_its_width(model):
+    model.set_params(hidden_layer_sizes=(3,), max_iter=1, random_state=0)
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((80, 8)).cumsum(1)
-    for row in X[::2]:
-        row[rng.randint(2, 8) :] = np.nan
-    model = VAE(
-        2,
-        architecture=Recurrent(hidden_size=2),
-        n_importance_samples=4096,
-        max_iter=0,
-        random_state=0,
-    ).fit(X)
-    trained = model._new_model(None)  # the module as it is, with its bound
-    gap = model.score_samples(X) - trained.elbo(X)
-    noise, root = (
-        model.noise_variance_,
-        np.sqrt(model.explained_variance_ - model.noise_variance_),
-    )
-    for row, missing in zip(X, gap, strict=True):
-        loadings = (model.components_.T * root)[~np.isnan(row)]
-        P = np.eye(2) + loadings.T @ loadings / noise
-        expected = 0.5 * (np.log(np.diag(P)).sum() - np.linalg.slogdet(P)[1])
-        assert_allclose(missing, expected, atol=0.01)
+    tables = rng.uniform(size=(30, 4)), rng.randint(2, size=(50, 4)), np.ones((30, 4))
+    states = [model.fit(X).module_.state_dict() for X in tables]
+    shapes = [{name: v.shape for name, v in state.items()} for state in states]
+    assert shapes[0] == shapes[1] == shapes[2]

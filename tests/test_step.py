@@ -1,15 +1,28 @@
-"""The training step: AdamW by its kernel alone, and one thread for small steps."""
+"""What a step needs: AdamW by its kernel alone, one thread, and random numbers."""
 
+import copy
+import sys
 import warnings
+from contextlib import nullcontext
 from functools import partial
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from skae._step import OneThread, one_cycle, quick_step
+from skae import AutoencoderTransformer
+from skae._module import BaseModule
+from skae._step import (
+    OneThread,
+    RandomNumbers,
+    one_cycle,
+    quick_step,
+    seeded_globally,
+    threads_for,
+    usual_settings,
+)
 
 
 def test_one_cycle_is_that_of_torch():
@@ -99,28 +112,273 @@ def test_what_is_not_plain_fused_adamw_takes_its_own_steps(make, change):
     assert quick_step(optimizer) == optimizer.step
 
 
-def test_one_thread_is_put_back_whichever_block_ends_first():
+# Threads
+
+
+@pytest.fixture
+def three_threads():
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        block, inside, leave = OneThread(), Event(), Event()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
-        def other():
-            with block:
-                inside.set()
-                leave.wait(10)
 
-        thread = Thread(target=other)
+@pytest.mark.usefixtures("three_threads")
+def test_one_thread_is_put_back_whichever_block_ends_first():
+    block, inside, leave = OneThread(), Event(), Event()
+
+    def other():
+        with block:
+            inside.set()
+            leave.wait(10)
+
+    thread = Thread(target=other)
+    with block:
+        assert torch.get_num_threads() == 1
+        thread.start()
+        inside.wait(10)
+    assert torch.get_num_threads() == 3
+    leave.set()
+    thread.join()
+    assert torch.get_num_threads() == 3
+    with pytest.raises(RuntimeError), block:
+        raise RuntimeError
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_only_the_outermost_block_puts_the_threads_back():
+    block = OneThread()
+    with block:
         with block:
             assert torch.get_num_threads() == 1
-            thread.start()
-            inside.wait(10)
-        assert torch.get_num_threads() == 3
-        leave.set()
-        thread.join()
-        assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
         with pytest.raises(RuntimeError), block:
             raise RuntimeError
-        assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_blocks_that_overlap_know_nothing_of_each_other():
+    """The first in is the first out, and each thread of Python is asked itself."""
+    block, seen = OneThread(), {}
+    entered, left = [Event() for _ in range(4)], [Event() for _ in range(4)]
+
+    def run(i):
+        with block, block:
+            inside = torch.get_num_threads()
+            entered[i].set()
+            left[i].wait(10)
+            seen[i] = inside, torch.get_num_threads()
+        seen[i] += (torch.get_num_threads(),)
+
+    threads = [Thread(target=run, args=(i,)) for i in range(4)]
+    for i, thread in enumerate(threads):
+        thread.start()
+        entered[i].wait(10)
+        if i:
+            left[i - 1].set()
+            threads[i - 1].join()
+    left[3].set()
+    threads[3].join()
+    assert seen == dict.fromkeys(range(4), (1, 1, 3))
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize(("n_rows", "n_threads"), [(9, 1), (10, 3)])
+def test_a_pass_has_several_threads_if_it_is_work_enough(n_rows, n_threads):
+    with threads_for(nn.Linear(4, 2, bias=False), n_rows, enough=80):
+        assert torch.get_num_threads() == n_threads
+
+
+# Settings
+
+
+SETTINGS = {
+    "none": nullcontext,
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": partial(torch.autocast, "cpu"),
+    "device": partial(torch.device, "meta"),
+    "errors": partial(np.errstate, all="raise"),
+}
+
+
+def settings():
+    return {
+        "gradients": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "device": torch.empty(0).device.type,
+        **np.geterr(),
+    }
+
+
+USUAL = {
+    "gradients": True,
+    "inference": False,
+    "autocast": False,
+    "device": "cpu",
+    **dict.fromkeys(("divide", "over", "invalid"), "warn"),
+    "under": "ignore",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_the_usual_ones_inside_and_put_back(name):
+    with SETTINGS[name]():
+        before = settings()
+        assert (before == USUAL) == (name == "none")
+        with usual_settings():
+            assert settings() == USUAL
+        assert settings() == before
+        with pytest.raises(RuntimeError), usual_settings():
+            raise RuntimeError
+        assert settings() == before
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_fit_does_not_see_the_settings_of_a_script(name):
+    X = np.random.RandomState(0).randn(40, 4)
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(3,), init="random", max_iter=2, random_state=0
+    )
+    expected = model.fit(X).transform(X)
+    with SETTINGS[name]():
+        codes = model.fit(X).transform(X)
+    np.testing.assert_array_equal(codes, expected)
+
+
+# Random numbers
+
+
+class Noisy(BaseModule):
+    """A module that draws from its own generator, and has parts that may draw."""
+
+    def __init__(self, part):
+        super().__init__(part, nn.Identity())
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, known=None):
+        z = self.encode(x, known)
+        return self.factor * z, torch.randn(z.shape, generator=self.generator)
+
+
+class Own(nn.Module):
+    """A user's module, which draws as users do."""
+
+    def forward(self, x):
+        return x + torch.rand(x.shape)
+
+
+class Dropped(nn.Module):
+    """Recurrent layers with dropout between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.GRU(1, 1, 2, dropout=0.5, batch_first=True)
+        for parameter in self.parameters():
+            nn.init.ones_(parameter)
+
+    def forward(self, x):
+        return self.layers(x[..., None])[0][..., 0]
+
+
+PARTS = {"dropout": nn.Dropout(0.5), "own": Own(), "recurrent": Dropped()}
+
+
+def draws(part, seed, n=3):
+    """Return what a module makes of ones, in a course of several passes."""
+    module, x, drawn = Noisy(part), torch.ones(50, 2), []
+    with RandomNumbers(module, seed) as numbers:
+        for _ in range(n):
+            with numbers.drawing():
+                drawn += module(x)
+    assert module.generator is None
+    return torch.stack(drawn).detach()
+
+
+@pytest.mark.parametrize("part", [*PARTS.values(), nn.Identity()])
+def test_draws_follow_from_the_seed_alone(part):
+    before = torch.get_rng_state()
+    first = draws(part, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)  # the user's own, between two fits
+    assert torch.equal(draws(part, 1), first)
+    assert not torch.equal(draws(part, 2), first)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_no_two_passes_draw_the_same(name):
+    passes = draws(PARTS[name], 1).unflatten(0, (3, 2))
+    for i, j in [(0, 1), (1, 2), (0, 2)]:
+        for a, b in zip(passes[i], passes[j], strict=True):
+            assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_course_goes_on_from_its_state(name):
+    module, x = Noisy(PARTS[name]), torch.ones(50, 2)
+    with RandomNumbers(module, 0) as numbers:
+        with numbers.drawing():
+            module(x)
+        state = [part.clone() for part in numbers.state]
+        with numbers.drawing():
+            expected = module(x)
+    with RandomNumbers(module, 1) as numbers:
+        numbers.state = state
+        with numbers.drawing():
+            drawn = module(x)
+    assert all(map(torch.equal, drawn, expected))
+
+
+def test_an_error_inside_puts_the_generators_back():
+    module, before = Noisy(nn.Dropout(0.5)), torch.get_rng_state()
+
+    def fail():
+        with RandomNumbers(module, 0) as numbers, numbers.drawing():
+            module(torch.ones(5, 2))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert module.generator is None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_draws_in_several_threads_do_not_mix(name):
+    n, seeds = 30, range(4)
+    parts = [copy.deepcopy(PARTS[name]) for _ in seeds]
+    expected = [draws(parts[seed], seed, n) for seed in seeds]
+    before, interval = torch.get_rng_state(), sys.getswitchinterval()
+    drawn, together = {}, Barrier(len(seeds))
+
+    def run(seed):
+        together.wait(10)
+        drawn[seed] = draws(parts[seed], seed, n)
+
+    threads = [Thread(target=run, args=(seed,)) for seed in seeds]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     finally:
-        torch.set_num_threads(before)
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(drawn[seed], expected[seed]) for seed in seeds)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_global_seed_lasts_as_long_as_its_block():
+    before = torch.get_rng_state()
+    with seeded_globally(3):
+        first = torch.rand(4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, torch.rand(4, generator=torch.Generator().manual_seed(3)))
+    with pytest.raises(RuntimeError), seeded_globally(3):
+        raise RuntimeError
+    assert torch.equal(torch.get_rng_state(), before)

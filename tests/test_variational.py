@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
@@ -17,17 +17,9 @@ from sklearn.pipeline import make_pipeline
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from skae import VAE
-from skae._losses import (
-    bernoulli_nll,
-    gaussian_nll,
-    kl_from_standard_normal,
-    widening,
-)
-from skae._variational import (
-    EvidenceLowerBound,
-    TrainedVariational,
-    normal_points,
-)
+from skae._dataset import RowDataset, TrainingData
+from skae._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
+from skae._variational import EvidenceLowerBound, VariationalModule, normal_points
 from skae.architectures import MLP
 
 FAST = {"hidden_layer_sizes": (8,), "random_state": 0}
@@ -72,18 +64,80 @@ def test_the_gaussian_term_is_that_of_torch():
     torch.testing.assert_close(ours, -density.log_prob(x))
 
 
-def test_widening_is_the_change_of_the_gaussian_term():
+def test_missing_cells_are_left_out_of_both_terms():
     rebuilt, x = draws(2, 7, 3)
+    known = draws(7, 3, seed=1) > -0.5
     log_variance = torch.tensor(-0.7)
-    loss, zeros = EvidenceLowerBound("gaussian"), torch.zeros(7, 1)
-    output = rebuilt, zeros, zeros, log_variance
-    terms = loss.noise_terms(loss(output, x), output, x)
-    torch.testing.assert_close(terms[0], (rebuilt - x).square().sum(1))
-    before = gaussian_nll(rebuilt, x, log_variance)
-    for variance, expected in ((1.5, math.log(1.5)), (0.1, -0.7)):
-        after = gaussian_nll(rebuilt, x, torch.tensor(expected))
-        change = widening(*terms, torch.full((7,), variance))
-        torch.testing.assert_close(change, after - before)
+    density = Normal(rebuilt, (0.5 * log_variance).exp())
+    expected = -(density.log_prob(x) * known).sum(-1)
+    ours = gaussian_nll(rebuilt, x, log_variance, known)
+    torch.testing.assert_close(ours, expected)
+    bits = (x > 0).float()
+    expected = -(Bernoulli(logits=rebuilt).log_prob(bits) * known).sum(-1)
+    torch.testing.assert_close(bernoulli_nll(rebuilt, bits, known), expected)
+
+
+def held_out(n, **changes):
+    dataset = RowDataset(np.zeros((n, 3)), np.zeros(3), 1.0, torch.device("cpu"))
+    return TrainingData(dataset, torch.arange(n), torch.arange(n), **changes)
+
+
+@pytest.mark.parametrize("has_missing", [False, True])
+@pytest.mark.parametrize("in_folds", [False, True])
+@pytest.mark.parametrize("log_variance", [-0.7, 3.0])
+def test_noise_is_widened_to_what_other_rows_show(has_missing, in_folds, log_variance):
+    """The loss of each row is then the Gaussian term under that noise."""
+    n = 20
+    rebuilt, x = draws(2, n, 3)
+    known = draws(n, 3, seed=1) > -1 if has_missing else None
+    mean, log_std = draws(2, n, 1, seed=2)
+    loss, log_variance = EvidenceLowerBound("gaussian"), torch.tensor(log_variance)
+    output = rebuilt, mean, log_std, log_variance
+    terms = loss.held_out_terms(output, x, known)
+    kl = kl_from_standard_normal(mean, log_std)
+    before = gaussian_nll(rebuilt, x, log_variance, known) + kl
+    torch.testing.assert_close(terms["loss"], before)
+
+    part = torch.arange(n) % (4 if in_folds else 5)
+    data = held_out(n, fold_of=part if in_folds else None)
+    losses, calibration = loss.calibrated(terms, data)
+    mask = torch.ones(n, 3) if known is None else known
+    squares = ((rebuilt - x).square() * mask).sum(1)
+    for i in range(n):
+        others = part != part[i]
+        variance = squares[others].sum() / mask[others].sum()
+        noise = torch.maximum(variance.log(), log_variance)
+        row = slice(i, i + 1)
+        of_row = None if known is None else known[row]
+        expected = gaussian_nll(rebuilt[row], x[row], noise, of_row) + kl[row]
+        torch.testing.assert_close(losses[row], expected)
+    assert calibration["noise_variance"] == pytest.approx(
+        float(squares.sum() / mask.sum())
+    )
+    if log_variance > 0:
+        torch.testing.assert_close(losses, before)
+    else:
+        assert (losses != before).all()
+
+
+def test_there_is_no_noise_of_bits_to_widen():
+    logits, x, mean = draws(7, 3), (draws(7, 3, seed=1) > 0).float(), draws(7, 1)
+    loss = EvidenceLowerBound("bernoulli")
+    terms = loss.held_out_terms((logits, mean, mean, x), x)
+    losses, calibration = loss.calibrated(terms, held_out(7))
+    expected = bernoulli_nll(logits, x) + kl_from_standard_normal(mean, mean)
+    torch.testing.assert_close(losses, expected)
+    assert calibration == {}
+
+
+@pytest.mark.parametrize(("shown", "expected"), [(0.5, 0.5), (0.1, 0.3)])
+def test_a_calibrated_module_has_at_least_the_noise_that_rows_show(shown, expected):
+    module = VariationalModule(torch.nn.Identity(), torch.nn.Identity())
+    module.log_variance_at_start.fill_(math.log(0.3))
+    module.calibrate({"noise_variance": shown})
+    assert module.log_variance.exp().item() == pytest.approx(expected)
+    module.calibrate({})
+    assert module.log_variance.exp().item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("validation_fraction", [0.5, "auto"])
@@ -188,7 +242,7 @@ def test_a_posterior_is_not_wider_than_the_prior_without_bounds(seed):
     X, fresh = train_test_split(rows, random_state=seed)
     model = VAE(2, random_state=seed).fit(X)
     _, std = model.transform(fresh, return_std=True)
-    assert (std < 3 * model._code_scale()).all()
+    assert (std < 3 * model._fit.start.code_scale).all()
     assert model.score(fresh) > PCA(2).fit(X).score(fresh)
 
 
@@ -204,9 +258,9 @@ def test_the_module_starts_at_the_posterior_of_probabilistic_pca(gaussian, k):
     precision = np.eye(k) + loadings.T @ loadings / pca.noise_variance_
     expected = (gaussian - pca.mean_) @ loadings / pca.noise_variance_
     expected = expected @ np.linalg.inv(precision)
-    module = model.module_.double()
-    module.start_at(model._start, model.mean_, model._start.scale)
-    x = torch.from_numpy((gaussian - model.mean_) / model._start.scale)
+    module, start = model.module_.double(), model._fit.start
+    start.apply(module)
+    x = torch.from_numpy((gaussian - model.mean_) / start.scale)
     mean, log_variance = module.posterior(x)
     assert_allclose(mean.detach().numpy(), expected, atol=1e-9)
     covariance = np.diag(log_variance.exp().detach().numpy()[0])
@@ -215,13 +269,8 @@ def test_the_module_starts_at_the_posterior_of_probabilistic_pca(gaussian, k):
 
 def as_network(model):
     """Return the scores of the module, whatever the gate has said."""
-    return TrainedVariational(
-        model.module_,
-        model._start,
-        model._code_scale(),
-        noise=normal_points(model.n_importance_samples, model.n_components_, 0),
-        log_scale=model._log_scale(),
-    )
+    fit = model._fit
+    return fit.objective.model(fit.net.module_, fit.start, None, seed=0)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5])
@@ -286,7 +335,7 @@ def test_a_trained_model_is_a_density(curve):
     model = VAE(1, max_iter=60, n_importance_samples=512, **FAST).fit(curve)
     assert model.best_iter_ > 0
     grid = np.linspace(-8, 8, 4001)[:, None]
-    means = model.inverse_transform(grid * model._code_scale())
+    means = model.inverse_transform(grid * model._fit.start.code_scale)
     density = multivariate_normal(np.zeros(4), model.noise_variance_)
     log_prior = -0.5 * (grid[:, 0] ** 2 + math.log(2 * math.pi))
     rows = curve[:40]
@@ -329,7 +378,7 @@ def test_a_large_beta_collapses_to_the_prior(curve, init):
         model.fit(curve)
     assert_array_equal(model.active_units_, [False, False])
     codes, std = model.transform(curve, return_std=True)
-    mean, std = (part / model._code_scale() for part in (codes, std))
+    mean, std = (part / model._fit.start.code_scale for part in (codes, std))
     divergence = 0.5 * (mean**2 + std**2 - 1 - 2 * np.log(std)).sum(1)
     assert divergence.mean() < 0.01
 
@@ -366,8 +415,9 @@ def test_samples_of_a_trained_model_have_the_mean_and_the_covariance(gaussian):
 def test_samples_without_noise_are_decoded_codes(curve):
     model = VAE(1, max_iter=40, **FAST).fit(curve)
     rows = model.sample(50, add_noise=False, random_state=0)
-    codes = np.random.RandomState(0).standard_normal((50, 1)) * model._code_scale()
-    assert_allclose(rows, model.inverse_transform(codes))
+    codes = np.random.RandomState(0).standard_normal((50, 1))
+    rebuilt = model.inverse_transform(codes * model._fit.start.code_scale)
+    assert_allclose(rows, rebuilt)
     noisy = model.sample(50, random_state=0) - rows
     assert np.std(noisy) == pytest.approx(math.sqrt(model.noise_variance_), rel=0.2)
 
@@ -487,3 +537,15 @@ def test_evenly_spread_draws_are_standard_normal():
     assert_allclose(np.cov(points.T), np.eye(3), atol=0.05)
     assert normal_points(1, 2, 5).shape == (1, 2)
     assert (normal_points(1, 2, 5) != normal_points(1, 2, 6)).all()
+
+
+def test_there_are_draws_for_more_codes_than_sobol_points_have_axes():
+    many = normal_points(4, 21_300, 0)
+    assert many.shape == (4, 21_300)
+    assert np.isfinite(many).all()
+    assert_allclose(many.mean(), 0, atol=0.02)
+    assert_allclose(many.std(1), 1, atol=0.03)
+    quarters = np.sort(np.floor(4 * ndtr(many[:, :21_201])), axis=0)
+    assert (quarters == np.arange(4)[:, None]).all()  # spread evenly along each axis
+    assert_allclose(many[:, 21_201:].std(), 1, atol=0.1)
+    assert_array_equal(normal_points(4, 21_300, 0), many)

@@ -1,0 +1,54 @@
+"""Many threads at once: to the bit what one thread finds, and nothing global moves."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from estimators import ESTIMATORS
+from sklearn.base import clone
+
+N_THREADS = 64
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.RandomState(0)
+    z = rng.randn(60, 2)
+    return np.column_stack([z, z[:, :1] ** 2]) @ rng.randn(3, 6) + 0.1 * rng.randn(
+        60, 6
+    )
+
+
+def states():
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    numbers = torch.get_rng_state().tolist(), keys.tolist(), random.getstate()
+    settings = torch.get_num_threads(), torch.get_default_dtype(), np.geterr()
+    return kind, rest, numbers, settings
+
+
+def test_64_threads_find_to_the_bit_what_one_finds(X):
+    """Each fits an estimator of its own and uses one that all share."""
+    names = [list(ESTIMATORS)[i % len(ESTIMATORS)] for i in range(N_THREADS)]
+    shared = {name: clone(ESTIMATORS[name]).fit(X) for name in ESTIMATORS}
+
+    def work(i):
+        own, common = clone(ESTIMATORS[names[i]]), shared[names[-i]]
+        codes = common.transform(X)  # before and while others fit
+        own.fit(X)
+        rows = X.astype(np.float32) if i % 2 else X
+        found = [codes, own.transform(rows), own.score_samples(X)]
+        found += [common.score_samples(rows), common.inverse_transform(codes)]
+        own.partial_fit(X[:20])
+        return [*found, own.transform(X), np.array(own.loss_curve_)]
+
+    expected = [work(i) for i in range(N_THREADS)]
+    shared = {name: clone(ESTIMATORS[name]).fit(X) for name in ESTIMATORS}
+    before = states()
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        results = list(pool.map(work, range(N_THREADS)))
+    assert states() == before
+    for name, ours, alone in zip(names, results, expected, strict=True):
+        for a, b in zip(ours, alone, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)
