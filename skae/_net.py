@@ -393,14 +393,18 @@ class AutoencoderNet(NeuralNet):
         if checkpoint is None or getattr(self, "loaded_", None) is None:
             super().load_params(checkpoint=checkpoint, **files)
             return
-        file = checkpoint.get_formatted_files(self)["f_optimizer"]
+        file, history = checkpoint.f_history_, self.history
         try:
+            self.history = History.from_file(file)  # which names of files refer to
+            file = checkpoint.get_formatted_files(self)["f_optimizer"]
             state = torch.load(file, self.device, weights_only=True)
             self.loaded_ = {"file": file, **state.get("progress", {})}
         except FileNotFoundError:
             raise  # there is none yet, which LoadInitState takes as no error
-        except Exception as error:  # whatever torch says of a damaged file
+        except Exception as error:  # whatever is said of a damaged file
             self.loaded_ = {"file": file, "error": error}
+        finally:
+            self.history = history
 
     def _fingerprint(self, data: TrainingData, epochs: int) -> dict[str, Any]:
         """Return by what a course of training is recognised."""

@@ -127,7 +127,7 @@ def problems(case):
 
 
 def problems_of_error(error, expected):
-    text = f"{type(error).__name__}: {error}"
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if not isinstance(error, ValueError | TypeError):
         return [f"ends in {text}"]
     if expected is None:
@@ -174,6 +174,9 @@ def expected_result(case, given, got):
     if case.other is None:
         return got
     rows = {name: plain(given[name]) for name in given if name in ("X", "X_val")}
+    if "sample_weight" in given:
+        weight = np.array(given["sample_weight"], dtype=float)
+        rows["sample_weight"] = np.broadcast_to(weight, 24)
     return result(case.other(), case.method, **{**given, **rows, **case.plain})
 
 
@@ -374,6 +377,7 @@ def spoil(net):
 # "?" before them allows both.
 
 CELL, SHAPE = "column '?c?1", r"\dD|-dim|shape|dim \d|array|sample|feature|column"
+NO_TABLE = SHAPE + "|not '|to float"
 WIDTH = "features?|columns|n_components_"
 # For `fit`, for a fitted model, and for codes.
 ODD_ROWS = {
@@ -393,13 +397,12 @@ ODD_ROWS = {
         X[:2]; X[:3]; X[:9]; X[:10]; X[:11]; frame(X); frame(X, pl); pd.DataFrame(X);
         frame(X.astype("i1"), pl); frame(X).set_index(np.zeros(24));
         frame(X).astype("Float64"); frame(X).astype("Int8"); frame(X > 4);
-        frame(X).astype("float[pyarrow]"); frame(X).astype("Sparse[int]");
-        frame(X).astype({"c1": "O"}); pd.concat({"a": frame(X)}, axis=1);
-        pd.DataFrame(X, columns=["a"] * X.shape[1])""",
+        frame(X).astype("float[pyarrow]"); frame(X).astype({"c1": "O"}); pd.concat({"a": frame(X)}, axis=1)""",
     (None, None, "sparse"): """
         sp.csr_array(X); sp.csc_array(X); sp.coo_array(X); sp.lil_array(X);
         sp.dok_array(X); sp.bsr_array(X); sp.dia_array(X); sp.csr_matrix(X);
         sp.csr_array(X > 4); sp.csr_array(X, dtype="f4"); sp.csr_array(X.shape);
+        frame(X).astype("Sparse[int]");
         sp.coo_array((X.ravel(), np.indices(X.shape).reshape(2, -1)));
         sp.coo_array((np.r_[X[0], X[0]], ([0] * 2 * X.shape[1], [*range(X.shape[1])] * 2)), X.shape)""",
     ("X & too small", None, None): "X * 1e-300; X * 5e-324",
@@ -411,8 +414,9 @@ ODD_ROWS = {
     ("?" + SHAPE, SHAPE, SHAPE): "X.reshape(24, 1, -1, 1, 2)",
     ("names", "names", None): 'pd.DataFrame(X).rename(columns={0: "a"})',
     (f"{CELL} & NaN|NA|None", ..., "X & NaN|NA"): """
-        put(X, nan); put(X, None, "O"); frame(X, c1=nan); frame(X, pl, c1=[None] * 24);
-        frame(X).astype("Int64").mask(X > 8)[["c1", *frame(X).columns[2:]]]""",
+        put(X, nan); put(X, None, "O"); frame(X, c1=nan); frame(X, pl, c1=[None] * 24)""",
+    ("column '?c?[0-3] & NaN|NA", ..., "X & NaN|NA"): """
+        frame(X).astype("Int64").mask(X > 8)""",
     (f"{CELL} & inf", ..., "X & inf"): 'put(X, inf); put(X, -inf, "f4")',
     (f"{CELL} & [+]3", ..., "?X & too large"): 'put(X, 1e300); put(X, 3e38, "f4")',
     (f"{CELL} & word", ..., "word"): """
@@ -420,26 +424,27 @@ ODD_ROWS = {
         frame(X, pl, c1=["word"] * 24)""",
     (f"{CELL}", ..., "X|float|sequence"): """
         put(X, pd.NA, "O"); put(X, {}, "O"); put(X, [1], "O"); put(X, 10**400, "O");
-        frame(X, c1=pd.Timestamp("2020")); frame(X, c1=1j)""",
+        frame(X, c1=pd.Timestamp("2020"))""",
     (f"{CELL} & NaN|[+]3", ..., "sparse"): """
         sp.csr_array(put(X, nan)); sp.csc_array(put(X, 1e300))""",
     "length|shape": "[*X.tolist(), [1.0]]; [*X.tolist(), [[1.0]] * X.shape[1]]",
-    "0 sample|empty": "X[:0]; []; ()",
+    "0 sample": "X[:0]",
     "None": "None",
-    "complex": "X + 0j; sp.csr_array(X + 1j)",
+    "complex": "X + 0j; frame(X, c1=1j); sp.csr_array(X + 1j)",
     "mask": "np.ma.array(X, mask=X > 8)",
     "matrix": "np.asmatrix(X)",
     "time": 'X.astype("M8[D]"); X.astype("m8[D]")',
     "X|meta|sparse": 'torch.tensor(X).to("meta"); torch.tensor(X).to_sparse()',
+    "?'a'": 'pd.DataFrame(X, columns=["a"] * X.shape[1])',
     "'a'|'0.0x'": 'pd.DataFrame(X.astype(str) + "x", columns=["a"] * X.shape[1])',
     "?X|grad|bfloat": "torch.tensor(X).requires_grad_(); torch.tensor(X).bfloat16()",
     "?numeric|text|categor|lazy|arrow": """
         X.astype(str); frame(X).astype("category"); frame(X, pl).to_arrow();
         frame(X, pl).lazy()""",
-    SHAPE: """
+    NO_TABLE: """
         X[0]; X[0, 0]; 3.0; np.zeros((24, 0, 3)); X.view([("a", float), ("b", float)]);
         frame(X).to_records(); pd.Series(X[:, 0]); pl.Series(X[:, 0]); "data.csv"; b"";
-        {}; {"a": [1]}; {1, 2}; object(); np.ndarray; len; iter(X); (x for x in X); ...;
+        []; (); {}; {"a": [1]}; {1, 2}; object(); np.ndarray; len; iter(X); (x for x in X); ...;
         slice(3); [None] * 24; sp.coo_array(X[:, 0])""",
     "dict": 'frame(X).to_dict("records")',
 }
@@ -453,8 +458,9 @@ NO_VECTORS = """v[:-1]; v[:, None]; np.c_[v, v]; []; np.where(v == 1, nan, v); "
 ARGUMENTS = {
     ("sample_weight", "WEIGHTS"): {
         None: VECTORS + "; 2.0; v > 1; v * (v > 1); np.broadcast_to(v[0], 24)",
-        "sample_weight": NO_VECTORS
-        + "; v - 2; 0 * v; np.arange(24) == 2; v / (v - 1); v + 1j; 1e200 * v; v**70",
+        "?sample.weight": "np.arange(24) == 2",
+        "sample.weight": NO_VECTORS
+        + "; v - 2; 0 * v; v / (v > 1); v + 1j; 1e200 * v; v**70",
     },
     ("groups", "GROUPS"): {
         None: VECTORS
@@ -471,8 +477,7 @@ SIZES = "hidden_layer_sizes channels "
 COUNTS = "batch_size n_iter_no_change n_epochs_kl_warmup segment_length "
 FEW = "n_importance_samples n_samples kernel_size stride num_layers hidden_size "
 REALS = "alpha tol beta learning_rate_init "
-FLAGS = "whiten warm_start verbose tied_weights bidirectional add_noise per_feature "
-FLAGS += "return_std "
+FLAGS = "whiten warm_start verbose tied_weights bidirectional "
 WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
 # Values, and the parameters that take them. All others have to refuse them, by a
 # message with both; "?" marks those that may do either.
@@ -672,15 +677,17 @@ def argument_cases(cls):
             for method, parameters in methods(cls):
                 if argument in parameters:
                     name = f"{cls.__name__}.{method}({argument}={text})"
-                    fitted, plain = partial(earlier, cls), {argument: eval(said)}
+                    fitted = partial(earlier, cls)
+                    plain = {} if said == "WEIGHTS" else {argument: eval(said)}
                     case = "arguments", name, fitted, method, {"X": "X", argument: text}
                     yield Case(*case, expected, fitted, plain)
 
 
 def expected_of_value(name, text):
     value, known = eval(text), " ".join(VALUES.values()).replace("?", "").split()
-    takes, words = VALUES[text].split(), f"{name} & {re.escape(repr(value))}"
-    words = name if "object()" in text else words
+    shown = "|".join(re.escape(show(value)) for show in (repr, str))
+    takes, words = VALUES[text].split(), f"{name} & {shown}"
+    words = name if " at 0x" in shown else words
     if name in takes:
         return None
     return words if name in known and f"?{name}" not in takes else f"?{words}"

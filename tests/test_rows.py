@@ -375,3 +375,11 @@ def test_columns_of_rows_that_decide_have_the_same_names(X):
         new().fit(frame, X_val=frame.rename(columns={"b": "x"}))
     with pytest.raises(ValueError, match=r"X_val: .*NaN in column 'c'"):
         new().fit(frame, X_val=frame.assign(c=np.nan))
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1e100, np.float64), (1e29, np.float32)])
+def test_rows_that_decide_may_be_too_far_from_those_that_train(X, value, dtype):
+    """Their squared errors do not fit into float32, which is no network's fault."""
+    X_val = with_value(X[:20] + 0.01, value).astype(dtype)
+    with pytest.raises(ValueError, match="X_val"):
+        new().fit(X.astype(dtype), X_val=X_val)

@@ -486,10 +486,21 @@ def test_bernoulli_rows_must_be_shares(digits, value):
     )
     with pytest.raises(ValueError, match=message):
         model.fit(bad)
+    with pytest.raises(ValueError, match=message):
+        model.fit(bad, sample_weight=np.append(0, np.ones(599)))
     model.fit(digits)
     for method in (model.transform, model.score_samples, model.elbo, model.partial_fit):
         with pytest.raises(ValueError, match=message):
             method(bad)
+
+
+def test_bernoulli_rows_that_decide_must_be_shares(digits):
+    bad = digits[400:].copy()
+    bad[3, 2] = 1.5
+    model = VAE(2, likelihood="bernoulli", max_iter=1, random_state=0)
+    message = r"X_val: Column 2 of X contains 1.5 \(row 3\): likelihood=\"bernoulli\""
+    with pytest.raises(ValueError, match=message):
+        model.fit(digits[:400], X_val=bad)
 
 
 # The face
