@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from unittest.mock import patch
 
 import harness
@@ -22,7 +23,7 @@ import panel
 from sklearn.decomposition import PCA
 
 from skae import VAE, AutoencoderTransformer
-from skae._gate import Evidence, fold_errors
+from skae._gate import PairedImprovement, threshold
 
 SMALL_TABLES = (
     "wine",
@@ -53,7 +54,7 @@ RULES: dict[str, Callable[[int], float]] = {
     "1.5": lambda n: 1.5,
     "2": lambda n: 2.0,
     "3": lambda n: 3.0,
-    "skae's": fold_errors,
+    "skae's": partial(threshold, in_folds=True),
 }
 Gain = tuple[int, float, float]  # rows, standard errors, gain on the test rows
 
@@ -68,9 +69,9 @@ def measure(
     train: np.ndarray, test: np.ndarray, model: AutoencoderTransformer | VAE
 ) -> Gain | None:
     """Return what the folds say of a network, and what the test rows do."""
-    seen: list[Evidence] = []
+    seen: list[PairedImprovement] = []
     # An open gate, which remembers by how many standard errors.
-    with patch.object(Evidence, "opens", lambda e, _: not seen.append(e)):
+    with patch.object(PairedImprovement, "exceeds", lambda e, _: not seen.append(e)):
         model.fit(train)
     if not seen:
         return None
@@ -79,7 +80,7 @@ def measure(
         gain = (model.score(test) - pca.score(test)) / train.shape[1]
     else:
         gain = held_out_r2(model, train, test) - held_out_r2(pca, train, test)
-    return len(train), seen[0].n_errors, float(gain)
+    return len(train), seen[0].z_score, float(gain)
 
 
 def small_tables(args: argparse.Namespace) -> Iterator[Gain | None]:

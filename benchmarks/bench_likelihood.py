@@ -73,7 +73,7 @@ def measure(name: str, k: int, seed: int) -> harness.Record:
         "seconds": round(seconds, 3),
     }
     if vae.best_iter_:
-        vae._model.noise = normal_points(100, k, seed)
+        vae._fit.model.noise = normal_points(100, k, seed)
         record["iwae100"] = vae.score(test)
     return record
 
