@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 
+from ._solvers import as_start
 from ._table import (
     HUGE,
     TABLES,
@@ -209,7 +210,11 @@ def _log_likelihood(model: Any, X: NDArray) -> float:
     noise = getattr(model, "noise_variance_", None)
     # Rows in a plane have no density, and PCA's figure for them is rounding error.
     in_a_plane = noise is not None and noise <= 1e-12 * model.explained_variance_[0]
-    return model.score(X) if hasattr(model, "score") and not in_a_plane else np.nan
+    if not hasattr(model, "score") or in_a_plane:
+        return np.nan
+    if isinstance(model, PCA):  # the same without a matrix of all pairs of columns
+        return float(as_start(model).score_samples(X).mean())
+    return model.score(X)
 
 
 def format_results(results: Sequence[Result], table: Table) -> str:

@@ -140,7 +140,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
             X = self._new_rows(X, reset=earlier is None, min_rows=2)
             weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
-            X, weight, groups = used_rows(X, weight, groups, min_rows=2)
             if X_val is not None:
                 with naming("X_val"):
                     X_val = self._new_rows(X_val, reset=False)
@@ -185,9 +184,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             earlier = getattr(self, "_fit", None)
             first = earlier is None
             X = self._new_rows(X, first, min_rows=2 if first else 1, all_steps=True)
-            X, weight, _ = used_rows(X, check_weights(sample_weight, X))
             names = getattr(self, "feature_names_in_", None)
-            rows = Rows(X, weight, names=names)
+            rows = Rows(X, check_weights(sample_weight, X), names=names)
             self._publish(partial_fit(self._objective(), rows, earlier))
         return self
 

@@ -177,7 +177,8 @@ class RowDataset:
             dense = self._fill(dense, known)
         # Subtract before rounding to float32: the mean may dwarf the spread.
         centred = (dense - self.mean) / self.scale
-        x = torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
+        with np.errstate(over="ignore"):  # of rows that are far from those of `fit`
+            x = torch.from_numpy(np.ascontiguousarray(centred, dtype=np.float32))
         return x, None if known is None else torch.from_numpy(known)
 
     def _of_memory(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:

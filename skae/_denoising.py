@@ -31,7 +31,7 @@ from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._losses import Loss, ReconstructionLoss
-from ._module import BaseModule
+from ._module import BaseModule, InUnits
 from ._objective import Objective
 from ._parameters import new_torch_generator
 from ._plan import TrainingPlan
@@ -77,7 +77,7 @@ class LinearDenoiser(Start):
         return TrainedNetwork(module, self)
 
 
-class DenoisingModule(BaseModule):
+class DenoisingModule(InUnits):
     """An autoencoder that is trained on corrupted rows.
 
     Parameters
@@ -111,6 +111,11 @@ class DenoisingModule(BaseModule):
         self.corruption = corruption
         self.draws_globally = not isinstance(corruption, str)
         self.level = level
+
+    def set_units(self, mean: NDArray, scale: float) -> None:
+        """Learn how a function of rows in the units of the table can be called."""
+        if not isinstance(self.corruption, str):
+            super().set_units(mean, scale)
 
     def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return corrupted rows, shape (n, n_features); what is missing stays."""

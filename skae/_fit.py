@@ -29,10 +29,10 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_range, naming
+from ._rows import Rows, check_range, naming, used_rows
 from ._samples import takes_padding
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
-from ._split import DistinctRows, distinct_rows, row_hashes
+from ._split import DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
 from ._trained import TrainedNetwork
 from ._training import Training
@@ -132,22 +132,18 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     """Fit an objective to rows; `earlier` is a fit to go on from."""
     params = objective.params
     rng = new_random_state(params.random_state)
+    _check_range(objective, given)
+    given = _used(given, min_rows=2)
     if earlier is None:
         pca = _find_pca(params, given, rng)
     else:
         check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
         pca = earlier.start
-    hashes = row_hashes(given.X, pca.mean, pca.scale)
-    rows, distinct = _merged(given, hashes)
+    rows, distinct, deciding = _distinct(given, pca)
     if rows is not given and earlier is None:
         pca = _find_pca(params, rows, rng)  # of these rows and weights, in this order
     plan = _plan(params, rows, distinct)
-    value_range = objective.loss(plan).value_range
-    check_range(rows.X, value_range, rows.names)
-    if rows.X_val is not None:
-        with naming("X_val"):
-            check_range(rows.X_val, value_range, rows.names)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
         start = objective.start(pca, _mean_filled(params, rows), rows.weight, seed)
@@ -157,7 +153,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     else:
         return earlier
     training = Training(objective, plan.at(start), start, seed)
-    data = training.data(rows, distinct, hashes)
+    data = training.data(rows, distinct, deciding)
     net = training.new_net(restore_start=not params.warm_start)
     if earlier is not None:
         net = objective.continued(earlier.net, training.plan)
@@ -183,6 +179,20 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     )
 
 
+def _check_range(objective: Objective, rows: Rows) -> None:
+    plan = TrainingPlan.for_table(rows.X.shape[0])
+    value_range = objective.loss(plan).value_range
+    check_range(rows.X, value_range, rows.names)
+    if rows.X_val is not None:
+        with naming("X_val"):
+            check_range(rows.X_val, value_range, rows.names)
+
+
+def _used(rows: Rows, min_rows: int) -> Rows:
+    X, weight, groups = used_rows(rows.X, rows.weight, rows.groups, min_rows)
+    return replace(rows, X=X, weight=weight, groups=groups)
+
+
 def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
     k, n = params.n_components, rows.X.shape[0]
     if rows.weight is not None:  # a row may stand for several
@@ -199,17 +209,28 @@ def _mean_filled(params: Any, rows: Rows) -> Any:
     return mean_filled(rows.X, rows.weight)
 
 
-def _merged(rows: Rows, hashes: NDArray) -> tuple[Rows, DistinctRows]:
-    """Find the distinct rows; small tables are given as these alone, and weights.
+def _distinct(rows: Rows, pca: Start) -> tuple[Rows, DistinctRows, NDArray | None]:
+    """Find the distinct rows, and which rows of `X_val` may decide.
 
-    What follows from such a table does not depend on how copies are given.
+    Small tables are given as the distinct rows alone, and weights: what follows from
+    them does not depend on how copies are given.
     """
+    hashes = row_hashes(rows.X, pca.mean, pca.scale)
     distinct = distinct_rows(hashes, rows.weight, rows.groups)
+    deciding = None
+    if rows.X_val is not None:
+        same_type = rows.X_val.astype(rows.X.dtype, copy=False)
+        deciding = fresh_rows(row_hashes(same_type, pca.mean, pca.scale), hashes)
+        if not len(deciding):
+            raise ValueError(
+                f"X_val: each of its {rows.X_val.shape[0]} rows is a row of X too. "
+                "Rows that decide must not be trained on."
+            )
     is_small = rows.X.shape[0] < SMALL_TABLE and not is_streamed(rows.X)
-    if not is_small or distinct.weight is None:
-        return rows, distinct
-    rows = replace(rows, X=as_dense(rows.X[distinct.rows]), weight=distinct.weight)
-    return rows, replace(distinct, rows=np.arange(len(distinct.rows)))
+    if is_small and distinct.weight is not None:
+        rows = replace(rows, X=as_dense(rows.X[distinct.rows]), weight=distinct.weight)
+        distinct = replace(distinct, rows=np.arange(len(distinct.rows)))
+    return rows, distinct, deciding
 
 
 def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:
@@ -228,9 +249,9 @@ def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:
 def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     """Follow PCA, test the network on the batch, then train it there."""
     params = objective.params
-    rows = replace(given, X=as_dense(given.X))
+    _check_range(objective, given)
+    rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
-    check_range(rows.X, objective.loss(plan).value_range, rows.names)
     seed, solver, start = _followed(objective, rows, earlier)
     training = Training(objective, plan.at(start), start, seed)
     net = before = training.new_net(learning_rate="constant", restore_start=False)

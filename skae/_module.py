@@ -54,16 +54,12 @@ class BaseModule(nn.Module):
 
     generator: torch.Generator | None = None
     draws_globally = False
-    column_mean: Tensor
-    scale: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.reads_known = reads_known(encoder)
-        self.register_buffer("column_mean", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
 
     @property
     def running(self) -> list[BaseModule]:
@@ -71,9 +67,7 @@ class BaseModule(nn.Module):
         return [self]
 
     def set_units(self, mean: NDArray, scale: float) -> None:
-        """Learn that rows are given as ``(x - mean) / scale``."""
-        self.column_mean = torch.tensor(mean).to(self.column_mean)
-        self.scale.fill_(scale)
+        """Learn that rows are given as ``(x - mean) / scale``, if that matters."""
 
     def set_linear_path(
         self,
@@ -111,6 +105,34 @@ class BaseModule(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Return the reconstructions, shape (n, n_features)."""
         return self.decoder(z)
+
+
+class InUnits(BaseModule):
+    """A module that also works on rows in the units of the table."""
+
+    column_mean: Tensor
+    scale: Tensor
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__(encoder, decoder)
+        self.register_buffer("column_mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def set_units(self, mean: NDArray, scale: float) -> None:
+        """Learn that rows are given as ``(x - mean) / scale``.
+
+        Raises
+        ------
+        ValueError
+            If float32 does not hold such units.
+        """
+        if not 1e-30 < scale < 1e30 or np.abs(mean).max() > 1e30:
+            raise ValueError(
+                f"X has columns of root-mean-square deviation {scale} and means of up "
+                f"to {np.abs(mean).max()}, which float32 does not hold: scale the rows."
+            )
+        self.column_mean = torch.tensor(mean).to(self.column_mean)
+        self.scale.fill_(scale)
 
 
 class LinearResidual(nn.Module):

@@ -352,7 +352,8 @@ class AutoencoderNet(NeuralNet):
             elif not math.isfinite(loss):
                 raise ValueError(
                     f"The loss of the held-out rows is {loss} before training: the "
-                    "networks of the architecture must return finite numbers."
+                    "networks of the architecture must return finite numbers, and rows "
+                    "of X_val must be near enough to those of X for float32."
                 )
             if not loss < self.best_loss_:
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -81,7 +82,7 @@ class Objective(ABC):
     def random_start(self, pca: Start) -> RandomStart:
         """Return random weights as the start, with as many codes as were asked for."""
         k = self.params.n_components
-        n_asked = int(k) if isinstance(k, int) or hasattr(k, "__index__") else None
+        n_asked = int(k) if isinstance(k, Integral) else None
         return RandomStart.of(pca, n_asked=n_asked)
 
     def new_module(self, start: Start, plan: TrainingPlan, seed: int) -> BaseModule:

@@ -52,7 +52,8 @@ def naming(parameter: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise type(error)(f"{parameter}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{parameter}: {error}") from error
 
 
 def check_rows(
@@ -251,7 +252,7 @@ def _raise_not_finite(
 
 
 def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
-    """Return the weights of rows, or None if all count the same, and at most once.
+    """Return the weights of rows, if they are given.
 
     Raises
     ------
@@ -282,7 +283,7 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
             f"than a factor of {WEIGHT_RATIO:.0e} are lost in rounding. Set the small "
             "ones to 0."
         )
-    return None if weight.min() == most <= 1 else weight
+    return weight
 
 
 def check_groups(groups: Any, X: Any) -> NDArray | None:
@@ -295,24 +296,32 @@ def check_groups(groups: Any, X: Any) -> NDArray | None:
     """
     if groups is None:
         return None
-    labels = np.asarray(groups)
+    # numpy would make text of a list in which some labels are.
+    labels = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
     if labels.shape != (X.shape[0],):
         raise ValueError(
             f"groups has shape {labels.shape}, but X has {X.shape[0]} rows: give one "
             f"label for each, of shape ({X.shape[0]},)."
         )
     if labels.dtype.kind == "O":  # of mixed types, which have no order
-        missing = [label is None or label != label for label in labels]
+        missing = np.array([_is_missing(label) for label in labels])
         labels = np.array([f"{type(label).__name__} {label}" for label in labels])
     else:
         missing = labels != labels
     if np.any(missing):
         row = int(np.argmax(missing))
         raise ValueError(
-            f"groups has no label for row {row}: {np.asarray(groups)[row]!r}. Give "
+            f"groups has no label for row {row}: {np.asarray(groups)[row]}. Give "
             "such rows a group of their own, or drop them."
         )
     return np.unique(labels, return_inverse=True)[1].ravel()
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas' NA is neither equal nor unequal to itself
+        return True
 
 
 def used_rows(
@@ -320,17 +329,22 @@ def used_rows(
 ) -> tuple[Any, NDArray | None, NDArray | None]:
     """Return the rows with a weight above zero, their weights and their groups.
 
+    Rows that all count the same, and at most once, need no weights.
+
     Raises
     ------
     ValueError
         If too few rows are left.
     """
-    if weight is None or (used := weight > 0).all():
-        return X, weight, groups
+    if weight is None:
+        return X, None, groups
+    used = weight > 0
     if used.sum() < min_rows:
         raise ValueError(
             f"sample_weight leaves {used.sum()} row with a weight above zero, but at "
             f"least {min_rows} are needed."
         )
-    groups = None if groups is None else groups[used]
-    return X[used], weight[used], groups
+    if not used.all():
+        groups = None if groups is None else groups[used]
+        X, weight = X[used], weight[used]
+    return X, None if weight.min() == weight.max() <= 1 else weight, groups

@@ -69,7 +69,7 @@ def linear_start(
     with np.errstate(divide="ignore", invalid="ignore"):
         pca.fit(X)
     pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
-    return _from_solver(pca, X.shape[1], X.shape[0])
+    return as_start(pca)
 
 
 def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> IncrementalPCA:
@@ -118,8 +118,10 @@ def _full_rank_if_none(n_components: Any, n: int, d: int) -> Any:
     return min(n, d) if n_components is None else n_components
 
 
-def _from_solver(pca: PCA, d: int, n: int) -> Start:
-    discarded = max(min(n, d) - pca.n_components_, 0)
+def as_start(pca: PCA) -> Start:
+    """Return what a fitted PCA has found."""
+    d = pca.n_features_in_
+    discarded = max(min(pca.n_samples_, d) - pca.n_components_, 0)
     total = float(pca.explained_variance_.sum() + discarded * pca.noise_variance_)
     return Start(
         mean=pca.mean_,

@@ -52,8 +52,8 @@ def row_hashes(X: Any, mean: NDArray, scale: float) -> NDArray:
     """Return 64 bits for each row: equal for rows that are equal in float32.
 
     That is after standardising, but by a grid that does not follow the last digits of
-    `mean` and `scale`. The bits of a row are multiplied by random odd numbers and added
-    (multilinear hashing; Lemire & Kaser 2014).
+    `mean` and `scale`. The bits of the cells are mixed, multiplied by random odd
+    numbers and added (multilinear hashing; Lemire & Kaser 2014).
 
     Parameters
     ----------
@@ -71,7 +71,10 @@ def row_hashes(X: Any, mean: NDArray, scale: float) -> NDArray:
             x = ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
         x += 0.0  # there is a zero with a sign
         x[np.isnan(x)] = np.nan  # and more than one NaN
-        hashes[rows] = x.view(np.uint32).astype(np.uint64) @ factors
+        # Without this, numbers that differ in one bit only would not be told apart.
+        bits = x.view(np.uint32) * np.uint64(0x9E3779B97F4A7C15)
+        bits ^= bits >> np.uint64(32)
+        hashes[rows] = bits @ factors
     hashes ^= hashes >> np.uint64(32)
     return hashes * factors[0]
 
@@ -89,9 +92,11 @@ def distinct_rows(
     groups : ndarray of int of shape (n_samples,) or None
         Numbers from 0 on. A row with copies in several groups holds these together.
     """
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes, kind="stable").astype(np.int32)
+    in_order = hashes[order]
     is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = hashes[order[1:]] != hashes[order[:-1]]
+    is_first[1:] = in_order[1:] != in_order[:-1]
+    del in_order
     rows = order[is_first]
     if len(rows) == len(order) and weight is None:
         return DistinctRows(rows, None, None if groups is None else groups[rows])
@@ -106,6 +111,12 @@ def distinct_rows(
     graph = coo_matrix((np.ones(len(order), dtype=bool), links), shape=(size, size))
     component = connected_components(graph, directed=False)[1][:n]
     return DistinctRows(rows, weights, np.unique(component, return_inverse=True)[1])
+
+
+def fresh_rows(hashes: NDArray, seen: NDArray) -> NDArray:
+    """Return the numbers of distinct rows whose hashes are not among those seen."""
+    rows = distinct_rows(hashes, None, None).rows
+    return np.sort(rows[~np.isin(hashes[rows], seen)])
 
 
 def assign_folds(
@@ -136,7 +147,7 @@ def choose_held_out(
     sizes = torch.bincount(unit)
     order = torch.randperm(len(sizes), generator=generator)
     n_units = int((sizes[order].cumsum(0) < n_held_out).sum()) + 1
-    n_units = min(max(n_units, MIN_HELD_OUT), max(len(sizes) // 2, 1))
+    n_units = min(max(n_units, MIN_HELD_OUT), max(len(sizes) // 2, 1), len(sizes) - 1)
     chosen = torch.zeros(len(sizes), dtype=torch.bool)
     chosen[order[:n_units]] = True
     return chosen[unit].nonzero()[:, 0]

@@ -20,13 +20,7 @@ from ._plan import TrainingPlan
 from ._rows import Rows
 from ._samples import takes_padding
 from ._solvers import linear_start
-from ._split import (
-    DistinctRows,
-    assign_folds,
-    choose_held_out,
-    distinct_rows,
-    row_hashes,
-)
+from ._split import DistinctRows, assign_folds, choose_held_out
 from ._start import Start
 from ._trained import TrainedNetwork
 
@@ -61,19 +55,20 @@ class Training:
         return RowDataset(X, start.mean, start.scale, device, fill)
 
     def data(
-        self, given: Rows, distinct: DistinctRows, hashes: NDArray
+        self, given: Rows, distinct: DistinctRows, deciding: NDArray | None
     ) -> TrainingData:
         """Return which of the distinct rows train, and which are held out.
 
-        `hashes` are those of all rows that were given to be fitted.
+        They are chosen in the order of their hashes, so that it does not matter where
+        a row stands nor how often, and trained on in the order of the file. `deciding`
+        are the rows of `X_val` that are held out in their place.
         """
         dataset, plan = self.dataset(given.X), self.plan
         n, device = len(distinct.rows), dataset.device
-        order = distinct.rows.argsort()  # that of the file
-        rows = torch.from_numpy(distinct.rows[order].astype(np.int32))
+        rows = torch.from_numpy(distinct.rows).to(torch.int32)
         unit, weight = None, given.weight
         if distinct.unit is not None:
-            unit = torch.from_numpy(distinct.unit[order]).long()
+            unit = torch.from_numpy(distinct.unit).long()
         if distinct.weight is not None:
             weight = np.zeros(dataset.n_rows)
             weight[distinct.rows] = distinct.weight
@@ -82,35 +77,22 @@ class Training:
         if plan.n_folds and plan.max_iter:
             fold_of = torch.zeros(dataset.n_rows, dtype=torch.int64)
             fold_of[rows.long()] = assign_folds(n, unit, plan.n_folds, generator)
-            unit = None if unit is None else unit.to(device)
+            rows, order = rows.sort()
+            unit = None if unit is None else unit[order].to(device)
             rows = rows.to(device)
             return TrainingData(dataset, rows, rows, w, fold_of.to(device), unit)
         held_out = choose_held_out(n, unit, plan.n_held_out, generator).long()
         trains = torch.ones(n, dtype=torch.bool)
         trains[held_out] = False
-        train, valid = rows[trains].to(device), rows[held_out].to(device)
+        train = rows[trains].sort().values.to(device)
+        valid = rows[held_out].to(device)
         unit = None if unit is None else unit[held_out].to(device)
-        data = TrainingData(dataset, train, valid, w, None, unit)
-        return (
-            data if given.X_val is None else self._judged_by(data, given.X_val, hashes)
+        if deciding is None:
+            return TrainingData(dataset, train, valid, w, None, unit)
+        valid = torch.from_numpy(deciding).to(device)
+        return TrainingData(
+            dataset, train, valid, w, valid_dataset=self.dataset(given.X_val)
         )
-
-    def _judged_by(
-        self, data: TrainingData, X_val: Any, hashes: NDArray
-    ) -> TrainingData:
-        """Return the data with rows of their own that decide, but for copies."""
-        start = self.start
-        own = row_hashes(X_val, start.mean, start.scale)
-        distinct = distinct_rows(own, None, None)
-        rows = np.sort(distinct.rows[~np.isin(own[distinct.rows], hashes)])
-        if not len(rows):
-            raise ValueError(
-                f"X_val: each of its {len(own)} rows is a row of X too. Rows that "
-                "decide must not be trained on."
-            )
-        valid = torch.from_numpy(rows).to(data.dataset.device)
-        dataset = self.dataset(X_val)
-        return replace(data, valid=valid, units=None, valid_dataset=dataset)
 
     def batch(self, given: Rows) -> TrainingData:
         """Return a batch of `partial_fit`, all of which trains."""

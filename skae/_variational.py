@@ -39,7 +39,7 @@ from ._losses import (
     kl_from_standard_normal,
 )
 from ._missing import known_cells
-from ._module import BaseModule, LinearResidual
+from ._module import BaseModule, InUnits, LinearResidual
 from ._objective import Objective
 from ._parameters import is_auto, new_random_state
 from ._plan import TrainingPlan
@@ -177,7 +177,7 @@ class VariationalModule(BaseModule):
         return self.decoder(z), mean, log_variance, self.log_variance
 
 
-class BernoulliModule(VariationalModule):
+class BernoulliModule(VariationalModule, InUnits):
     """The same for values in [0, 1], with logits in place of means.
 
     It starts from random weights and the logits of the column means.

@@ -37,7 +37,9 @@ def halved(X, generator):
     return torch.where(chosen, X / 2, X)
 
 
-CLASSES = (AutoencoderTransformer, VAE, DenoisingAutoencoder, ContractiveAutoencoder)
+CLASSES = (AutoencoderTransformer, ContractiveAutoencoder, DenoisingAutoencoder, VAE)
+# Those that are PCA before they are trained; the others have a start of their own.
+PCA_CLASSES = (AutoencoderTransformer, ContractiveAutoencoder, VAE)
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from estimators import CLASSES, PCA_CLASSES
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from untrained import CLASSES, PCA_CLASSES
 
 import skae
 from skae.__main__ import choose_counts, main

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from estimators import CLASSES
 from sklearn.datasets import load_iris
 from skorch.callbacks import (
     BatchScoring,
@@ -13,7 +14,7 @@ from skorch.callbacks import (
 )
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer
+from skae import AutoencoderTransformer
 from skae.architectures import Modules
 
 
@@ -272,7 +273,7 @@ def test_a_class_is_no_architecture(X):
         new(architecture=Modules).fit(X)
 
 
-@pytest.mark.parametrize("estimator", [AutoencoderTransformer, VAE])
+@pytest.mark.parametrize("estimator", CLASSES)
 def test_copies_of_rows_count_for_n_components(X, estimator):
     """Three rows, 4 times each, have 4 axes for PCA, of which 2 have a variance."""
     rows = np.repeat(X[:3], 4, axis=0)

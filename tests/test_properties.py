@@ -4,13 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
-from estimators import ESTIMATORS
+from estimators import CLASSES, ESTIMATORS, PCA_CLASSES
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from untrained import CLASSES, PCA_CLASSES
 
 import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
