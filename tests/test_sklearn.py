@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
-from estimators import ESTIMATORS
+from estimators import CLASSES, ESTIMATORS
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
@@ -217,3 +217,35 @@ def test_the_representation_shows_what_was_changed():
         "AutoencoderTransformer(max_iter=5, n_components=3)"
     )
     assert AutoencoderTransformer(max_iter=0)._repr_html_()
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_rows_that_decide_go_through_a_pipeline(cls):
+    """A Pipeline transforms X_val as it does X, and routes groups."""
+    rng = np.random.RandomState(0)
+    X = np.column_stack([t := rng.uniform(-1, 1, (90, 1)), t**2, t**3]) * [1, 50, 7]
+    model = cls(1, hidden_layer_sizes=(8,), max_iter=5, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model.set_fit_request(X_val=True, groups=True)
+        pipe = Pipeline(
+            [("scale", StandardScaler()), ("model", model)], transform_input=["X_val"]
+        )
+        pipe.fit(X[:60], X_val=X[60:], groups=np.arange(60) // 2)
+    scaled = StandardScaler().fit(X[:60]).transform(X)
+    alone = clone(model).fit(scaled[:60], X_val=scaled[60:])
+    assert pipe[-1].validation_scores_ == alone.validation_scores_
+    np.testing.assert_array_equal(pipe.transform(X), alone.transform(scaled))
+
+
+def test_groups_go_through_a_search():
+    X = load_iris().data
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = clone(ESTIMATORS["default"]).set_fit_request(groups=True)
+        search = GridSearchCV(
+            model, {"n_components": [1, 2]}, cv=2, error_score="raise"
+        )
+        search.fit(X, groups=np.arange(150) // 3)
+    best = search.best_estimator_
+    alone = clone(best).fit(X, groups=np.arange(150) // 3)
+    assert best.validation_scores_ == alone.validation_scores_
+    assert best.validation_scores_ != clone(best).fit(X).validation_scores_
