@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import dis
-import json
 import math
-import os
 import time
 import warnings
 from functools import reduce
@@ -20,27 +18,15 @@ from typing import Any, NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
-from skorch.history import History
 from torch import Tensor, nn
 
+from ._checkpoint import ResumableNet
 from ._dataset import TrainingData
 from ._step import THREADED_WORK, RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-# What a fit that goes on from a checkpoint has to know, beside its weights.
-PROGRESS = (
-    "best_iter_",
-    "best_loss_",
-    "best_calibration_",
-    "best_state_",
-    "best_losses_",
-    "start_losses_",
-    "valid_losses_",
-    "improved_at_",
-)
 
 
 class Batch(NamedTuple):
@@ -59,7 +45,7 @@ class Batch(NamedTuple):
     weight: Tensor | None
 
 
-class AutoencoderNet(NeuralNet):
+class AutoencoderNet(ResumableNet):
     """A skorch net that reconstructs its input, trained without a DataLoader.
 
     Parameters
@@ -124,10 +110,7 @@ class AutoencoderNet(NeuralNet):
         self.loss_floor = loss_floor
         super().__init__(module, criterion, **kwargs)
 
-    history: Any
     best_losses_: Tensor
-    progress_: dict[str, Any] | None
-    loaded_: dict[str, Any] | None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -371,87 +354,6 @@ class AutoencoderNet(NeuralNet):
         shared = {id(callback): callback for _, callback in self.callbacks_}
         return copy.deepcopy(self, {**shared, id(self.callbacks): self.callbacks})
 
-    # Checkpoints. skorch's files hold weights, optimizer and history, one each; what a
-    # fit has to know to go on as if nothing had happened is stored with the optimizer.
-
-    def save_params(self, **files: Any) -> None:
-        """Save as skorch does, but so that no file is ever half-written."""
-        for name, target in files.items():
-            if name == "use_safetensors" or target is None:
-                continue
-            is_path = isinstance(target, str | os.PathLike)
-            partial = f"{os.fspath(target)}.partial" if is_path else target
-            safe = files.get("use_safetensors", False)
-            if name == "f_optimizer" and getattr(self, "progress_", None):
-                torch.save(self._progress(), partial)
-            else:
-                super().save_params(**{name: partial, "use_safetensors": safe})
-            if is_path:
-                os.replace(partial, target)
-
-    def load_params(self, checkpoint: Any = None, **files: Any) -> None:
-        """Load as skorch does; a training that begins only goes on from its own."""
-        if checkpoint is None or getattr(self, "loaded_", None) is None:
-            super().load_params(checkpoint=checkpoint, **files)
-            return
-        file, history = checkpoint.f_history_, self.history
-        try:
-            self.history = History.from_file(file)  # which names of files refer to
-            file = checkpoint.get_formatted_files(self)["f_optimizer"]
-            state = torch.load(file, self.device, weights_only=True)
-            self.loaded_ = {"file": file, **state.get("progress", {})}
-        except FileNotFoundError:
-            raise  # there is none yet, which LoadInitState takes as no error
-        except Exception as error:  # whatever is said of a damaged file
-            self.loaded_ = {"file": file, "error": error}
-        finally:
-            self.history = history
-
-    def _fingerprint(self, data: TrainingData, epochs: int) -> dict[str, Any]:
-        """Return by what a course of training is recognised."""
-        sizes = [len(data.train), len(data.valid), epochs, self.max_epochs]
-        return {"seed": self.seed, "batch_size": self.batch_size, "sizes": sizes}
-
-    def _progress(self) -> dict[str, Any]:
-        """Return the state of the optimizer, with all that a fit goes on from."""
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        return {
-            **self.optimizer_.state_dict(),
-            "progress": {
-                **progress,
-                **(self.progress_ or {}),
-                "module": self.module_.state_dict(),
-                "optimizer": self.optimizer_.state_dict(),
-                "numbers": self.numbers_.state,
-                "shuffler": self.shuffler_.get_state(),
-                "history": json.dumps(self.history.to_list()),
-            },
-        }
-
-    def _resume(self, data: TrainingData, epochs: int) -> int:
-        """Go on from a checkpoint of this very training; return the epochs done."""
-        loaded, self.loaded_ = getattr(self, "loaded_", None), None
-        if not loaded:
-            return 0
-        same = {**self._fingerprint(data, epochs), "start_losses_": self.start_losses_}
-        if not all(_equal(loaded.get(name), value) for name, value in same.items()):
-            reason = loaded.get("error", "it is of another fit")
-            warnings.warn(
-                f"Training does not go on from {loaded['file']}, and starts anew: "
-                f"{reason}. The data, the parameters and an integer random_state must "
-                "be the same.",
-                stacklevel=2,
-            )
-            return 0
-        self.module_.load_state_dict(loaded["module"])
-        self.optimizer_.load_state_dict(loaded["optimizer"])
-        self.numbers_.state = loaded["numbers"]
-        self.shuffler_.set_state(loaded["shuffler"])
-        self.history = History(json.loads(loaded["history"]))
-        for name in PROGRESS:
-            setattr(self, name, loaded[name])
-        return int(loaded["done"])
-
     def _is_stuck(self, epoch: int, previous: float) -> bool:
         """Whether to stop: no loss is left, or it no longer improves."""
         if self.best_loss_ <= self.loss_floor:
@@ -471,10 +373,6 @@ class AutoencoderNet(NeuralNet):
             ConvergenceWarning,
             stacklevel=2,
         )
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return torch.equal(a, b) if isinstance(a, Tensor) else bool(a == b)
 
 
 def _raises_here(frame: FrameType, instruction: int) -> bool:

@@ -9,8 +9,7 @@ come from `estimators.py`.
 
     python tests/hostile.py [--sample N] [--seed S] [--verbose]
 
-prints how the cases of each kind ended, and every failure, and exits with 1 if there
-is one.
+prints how the cases of each kind ended and every failure, and exits with 1 if any.
 """
 
 import argparse
@@ -48,8 +47,7 @@ from skae.architectures import Recurrent
 SECONDS = 20  # that a case may take
 CLASSES = list({type(e): None for e in ESTIMATORS.values()})
 ARCHITECTURES = {type(e.architecture): e.architecture for e in ESTIMATORS.values()}
-FITTING = ("fit", "partial_fit", "fit_transform")
-STARTS = ("pca", "random")
+FITTING, STARTS = ("fit", "partial_fit", "fit_transform"), ("pca", "random")
 
 
 class Case(NamedTuple):

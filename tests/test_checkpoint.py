@@ -33,18 +33,20 @@ FITS = {
 }
 
 
-def fit(name, folder, X):
+def fit(name, folder, X, **changes):
     checkpoint = Checkpoint(monitor=None, dirname=folder)
     model = clone(FITS[name]).set_params(
         callbacks=[checkpoint, LoadInitState(checkpoint)],
         max_iter=MAX_ITER,
         random_state=0,
+        **changes,
     )
     return model.fit(X)
 
 
 def run(name, folder, X, connection):
     """Fit in a process of its own; say when it begins and what comes of it."""
+    AutoencoderTransformer(1, max_iter=1).fit(X)  # the first one imports a lot
     connection.send("begins")
     model = fit(name, folder, X)
     state = {key: value.numpy() for key, value in model.module_.state_dict().items()}
@@ -87,7 +89,7 @@ def test_a_killed_fit_ends_where_an_uninterrupted_one_does(name, processes, tmp_
     for moment in range(N_MOMENTS):
         folder = str(tmp_path / str(moment))
         process, _ = start(processes, name, folder, X)
-        time.sleep(rng.uniform(0, duration))
+        time.sleep(rng.uniform(moment, moment + 1) / N_MOMENTS * duration)
         process.kill()
         process.join()
         n_resumed += os.path.exists(os.path.join(folder, "optimizer.pt"))
@@ -102,6 +104,9 @@ def test_a_checkpoint_of_another_fit_is_not_gone_on_from(tmp_path):
     fit("PCA", str(tmp_path), X[:100])
     with pytest.warns(UserWarning, match="Training does not go on from"):
         model = fit("PCA", str(tmp_path), X)
+    assert len(model.history_) == MAX_ITER
+    with pytest.warns(UserWarning, match="Training does not go on from"):
+        model = fit("PCA", str(tmp_path), X, learning_rate_init=1e-3)
     assert len(model.history_) == MAX_ITER
 
 
