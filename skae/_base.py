@@ -26,14 +26,15 @@ from sklearn.utils.validation import check_is_fitted
 from ._dataset import as_dense, float_dtype, row_chunks
 from ._fit import Fit, fit, partial_fit
 from ._objective import Objective
-from ._parameters import unchanged_on_error
+from ._parameters import check_flag, naming, unchanged_on_error
 from ._rows import (
     Rows,
     check_groups,
+    check_kind,
     check_range,
     check_rows,
+    check_values,
     check_weights,
-    naming,
     used_rows,
 )
 from ._samples import n_steps_of, takes_padding
@@ -269,7 +270,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             `n_components_`.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        check_kind(X)
+        X = X.detach() if isinstance(X, torch.Tensor) else X
+        with naming("X"):
+            dtypes = [np.float64, np.float32]
+            Z = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
+        check_values(Z)
         if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but codes of this "
@@ -348,6 +354,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             are left out of the mean.
         """
         check_is_fitted(self)
+        per_feature = check_flag("per_feature", per_feature)
         rows = self._fitted_rows(X)
         if per_feature:
             shape = (rows.shape[1],)

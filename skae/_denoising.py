@@ -128,12 +128,19 @@ class DenoisingModule(InUnits):
             return CORRUPTIONS[self.corruption](x, self.level, self.generator)
         raw = (x * self.scale + self.column_mean).unflatten(-1, self.sample_shape)
         corrupted = self.corruption(raw, self.generator)
-        if not isinstance(corrupted, Tensor) or corrupted.shape != raw.shape:
-            what = getattr(corrupted, "shape", corrupted)
+        if (
+            not isinstance(corrupted, Tensor)
+            or corrupted.shape != raw.shape
+            or corrupted.is_complex()
+            or corrupted.device != raw.device
+        ):
+            what: Any = corrupted
+            if isinstance(what, Tensor):
+                what = f"{tuple(what.shape)}, {what.dtype}, {what.device}"
             raise ValueError(
                 f"corruption={self.corruption!r} returned {type(corrupted).__name__} "
-                f"({what}): it must return a tensor of the rows' shape, "
-                f"{tuple(raw.shape)}."
+                f"({what}): it must return a real tensor of the rows' shape, "
+                f"{tuple(raw.shape)}, on their device."
             )
         rows = corrupted.to(x.dtype).reshape(x.shape)
         return (rows - self.column_mean) / self.scale

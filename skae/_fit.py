@@ -26,10 +26,11 @@ from ._parameters import (
     check_same_width,
     check_unchanged,
     lasting_parameters,
+    naming,
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_range, naming, used_rows
+from ._rows import Rows, check_range, used_rows
 from ._samples import takes_padding
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
 from ._split import DistinctRows, distinct_rows, fresh_rows, row_hashes

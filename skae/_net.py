@@ -171,7 +171,7 @@ class AutoencoderNet(ResumableNet):
         self.best_state_: dict[str, Tensor] | None = None
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
-        first = self._resume(X, epochs) + 1
+        first, loss = self._resume(X, epochs) + 1, 0.0
         for epoch in range(first, epochs + 1):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
             started, previous = time.perf_counter(), self.best_loss_
@@ -179,6 +179,7 @@ class AutoencoderNet(ResumableNet):
             loss = self._train_epoch(X, epoch)
             if not math.isfinite(loss):
                 self._warn_not_finite(loss, epoch)
+                self.optimizer_.state.clear()  # which is not finite either
                 break
             self._validate_epoch(X, epoch, loss)
             self.history.record("dur", time.perf_counter() - started)
@@ -191,7 +192,8 @@ class AutoencoderNet(ResumableNet):
             if self.stop_requested_ or is_last:
                 break
         self.progress_ = None
-        if self.best_state_ is not None and (self.best_iter_ or self.restore_start):
+        keeps_last = not (self.best_iter_ or self.restore_start)
+        if self.best_state_ is not None and not (keeps_last and math.isfinite(loss)):
             self.module_.load_state_dict(self.best_state_)
         self.best_state_ = None
         self.module_.eval()

@@ -23,6 +23,7 @@ from ._parameters import (
 )
 from ._plan import TrainingPlan
 from ._start import RandomStart, Start
+from ._step import seeded_globally
 from ._trained import TrainedNetwork
 from .architectures import MLP
 
@@ -98,17 +99,18 @@ class Objective(ABC):
                     f"for {k} codes."
                 )
             decoder = self._networks(plan, k, seed)[1]
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        if not any(p.requires_grad for p in parameters):
+            raise ValueError(
+                f"architecture={self.params.architecture!r} has no parameter to train: "
+                "none has requires_grad=True."
+            )
         if len(self.sample_shape) > 1:
             encoder = OfSamples(encoder, self.sample_shape)
             decoder = nn.Sequential(decoder, nn.Flatten())
         if start.is_fallback:
             encoder, decoder = with_linear_paths(encoder, decoder, d, k, n_outputs)
         module = self.module(encoder, decoder).float()
-        if not any(p.requires_grad for p in module.parameters()):
-            raise ValueError(
-                f"architecture={self.params.architecture!r} has no parameter to train: "
-                "none has requires_grad=True."
-            )
         start.apply(module)
         return module
 
@@ -124,8 +126,9 @@ class Objective(ABC):
                 f"architecture={architecture.__name__} is a class: give an instance."
             )
         generator = new_torch_generator(seed)
-        networks = architecture.build(self.sample_shape, k, generator)
-        return check_networks(architecture, networks, self.sample_shape, k)
+        with seeded_globally(seed):  # for parts that are a user's own
+            networks = architecture.build(self.sample_shape, k, generator)
+            return check_networks(architecture, networks, self.sample_shape, k)
 
     def new_net(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from skorch.callbacks import (
 )
 from torch import Tensor, nn
 
+from ._step import is_own
+
 SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
 # What may change from a fit to one that goes on with its network.
 FREE_PARAMETERS = {
@@ -40,6 +43,18 @@ FREE_PARAMETERS = {
     "random_state",
 }
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function; another after a pickle
+
+
+@contextmanager
+def naming(parameter: str) -> Iterator[None]:
+    """Say in the message of an error which parameter it is about."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        if parameter in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{parameter}: {error}") from error
 
 
 @contextmanager
@@ -111,6 +126,8 @@ def check_networks(
             f"{architecture!r}.build returned {type(networks).__name__}: it must "
             "return an encoder and a decoder."
         )
+    if is_own(architecture):  # which may give the same modules again
+        networks = copy.deepcopy(networks)
     names = ("encoder", "decoder")
     shapes = (sample_shape, (n_components,))
     for name, network, taken, returned in zip(
@@ -131,9 +148,10 @@ def _check_network(
     width = taken[0] if len(taken) == 1 else taken
     was_training = network.training
     network.eval()
+    rows = torch.zeros(2, *taken, dtype=torch.float32)
     try:
         with torch.no_grad():  # lazy modules get their weights here
-            output = network(torch.zeros(2, *taken, dtype=torch.float32))
+            output = network(rows)
     except Exception as error:
         raise ValueError(
             f"The {name} of the architecture cannot take rows of width {width}: {error}"
@@ -143,6 +161,16 @@ def _check_network(
         raise ValueError(
             f"The {name} of the architecture returns a {type(output).__name__} where a "
             f"tensor of shape {shape} is needed."
+        )
+    if rows._version:  # counts what is done in place
+        raise ValueError(
+            f"The {name} of the architecture changes the rows that it is given, in "
+            "place: the loss compares with them. Begin with a layer that does not."
+        )
+    if not output.is_floating_point():
+        raise ValueError(
+            f"The {name} of the architecture returns a tensor of {output.dtype}: real "
+            "numbers are needed."
         )
     if tuple(output.shape) != (2, *returned):
         raise ValueError(
@@ -158,7 +186,20 @@ def _check_network(
 
 def new_random_state(random_state: Any) -> RandomState:
     """Return a RandomState; None draws a fresh seed and leaves numpy's alone."""
-    return RandomState() if random_state is None else check_random_state(random_state)
+    try:
+        if random_state is None:
+            return RandomState()
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(f"random_state={random_state!r}: {error}") from error
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a parameter of a method that is true or false."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={value!r}: use True or False.") from error
 
 
 def new_torch_generator(seed: int) -> torch.Generator:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ._dataset import LARGE_BYTES, row_chunks
+from ._parameters import naming
 from ._samples import as_rows, check_padding
 
 # The squares of larger numbers overflow, or what a network makes of them in float32;
@@ -44,16 +43,6 @@ class Rows:
     groups: NDArray | None = None
     X_val: Any = None
     names: NDArray | None = None
-
-
-@contextmanager
-def naming(parameter: str) -> Iterator[None]:
-    """Say in the message of an error that it is about a parameter other than X."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{parameter}: {error}") from error
 
 
 def check_rows(
@@ -92,6 +81,7 @@ def check_rows(
     ValueError
         For anything but finite real numbers of the shape seen in `fit`.
     """
+    check_kind(X)
     fitted = None if reset else estimator.sample_shape_
     X, shape = as_rows(X, padded, fitted)
     dtypes: list[Any] = [np.float64, np.float32]
@@ -107,12 +97,13 @@ def check_rows(
             ensure_all_finite=False,
             ensure_min_samples=min_rows or 1,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         column = _first_column_not_numeric(X)
         if column is None or "feature names" in str(error):
             raise
         name, value = column
-        raise type(error)(
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
             f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
@@ -130,6 +121,33 @@ def check_rows(
     return rows
 
 
+def check_kind(X: Any) -> None:
+    """Raise unless `X` may be rows: of such things NumPy would say too little."""
+    if X is None or isinstance(X, type):
+        raise TypeError(f"X is {X!r}: give rows, of shape (n_samples, n_features).")
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) == 2 and not shape[1]:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={tuple(shape)}) while a minimum of "
+            "1 is required."
+        )
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        raise ValueError(
+            f"X holds times ({X.dtype}), which are not numbers: subtract one, and "
+            "divide by a unit."
+        )
+    check_unmasked("X", X)
+
+
+def check_unmasked(name: str, values: Any) -> None:
+    """Raise for a masked array that hides something."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array that hides {np.ma.count_masked(values)} values: "
+            "fill them, or drop such rows."
+        )
+
+
 def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     """Return the name and the first offending value of a column that is no number."""
     if hasattr(X, "columns"):
@@ -143,8 +161,8 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
         for value in column if column.dtype.kind in "OUSMmTV" else ():
             try:
                 float(value)
-            except (TypeError, ValueError):
-                return name, value
+            except (TypeError, ValueError, OverflowError):
+                return name, value.item() if isinstance(value, np.generic) else value
     return None
 
 
@@ -262,14 +280,18 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
     """
     if sample_weight is None:
         return None
-    dtype = np.asarray(sample_weight).dtype
-    if dtype.kind not in "biufO":
-        raise ValueError(f"sample_weight must hold real numbers, not {dtype}.")
-    if not np.any(np.asarray(sample_weight) != 0):
-        raise ValueError("sample_weight is zero for every row: give one row a weight.")
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
+    check_unmasked("sample_weight", sample_weight)
+    with naming("sample_weight"):
+        dtype = np.asarray(sample_weight).dtype
+        if dtype.kind not in "biufO":
+            raise ValueError(f"sample_weight must hold real numbers, not {dtype}.")
+        if not np.any(np.asarray(sample_weight) != 0):
+            raise ValueError(
+                "sample_weight is zero for every row: give one row a weight."
+            )
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
     with np.errstate(over="ignore"):
         total = weight.sum()
     if not 1e-150 < total < 1e150:
@@ -296,6 +318,7 @@ def check_groups(groups: Any, X: Any) -> NDArray | None:
     """
     if groups is None:
         return None
+    check_unmasked("groups", groups)
     # numpy would make text of a list in which some labels are.
     labels = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
     if labels.shape != (X.shape[0],):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def takes_padding(architecture: Any) -> bool:
@@ -72,6 +73,7 @@ def as_samples(X: Any, padded: bool, n_steps: int | None = None) -> Any:
         For series of different lengths where they must have the same, or of more steps
         than `n_steps`.
     """
+    X = X.detach() if isinstance(X, Tensor) else X
     if getattr(X, "ndim", 0) == 1 and getattr(X, "dtype", None) == "O":
         X = list(X)
     if isinstance(X, list | tuple) and len(X):
@@ -117,8 +119,9 @@ def _from_list(X: Any, padded: bool) -> Any:
             "skae.architectures.Recurrent()."
         )
     series = [np.asarray(one) for one in X]
-    if any(one.dtype.kind not in "biuf" for one in series):
-        return X
+    for row, one in enumerate(series):
+        if one.dtype.kind not in "biuf":
+            raise ValueError(f"Row {row} of X is not numeric: {X[row]!r}.")
     dtype = np.float32 if all(s.dtype == np.float32 for s in series) else np.float64
     shape = (len(series), max(lengths), *shapes[0][1:])
     rows = np.full(shape, np.nan, dtype=dtype)

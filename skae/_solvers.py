@@ -18,7 +18,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
@@ -67,7 +67,10 @@ def linear_start(
     pca = PCA(k, svd_solver=solver, random_state=random_state)
     # Constant data have no variance to share out; PCA then divides 0 by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
-        pca.fit(X)
+        try:
+            pca.fit(X)
+        except ArpackError:  # where no entry of a sparse table differs from zero
+            pca.set_params(svd_solver="covariance_eigh").fit(X)
     pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
     return as_start(pca)
 
@@ -97,7 +100,9 @@ def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> Incrementa
 
 def follow(pca: IncrementalPCA, X: NDArray) -> IncrementalPCA:
     """Return the solver after one more batch; `pca` and `X` stay as they are."""
-    return copy.copy(pca).partial_fit(np.array(X, dtype=np.float64), check_input=False)
+    X = np.array(X, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # as of constant data
+        return copy.copy(pca).partial_fit(X, check_input=False)
 
 
 def incremental_start(pca: IncrementalPCA, previous: Start | None) -> Start:

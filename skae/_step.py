@@ -219,11 +219,15 @@ def seeded_globally(seed: int) -> Iterator[None]:
             torch.set_rng_state(before)
 
 
+def is_own(part: Any) -> bool:
+    """Whether a part is a user's own, of which nothing is known."""
+    return type(part).__module__.split(".")[0] not in ("torch", "skae")
+
+
 def _may_draw(part: nn.Module) -> bool:
-    is_known = type(part).__module__.split(".")[0] in ("torch", "skae")
     return (
         "Dropout" in type(part).__name__
-        or not is_known
+        or is_own(part)
         or bool(getattr(part, "dropout", False))  # of recurrent layers, for instance
         or getattr(part, "draws_globally", False)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from ._start import (
     gaussian_log_density,
     residual_log_density,
 )
-from ._step import THREADED_INFERENCE, threads_for
+from ._step import THREADED_INFERENCE, is_own, seeded_globally, threads_for
 
 # Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
@@ -226,9 +226,11 @@ class TrainedNetwork:
 
 @contextmanager
 def inference(module: torch.nn.Module, n_rows: int) -> Iterator[None]:
-    """Do without gradients, and with one thread where rows are few."""
+    """Do without gradients and chance, and with one thread where rows are few."""
     threads = threads_for(module, n_rows, THREADED_INFERENCE)
-    with threads, torch.inference_mode():
+    may_draw = any(is_own(part) for part in module.modules())
+    numbers = seeded_globally(0) if may_draw else nullcontext()
+    with threads, numbers, torch.inference_mode():
         yield
 
 

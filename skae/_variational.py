@@ -41,7 +41,7 @@ from ._losses import (
 from ._missing import known_cells
 from ._module import BaseModule, InUnits, LinearResidual
 from ._objective import Objective
-from ._parameters import is_auto, new_random_state
+from ._parameters import check_flag, is_auto, new_random_state
 from ._plan import TrainingPlan
 from ._start import RANK_TOLERANCE, Start
 from ._trained import TrainedNetwork, inference
@@ -618,7 +618,7 @@ class VAE(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
-        "beta": [Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, 1e9, closed="both")],
         "n_epochs_kl_warmup": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
@@ -720,7 +720,7 @@ class VAE(BaseAutoencoder):
             If `X` has another shape than in :meth:`fit`, NaN or infinity.
         """
         codes = super().transform(X)
-        if not return_std:
+        if not check_flag("return_std", return_std):
             return codes
         X = self._fitted_rows(X)
         fit = self._fit
@@ -815,7 +815,8 @@ class VAE(BaseAutoencoder):
             If `n_samples` is not an integer of at least 1.
         """
         check_is_fitted(self)
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1, max_val=2**31 - 1)
+        n_samples, add_noise = int(n_samples), check_flag("add_noise", add_noise)
         rng = new_random_state(random_state)
         codes = rng.standard_normal((n_samples, self.n_components_))
         model, start = self._fit.model, self._fit.start

@@ -20,12 +20,13 @@ class ContractiveModule(BaseModule):
     """An autoencoder that also tells how much its codes move with each row."""
 
     def forward(self, x, known=None):
-        z, pull_back = torch.func.vjp(lambda x: self.encode(x, known), x)
-        squares = 0.0
-        for j in range(z.shape[1]):
-            code = torch.zeros_like(z)
-            code[:, j] = 1  # rows do not mix, and so one pass does for all
-            squares = squares + pull_back(code)[0].square().sum(-1)
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.clone().requires_grad_()
+            z = self.encode(x, None if known is None else known.clone())
+            squares = 0.0
+            for code in z.sum(0):  # rows do not mix, and so one pass does for all
+                (slope,) = torch.autograd.grad(code, x, create_graph=True)
+                squares = squares + slope.square().sum(-1)
         return self.decode(z), z, squares
 
 
@@ -34,7 +35,7 @@ class ContractiveLoss(ReconstructionLoss):
 
     def __init__(self, weight):
         super().__init__()
-        self.weight = weight
+        self.weight = float(weight)
 
     def forward(self, output, x, known=None):
         terms = super().forward(output, x, known)

@@ -187,7 +187,10 @@ REFUSING = """init activation code_activation cell corruption likelihood latent_
 VALUES = {
     "None": """n_components architecture n_iter_no_change n_epochs_kl_warmup callbacks
         net_params random_state image_shape""",
-    "True": FLAGS + "?corruption_level ?" + REALS.replace(" ", " ?"),
+    # scikit-learn takes True for 1, too.
+    "True": FLAGS
+    + "?corruption_level "
+    + WHOLE.replace(" ", " ?").replace("?verbose", ""),
     "np.bool_(False)": FLAGS,
     "0": "alpha tol beta max_iter random_state verbose corruption_level",
     "1": WHOLE + "corruption_level",
@@ -200,7 +203,7 @@ VALUES = {
     "0.5": SHARES,
     "np.float32(0.5)": SHARES,
     "1.5": REALS,
-    "1e300": REALS,
+    "1e300": REALS.replace("beta", "").replace("contraction", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes""",
     "[]": "callbacks hidden_layer_sizes",

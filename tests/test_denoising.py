@@ -323,7 +323,7 @@ def test_all_cells_can_be_corrupted(corruption):
     ("corruption", "error", "message"),
     [
         (lambda X, g: X.numpy(), ValueError, "returned ndarray"),
-        (lambda X, g: X[:, :1], ValueError, "must return a tensor of the rows' shape"),
+        (lambda X, g: X[:, :1], ValueError, "must return a real tensor of the rows"),
         (lambda X, g: None, ValueError, "returned NoneType"),
         (lambda X, g: X * float("nan"), ValueError, "returned NaN or infinity"),
         (lambda X: X, TypeError, "is called with a float32 tensor of rows and a"),

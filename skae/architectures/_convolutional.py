@@ -187,6 +187,7 @@ class Convolutional(Architecture):
         """Return the layers of the encoder and the decoder, and the shape between."""
         kernel_size = _check_integer("kernel_size", self.kernel_size)
         stride = _check_integer("stride", self.stride)
+        make_activation(self.activation)  # or an error that names it
         gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
         down: list[nn.Module] = []
         up: list[nn.Module] = []

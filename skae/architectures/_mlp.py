@@ -8,6 +8,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -23,6 +24,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+
+MAX_SIZE = 2**24  # of a layer
 
 
 def make_activation(name: str, parameter: str = "activation") -> nn.Module:
@@ -44,11 +47,22 @@ def check_sizes(
         checked = [operator.index(size) for size in listed]
     except TypeError:
         checked = [0]
-    if any(size < 1 for size in checked) or not (checked or may_be_empty):
+    if (
+        isinstance(sizes, str | bytes | dict)
+        or any(not 1 <= size <= MAX_SIZE for size in checked)
+        or not (checked or may_be_empty)
+    ):
         raise ValueError(
-            f"{name}={sizes!r}: use a tuple of integers of at least 1, {example}."
+            f"{name}={sizes!r}: use a tuple of integers of at least 1, {example}; the "
+            f"largest may be {MAX_SIZE}."
         )
     return checked
+
+
+def check_boolean(name: str, value: Any) -> None:
+    """Raise a ValueError that names the parameter unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={value!r}: use True or False.")
 
 
 def make_linear(
@@ -171,6 +185,9 @@ class MLP(Architecture):
         ValueError
             If an activation is unknown or a layer is not at least 1 wide.
         """
+        make_activation(self.activation)  # or an error that names it
+        on_code = make_activation(self.code_activation, "code_activation")
+        check_boolean("tied_weights", self.tied_weights)
         n_features = math.prod(sample_shape)
         sizes = check_sizes(
             "hidden_layer_sizes",
@@ -182,7 +199,7 @@ class MLP(Architecture):
         encoder = self._stack(widths, generator)
         layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
         if self.code_activation != "identity":
-            encoder.append(make_activation(self.code_activation, "code_activation"))
+            encoder.append(on_code)
         decoder: nn.Module
         if self.tied_weights:
             decoder = TiedDecoder(layers, self.activation)

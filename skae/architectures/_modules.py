@@ -86,7 +86,10 @@ def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
             f"{name}={source!r}: expected a torch.nn.Module, or a class or function "
             "that returns one."
         )
-    parameters = inspect.signature(source).parameters.values()
+    try:
+        parameters = inspect.signature(source).parameters.values()
+    except ValueError as error:
+        raise TypeError(f"{name}={source!r}: its parameters are not known.") from error
     needs_widths = any(
         p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters
     )

@@ -6,13 +6,12 @@ import math
 from functools import partial
 from numbers import Integral
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from ._base import Architecture
-from ._mlp import make_linear
+from ._mlp import MAX_SIZE, check_boolean, make_linear
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 # Longer series are read in segments, about so many.
@@ -309,10 +308,7 @@ class Recurrent(Architecture):
     def _check_parameters(self) -> None:
         if not isinstance(self.cell, str) or self.cell not in CELLS:
             raise ValueError(f"Unknown cell {self.cell!r}: use one of {sorted(CELLS)}.")
-        if not isinstance(self.bidirectional, bool | np.bool_):
-            raise ValueError(
-                f"bidirectional={self.bidirectional!r}: use True or False."
-            )
+        check_boolean("bidirectional", self.bidirectional)
         for name in ("hidden_size", "num_layers", "segment_length"):
             value, is_segment = getattr(self, name), name == "segment_length"
             if is_segment and isinstance(value, str) and value == "auto":
@@ -322,3 +318,5 @@ class Recurrent(Architecture):
                 raise ValueError(
                     f"{name}={value!r}: use an integer of at least 1{hint}."
                 )
+            if name == "hidden_size" and int(value) > MAX_SIZE:
+                raise ValueError(f"{name}={value!r}: use {MAX_SIZE} at most.")
