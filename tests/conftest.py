@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before anything imports scipy
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run on all cores as it is
 sys.path.insert(0, str(Path(__file__).parent))
 
 

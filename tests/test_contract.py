@@ -30,8 +30,13 @@ METHODS = ("transform", "inverse_transform", "score_samples", "score")
 METHODS += ("reconstruction_error",)
 
 
-KEPT = [(name, "") for name in ESTIMATORS]
 OPEN = [(name, "open") for name in ESTIMATORS if ESTIMATORS[name].init == "pca"]
+# As they are, most keep the start, of which other networks would say nothing new.
+KEPT = [
+    (name, "")
+    for name, estimator in ESTIMATORS.items()
+    if estimator.architecture is None or estimator.init == "random"
+]
 
 
 def opened(name, monkeypatch):
@@ -47,7 +52,7 @@ def opened(name, monkeypatch):
 
 @pytest.fixture(params=KEPT + OPEN, ids=lambda case: " ".join(case).strip())
 def estimator(request, monkeypatch):
-    """Every row of the table; those that may keep the start once more, trained."""
+    """Rows of the table, as they are and with the gate forced open."""
     name, gate = request.param
     return opened(name, monkeypatch) if gate else clone(ESTIMATORS[name])
 
@@ -445,9 +450,9 @@ def test_every_parameter_receives_a_gradient(estimator, X):
 
 
 def test_training_reduces_the_loss(estimator):
-    t = np.random.RandomState(0).uniform(-1, 1, 300)
+    t = np.random.RandomState(0).uniform(-1, 1, 200)
     curve = np.column_stack([t, t**2, t**3, np.sin(3 * t)])
-    estimator.set_params(n_components=1, max_iter=20, batch_size=8)
+    estimator.set_params(n_components=1, max_iter=15, batch_size=8)
     estimator.set_params(validation_fraction=0.2).fit(curve)
     assert estimator.loss_curve_[-1] < estimator.loss_curve_[0]
     scores = estimator.validation_scores_
@@ -494,7 +499,7 @@ def test_batch_size_does_not_change_transform(estimator, X):
     np.testing.assert_array_equal(estimator.transform(X), codes)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 89, 90, 1000])
+@pytest.mark.parametrize("batch_size", [1, 7, 90, 1000])
 def test_any_batch_size_trains(estimator, batch_size, X):
     estimator.set_params(batch_size=batch_size, max_iter=1).fit(X)
     assert np.isfinite(estimator.score(X))
