@@ -1,8 +1,8 @@
 """Copies of rows: an oversampled or a bootstrapped table is not worse than PCA.
 
 Rows A of a table are given several times each (``np.repeat``) or drawn with
-replacement, to totals below and above the 1000 rows from which a split decides. The
-table is an array, a sparse matrix, or a file that is mapped into memory; the last two
+replacement, to totals below and above the 1000 rows from which a split decides, beside
+A itself. The table is an array, a sparse matrix, or a file that is mapped into memory; the last two
 are read batch by batch, as large ones are. Each fit is compared with PCA of the same
 rows, on rows that are not in A: in R2, or in nats per feature for the VAE.
 
@@ -45,6 +45,11 @@ def distinct_rows(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return train[:MOST_DISTINCT], np.concatenate([train[MOST_DISTINCT:], test])
 
 
+def once(A: np.ndarray, total: int, seed: int) -> np.ndarray:
+    """Return the rows as they are."""
+    return A
+
+
 def repeated(A: np.ndarray, total: int, seed: int) -> np.ndarray:
     """Return each row so often that there are about `total`."""
     return np.repeat(A, max(2, round(total / len(A))), axis=0)
@@ -56,6 +61,7 @@ def bootstrapped(A: np.ndarray, total: int, seed: int) -> np.ndarray:
 
 
 KINDS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "once": once,
     "repeat": repeated,
     "bootstrap": bootstrapped,
 }
@@ -76,7 +82,7 @@ def cells(args: argparse.Namespace) -> Iterator[tuple[str, str, int, str, int]]:
     """Yield every table, kind, total, storage and seed."""
     for name in args.tables:
         for kind in KINDS:
-            for total in TOTALS:
+            for total in TOTALS[:1] if kind == "once" else TOTALS:
                 for how in ("dense", "sparse", "mapped"):
                     for seed in args.seeds:
                         yield name, kind, total, how, seed
