@@ -2,9 +2,9 @@
 
 Rows A of a table are given several times each (``np.repeat``) or drawn with
 replacement, to totals below and above the 1000 rows from which a split decides, beside
-A itself. The table is an array, a sparse matrix, or a file that is mapped into memory; the last two
-are read batch by batch, as large ones are. Each fit is compared with PCA of the same
-rows, on rows that are not in A: in R2, or in nats per feature for the VAE.
+A itself. The table is an array, a sparse matrix, or a file that is mapped into memory;
+the last two are read batch by batch, as large ones are. Each fit is compared with PCA
+of the same rows, on rows that are not in A: in R2, or in nats per feature for the VAE.
 
     python benchmarks/bench_copies.py [--tables noise wine] [--seeds 0 1] [--report]
 """

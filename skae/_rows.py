@@ -84,18 +84,34 @@ def check_rows(
     check_kind(X)
     fitted = None if reset else estimator.sample_shape_
     X, shape = as_rows(X, padded, fitted)
+    rows = _as_numbers(estimator, X, reset, min_rows or 1)
+    if reset:
+        estimator.sample_shape_ = shape or (rows.shape[1],)
+    names = getattr(estimator, "feature_names_in_", None)
+    check_values(
+        rows,
+        names,
+        estimator.sample_shape_,
+        padded=padded,
+        to_fit=min_rows is not None,
+    )
+    return rows
+
+
+def _as_numbers(estimator: BaseEstimator, X: Any, reset: bool, min_rows: int) -> Any:
+    """Return rows as scikit-learn checks them, with errors that name the column."""
     dtypes: list[Any] = [np.float64, np.float32]
     if getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
         dtypes.append(np.uint8)
     try:
-        rows = validate_data(
+        return validate_data(
             estimator,
             X,
             reset=reset,
             accept_sparse="csr",
             dtype=dtypes,
             ensure_all_finite=False,
-            ensure_min_samples=min_rows or 1,
+            ensure_min_samples=min_rows,
         )
     except (ValueError, TypeError, OverflowError) as error:
         column = _first_column_not_numeric(X)
@@ -108,17 +124,6 @@ def check_rows(
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
         ) from error
-    if reset:
-        estimator.sample_shape_ = shape or (rows.shape[1],)
-    names = getattr(estimator, "feature_names_in_", None)
-    check_values(
-        rows,
-        names,
-        estimator.sample_shape_,
-        padded=padded,
-        to_fit=min_rows is not None,
-    )
-    return rows
 
 
 def check_kind(X: Any) -> None:
