@@ -121,6 +121,8 @@ def _read_columns(path: Path) -> dict[str, NDArray]:
     pandas, suffix = import_pandas(), path.suffix.lower()
     if suffix not in TABLES:
         raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file, which can be read once more")
     if suffix == ".csv" and pandas is None:
         return _read_plain_csv(path)
     if pandas is None:
