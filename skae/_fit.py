@@ -155,10 +155,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         return earlier
     training = Training(objective, plan.at(start), start, seed)
     data = training.data(rows, distinct, deciding)
-    net = training.new_net(restore_start=not params.warm_start)
-    if earlier is not None:
-        net = objective.continued(earlier.net, training.plan)
-        net.restore_start = earlier.best_iter > 0 or not start.is_fallback
+    net = _new_net(training, earlier)
     n_before = len(net.history)
     decision = training.run(net, data, continued=earlier is not None)
     best_iter = decision.best_iter if decision.is_open else 0
@@ -178,6 +175,15 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         lasting=lasting_parameters(params),
         reason=decision.reason,
     )
+
+
+def _new_net(training: Training, earlier: Fit | None) -> AutoencoderNet:
+    objective = training.objective
+    if earlier is None:
+        return training.new_net(restore_start=not objective.params.warm_start)
+    net = objective.continued(earlier.net, training.plan)
+    net.restore_start = earlier.best_iter > 0 or not earlier.start.is_fallback
+    return net
 
 
 def _check_range(objective: Objective, rows: Rows) -> None:
