@@ -117,7 +117,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Labels of rows that are not independent: visits of one patient, windows that
             overlap, augmented images. The rows of a group, as copies of a row, are held
             out together, and count as one where chance is judged. With fewer than 5
-            groups nothing can be said, and the start is kept.
+            groups nothing can be said, and the start is kept, with a warning.
         X_val : array-like or sparse matrix of shape (n_val, n_features), default=None
             Rows that choose the epoch and decide, in place of some of `X`, which is
             then trained on as a whole. Copies of rows of `X` have no say.
@@ -158,7 +158,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         The linear start follows the batches as
         :class:`~sklearn.decomposition.IncrementalPCA` does. Each batch first tests the
         network and then trains it: the network counts only while rows that it had not
-        seen say that it beats the linear start.
+        seen say that it beats the linear start. Do not give rows a second time: they
+        would judge a network that has learnt them. Several passes are what :meth:`fit`
+        is for, also from a file (see the guide on memory maps).
 
         Parameters
         ----------

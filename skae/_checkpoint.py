@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.history import History
 from torch import Tensor
 
 from ._dataset import TrainingData
 from ._step import RandomNumbers
 
+# Callbacks that go on where they were only in the same process.
+STATEFUL = (LRScheduler, EarlyStopping)
 # Attributes of a net that a fit goes on with, beside its weights.
 PROGRESS = (
     "best_iter_",
@@ -64,6 +67,10 @@ class ResumableNet(NeuralNet):
             super().load_params(checkpoint=checkpoint, **files)
             return
         file, history = checkpoint.f_history_, self.history
+        if file is None or checkpoint.f_optimizer is None:
+            why = "Checkpoint has to save f_history and f_optimizer"
+            self.loaded_ = {"file": "a checkpoint", "error": why}
+            return
         try:
             self.history = History.from_file(file)  # which names of files refer to
             file = checkpoint.get_formatted_files(self)["f_optimizer"]
@@ -72,7 +79,7 @@ class ResumableNet(NeuralNet):
         except FileNotFoundError:
             raise  # there is none yet, which LoadInitState takes as no error
         except Exception as error:  # whatever is said of a damaged file
-            self.loaded_ = {"file": file, "error": error}
+            self.loaded_ = {"file": file, "error": f"it is damaged ({error})"}
         finally:
             self.history = history
 
@@ -107,12 +114,19 @@ class ResumableNet(NeuralNet):
         if not loaded:
             return 0
         same = {**self._fingerprint(data, epochs), "start_losses_": self.start_losses_}
-        if not all(_equal(loaded.get(name), value) for name, value in same.items()):
-            reason = loaded.get("error", "it is of another fit")
+        reason = loaded.get("error")
+        kinds = [type(callback) for _, callback in self.callbacks_]
+        if stateful := [kind.__name__ for kind in kinds if issubclass(kind, STATEFUL)]:
+            reason = f"the state of {stateful[0]} is in no file"
+        elif not all(_equal(loaded.get(name), value) for name, value in same.items()):
+            reason = reason or (
+                "it is of another fit. The data, the parameters and an integer "
+                "random_state must be the same"
+            )
+        if reason is not None:
             warnings.warn(
                 f"Training does not go on from {loaded['file']}, and starts anew: "
-                f"{reason}. The data, the parameters and an integer random_state must "
-                "be the same.",
+                f"{reason}.",
                 stacklevel=2,
             )
             return 0

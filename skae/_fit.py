@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
@@ -33,7 +34,7 @@ from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows, check_range, used_rows
 from ._samples import takes_padding
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
-from ._split import DistinctRows, distinct_rows, fresh_rows, row_hashes
+from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
 from ._trained import TrainedNetwork
 from ._training import Training
@@ -153,6 +154,8 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         seed, start = earlier.seed, earlier.start
     else:
         return earlier
+    if rows.groups is not None and start.is_fallback and plan.max_iter:
+        _warn_of_few_groups(rows, distinct)
     training = Training(objective, plan.at(start), start, seed)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
@@ -175,6 +178,16 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         lasting=lasting_parameters(params),
         reason=decision.reason,
     )
+
+
+def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:
+    if rows.X_val is None and distinct.n_units < MIN_HELD_OUT:
+        warnings.warn(
+            f"groups makes {distinct.n_units} of these rows: fewer than {MIN_HELD_OUT} "
+            "cannot say whether a network is better, and the start is kept. X_val may "
+            "have rows that can.",
+            stacklevel=2,
+        )
 
 
 def _new_net(training: Training, earlier: Fit | None) -> AutoencoderNet:

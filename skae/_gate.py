@@ -153,7 +153,13 @@ def judge(
     if not len(data.valid):
         return GateDecision(required, net.best_iter_)
     if data.n_units < MIN_HELD_OUT:
-        return GateDecision(required, net.best_iter_, net.best_loss_, net.valid_losses_)
+        curve = net.best_loss_, net.valid_losses_
+        reason = (
+            ""
+            if required
+            else f": fewer than {MIN_HELD_OUT} held-out units say nothing"
+        )
+        return GateDecision(required, net.best_iter_, *curve, reason=reason)
     before = net.start_losses_ if start_losses is None else start_losses
     improvement = PairedImprovement.of(
         before, net.best_losses_, data.valid_weight, data.units

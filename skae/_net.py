@@ -314,6 +314,11 @@ class AutoencoderNet(ResumableNet):
             for rows in data.valid.split(step):
                 x, known = data.take_valid(rows)
                 output = self.module_(x, known)
+                if not isinstance(output, tuple):
+                    raise TypeError(
+                        f"forward returned {type(output).__name__}: it must return a "
+                        "tuple, the reconstruction first."
+                    )
                 terms = self.criterion_.held_out_terms(output, x, known)
                 for name, term in terms.items():
                     parts.setdefault(name, []).append(data.of_held_out(rows, term))

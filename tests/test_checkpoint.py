@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from skorch.callbacks import Checkpoint, LoadInitState
+from skorch.callbacks import Checkpoint, EarlyStopping, LoadInitState, LRScheduler
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
@@ -108,6 +108,27 @@ def test_a_checkpoint_of_another_fit_is_not_gone_on_from(tmp_path):
     with pytest.warns(UserWarning, match="Training does not go on from"):
         model = fit("PCA", str(tmp_path), X, learning_rate_init=1e-3)
     assert len(model.history_) == MAX_ITER
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [LRScheduler("StepLR", step_size=4), EarlyStopping(patience=3, sink=lambda _: 0)],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_what_a_callback_knows_is_in_no_file(callback, tmp_path):
+    X = load_iris().data
+    kinds = {"dirname": str(tmp_path), "monitor": None}
+
+    def fit():
+        checkpoint = Checkpoint(**kinds)
+        callbacks = [checkpoint, LoadInitState(checkpoint), clone(callback)]
+        model = AutoencoderTransformer(2, max_iter=20, random_state=0)
+        return model.set_params(callbacks=callbacks).fit(X)
+
+    first = fit()
+    with pytest.warns(UserWarning, match=f"{type(callback).__name__} is in no file"):
+        second = fit()
+    assert second.loss_curve_ == first.loss_curve_
 
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path):

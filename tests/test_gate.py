@@ -476,7 +476,8 @@ def test_fewer_than_five_groups_say_nothing():
     X, groups = curve(300), np.arange(300)
     model = AutoencoderTransformer(1, random_state=0)
     assert model.fit(X, groups=groups % 30).best_iter_ > 0
-    assert model.fit(X, groups=groups % 4).best_iter_ == 0
+    with pytest.warns(UserWarning, match="fewer than 5 cannot say"):
+        assert model.fit(X, groups=groups % 4).best_iter_ == 0
 
 
 @pytest.mark.parametrize(

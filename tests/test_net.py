@@ -239,6 +239,15 @@ def test_a_last_batch_of_one_row_is_not_left_alone(X):
     assert sorted(shapes) == [16, 17]
 
 
+def test_a_forward_that_returns_no_tuple_is_named(X):
+    class Bare(LinearModule):
+        def forward(self, x, known=None):
+            return super().forward(x, known)[0]
+
+    with pytest.raises(TypeError, match="must return a tuple, the reconstruction"):
+        new_net(Bare()).partial_fit(split(X))
+
+
 # skorch's callbacks
 
 
