@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
@@ -72,6 +73,20 @@ def local_outlier_factor(X: NDArray, seed: int) -> Scores:
     )
 
 
+def neighbours(share: float) -> Callable[[NDArray, int], Scores]:
+    """Return the distance to a neighbour: of a share of the rows, or the fifth."""
+
+    def fit(X: NDArray, seed: int) -> Scores:
+        del seed
+        k = int(np.clip(share * len(X), 20, 100)) if share else 5
+        search = NearestNeighbors(n_neighbors=k).fit(X)
+        return lambda rows: (
+            -search.kneighbors(None if rows is X else rows)[0][:, -1]  # but themselves
+        )
+
+    return fit
+
+
 def pyod(name: str) -> Callable[[NDArray, int], Scores]:
     """Return a detector of PyOD at its defaults."""
 
@@ -93,7 +108,14 @@ SYSTEMS: dict[str, Callable[[NDArray, int], Scores]] = {
     "lof": local_outlier_factor,
     "pyod ae": pyod("AutoEncoder"),
     "pyod vae": pyod("VAE"),
+    "knn 5 %": neighbours(0.05),
+    "knn 5": neighbours(0),
     "skae": transformer(AutoencoderTransformer),
+    "skae n": transformer(partial(AutoencoderTransformer, n_neighbors=5)),
+    "skae c": transformer(partial(AutoencoderTransformer, contamination=0.5)),
+    "skae c, n": transformer(
+        partial(AutoencoderTransformer, contamination=0.5, n_neighbors=5)
+    ),
     "skae denoising": transformer(DenoisingAutoencoder),
     "skae vae": transformer(VAE),
 }

@@ -2,11 +2,13 @@
 
 The hand-written loop does the same work on tensors that are ready: the same network,
 batches, optimizer, learning rates, epochs, held-out rows and choice of the best epoch.
-It has no checks, no PCA, no history and no statistics afterwards. The skorch net trains
-the same network over the same epochs with its DataLoader, and its callbacks as they
-come. All of them run in turn, and the ratio is the median over the rounds. With
-``--vae`` it is a VAE in place of the plain autoencoder, with ``--architectures`` the
-networks of Convolutional and Recurrent at their defaults in place of an MLP:
+It has no checks, no PCA, no history and no statistics afterwards. "GEMMs" are the
+matrix products of the layers alone, forward and backward, as often and on as many rows.
+The skorch net trains the same network over the same epochs with its DataLoader, and its
+callbacks as they come. All of them run in turn, and the ratio is the median over the
+rounds. With ``--vae`` it is a VAE in place of the plain autoencoder, with
+``--architectures`` the networks of Convolutional and Recurrent at their defaults in
+place of an MLP:
 
     python benchmarks/bench_overhead.py [--vae | --architectures] [--repeats 5]
 """
@@ -18,6 +20,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import harness
 import numpy as np
@@ -28,8 +31,13 @@ from torch import Tensor, nn
 from skae import VAE, AutoencoderTransformer
 from skae.architectures import Architecture, Convolutional, Recurrent
 
-# rows, columns, hidden layer; the epochs are those of the default
-SIZES = [(1800, 64, 64), (1800, 64, 256), (5000, 784, 256), (100_000, 50, 128)]
+# rows, columns, hidden layers; the epochs are those of the default
+SIZES = [
+    (1800, 64, (64,)),
+    (1800, 64, (256, 128)),
+    (5000, 784, (256,)),
+    (100_000, 50, (128,)),
+]
 # rows, columns, networks; half of the default epochs
 ARCHITECTURES = [
     (5000, 784, Convolutional(image_shape=(28, 28))),
@@ -52,14 +60,10 @@ class Autoencoder(nn.Module):
 
     n_outputs = N_COMPONENTS
 
-    def __init__(self, d: int, hidden: int) -> None:
+    def __init__(self, d: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, self.n_outputs)
-        )
-        self.decoder = nn.Sequential(
-            nn.Linear(N_COMPONENTS, hidden), nn.ReLU(), nn.Linear(hidden, d)
-        )
+        self.encoder = stack([d, *hidden, self.n_outputs])
+        self.decoder = stack([N_COMPONENTS, *hidden[::-1], d])
         self.register_buffer("axes", torch.linalg.qr(torch.randn(d, N_COMPONENTS))[0])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,12 +76,20 @@ class Autoencoder(nn.Module):
         return squared_error(self(x), x)
 
 
+def stack(widths: list[int]) -> nn.Sequential:
+    """Return linear layers with ReLU between them."""
+    parts: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        parts += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*parts[:-1])
+
+
 class Variational(Autoencoder):
     """The same with a posterior, a draw from it, and a learnt noise variance."""
 
     n_outputs = 2 * N_COMPONENTS
 
-    def __init__(self, d: int, hidden: int) -> None:
+    def __init__(self, d: int, hidden: tuple[int, ...]) -> None:
         super().__init__(d, hidden)
         self.log_noise = nn.Parameter(torch.zeros(()))
 
@@ -97,7 +109,7 @@ class OfArchitecture(Autoencoder):
     """The same with the networks of an architecture."""
 
     def __init__(self, d: int, architecture: Architecture) -> None:
-        super().__init__(d, 1)
+        super().__init__(d, ())
         generator = torch.Generator().manual_seed(0)
         self.encoder, self.decoder = architecture.build((d,), N_COMPONENTS, generator)
 
@@ -153,6 +165,31 @@ def hand_written(
     return run
 
 
+def products(
+    module: Autoencoder, n_rows: int, epochs: int, batch_size: int
+) -> Callable[[], None]:
+    """Return the matrix products of the layers, and nothing else."""
+    n_batches = math.ceil(n_rows / batch_size)
+    n = n_rows // n_batches
+    calls = []
+    for network in (module.encoder, module.decoder):
+        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        for i, layer in enumerate(layers):
+            weight = layer.weight.detach()
+            x, y = torch.randn(n, layer.in_features), torch.randn(n, layer.out_features)
+            by_x, by_y, by_weight = (torch.empty_like(t) for t in (x, y, weight))
+            calls += [(x, weight.T, by_y), (y.T, x, by_weight)]
+            if i or network is module.decoder:
+                calls.append((y, weight, by_x))
+
+    def run() -> None:
+        for _ in range(epochs * n_batches):
+            for a, b, out in calls:
+                torch.mm(a, b, out=out)
+
+    return run
+
+
 class ReconstructionError(nn.Module):
     """The loss as skorch calls it."""
 
@@ -162,7 +199,7 @@ class ReconstructionError(nn.Module):
 
 
 def plain_skorch(
-    X: np.ndarray, hidden: int, epochs: int, batch_size: int
+    X: np.ndarray, hidden: tuple[int, ...], epochs: int, batch_size: int
 ) -> Callable[[], None]:
     """Return the fit of a skorch net with its DataLoader."""
 
@@ -198,15 +235,27 @@ def measure(
     loop = hand_written(
         module, torch.from_numpy((X - mean) / scale), epochs, batch_size, n // 10
     )
-    times = harness.interleave(
-        {"skae": lambda: estimator.fit(X), "loop": loop}, repeats
+    calls = {"skae": lambda: estimator.fit(X), "loop": loop}
+    is_dense = all(
+        isinstance(part, nn.Linear | nn.ReLU)
+        for part in (*module.encoder, *module.decoder)
     )
-    by_loop = harness.ratio(times, "skae", "loop")
-    return {"name": name, "epochs": epochs, "batch": batch_size, "skae/loop": by_loop}
+    if is_dense:
+        calls["GEMMs"] = products(module, n - n // 10, epochs, batch_size)
+    times = harness.interleave(calls, repeats)
+    ratios = {
+        f"skae/{other}": harness.ratio(times, "skae", other)
+        for other in calls
+        if other != "skae"
+    }
+    return {"name": name, "epochs": epochs, "batch": batch_size, **ratios}
 
 
 def by_skorch(
-    X: np.ndarray, estimator: AutoencoderTransformer, hidden: int, repeats: int
+    X: np.ndarray,
+    estimator: AutoencoderTransformer,
+    hidden: tuple[int, ...],
+    repeats: int,
 ) -> float:
     """Return the ratio of skorch's fit to the estimator's."""
     epochs, batch_size = estimator.n_iter_, estimator.net_.batch_size
@@ -222,7 +271,7 @@ def of_sizes(args: argparse.Namespace) -> Iterator[harness.Record]:
     kinds = (VAE, Variational) if args.vae else (AutoencoderTransformer, Autoencoder)
     for n, d, hidden in SIZES:
         X = curved_table(n, d)
-        model = kinds[0](N_COMPONENTS, hidden_layer_sizes=(hidden,), random_state=0)
+        model = kinds[0](N_COMPONENTS, hidden_layer_sizes=hidden, random_state=0)
         name = f"{n} x {d}, hidden {hidden}{', VAE' * args.vae}"
         record = measure(name, X, model, kinds[1](d, hidden), args.repeats)
         if not args.vae:
@@ -256,7 +305,7 @@ def main() -> None:
     kind.add_argument("--vae", action="store_true")
     kind.add_argument("--architectures", action="store_true")
     args = parser.parse_args()
-    header = ["name", "epochs", "batch", "skae/loop", "skorch/skae"]
+    header = ["name", "epochs", "batch", "skae/loop", "skae/GEMMs", "skorch/skae"]
     rows = []
     cases = ARCHITECTURES if args.architectures else SIZES
     for record in of_architectures(args) if args.architectures else of_sizes(args):

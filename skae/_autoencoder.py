@@ -2,25 +2,136 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
+import torch
 from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
+from ._dense import DenseStep, squared_error_gradient
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule
 from ._objective import Objective
 from ._plan import TrainingPlan
+from ._solvers import SOLVER_PARAMETERS
+from ._start import Start
+from ._trained import TrainedNetwork
+
+TINY = 1e-12  # beside the variance of a code, which may be 0
 
 
 class AutoencoderModule(BaseModule):
-    """The plain autoencoder."""
+    """The plain autoencoder, with noise on its whitened codes while it trains.
+
+    Parameters
+    ----------
+    encoder, decoder : torch.nn.Module
+    code_noise : float
+        Standard deviation of the noise.
+    ordered : bool
+        Whether half of the rows, and others every time, have only a prefix of their
+        codes, so that the first of them say the most.
+    """
+
+    dense_loss = ReconstructionLoss
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        code_noise: float = 0.0,
+        ordered: bool = False,
+    ) -> None:
+        super().__init__(encoder, decoder)
+        self.code_noise = code_noise
+        self.ordered = ordered
+
+    def noisy(self, z: Tensor) -> tuple[Tensor, Any]:
+        """Return codes with noise, while the module trains, and what it was made of.
+
+        The noise is a share of each code's own deviation in the batch: it cannot be
+        escaped by larger codes.
+        """
+        if not (self.training and self.code_noise):
+            return z, None
+        centred = z - z.mean(-2, keepdim=True)
+        deviation = (centred.square().mean(-2, keepdim=True) + TINY).sqrt()
+        noise = torch.randn(
+            z.shape, generator=self.generator, device=z.device, dtype=z.dtype
+        )
+        noise = self.code_noise * noise
+        return z + deviation * noise, (noise, centred, deviation)
+
+    def through_noise(self, gradient: Tensor, made_of: Any) -> Tensor:
+        """Return the gradient by codes, given that by codes with noise."""
+        if made_of is None:
+            return gradient
+        noise, centred, deviation = made_of
+        by_deviation = (gradient * noise).mean(-2, keepdim=True)
+        return gradient + centred * (by_deviation / deviation)
+
+    def prefixes(self, z: Tensor) -> Tensor:
+        """Return 1 for the codes that each row keeps, 0 for others; (..., n, k).
+
+        These are all codes, or, as often, the first 1 to k of them, any number as
+        likely as another (nested dropout, Rippel et al. 2014).
+        """
+        k = z.shape[-1]
+        u = torch.rand(
+            (*z.shape[:-1], 1), generator=self.generator, device=z.device, dtype=z.dtype
+        )
+        return (torch.arange(k, device=z.device) < 2 * k * u).to(z)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the reconstructions and the codes of a batch."""
-        z = self.encode(x, known)
+        z, _ = self.noisy(self.encode(x, known))
+        if self.ordered:
+            z = z * self.prefixes(z)
         return self.decode(z), z
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the reconstructions and the codes of a batch, by dense networks."""
+        return self._dense_codes_and_rows(step, x)
+
+    def _dense_codes_and_rows(
+        self, step: DenseStep, seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        z, made_of = self.noisy(step.encoder.forward(seen))
+        kept = self.prefixes(z) if self.ordered else None
+        if kept is not None:
+            z = z * kept
+        step.saved = made_of, kept
+        return step.decoder.forward(z), z
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the squared error, and return it."""
+        gradient, mean = squared_error_gradient(outputs[0], x, weight)
+        made_of, kept = step.saved
+        by_code = step.decoder.backward(gradient, by_input=True)
+        if kept is not None:
+            by_code = by_code * kept
+        step.encoder.backward(self.through_noise(by_code, made_of))
+        return {"reconstruction": mean}
+
+
+class PrefixLoss(ReconstructionLoss):
+    """The squared error of rows of which some have only a prefix of their codes."""
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return nothing: it is measured on rows with all of their codes."""
+        return None
 
 
 class Reconstruction(Objective):
@@ -28,11 +139,33 @@ class Reconstruction(Objective):
 
     def module(self, encoder: nn.Module, decoder: nn.Module) -> BaseModule:
         """Return a plain autoencoder."""
-        return AutoencoderModule(encoder, decoder)
+        return AutoencoderModule(
+            encoder, decoder, self.params.code_noise, self.params.ordered
+        )
 
     def loss(self, plan: TrainingPlan) -> Loss:
         """Return the squared error."""
-        return ReconstructionLoss()
+        return PrefixLoss() if self.params.ordered else ReconstructionLoss()
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return PCA."""
+        if self.params.init == "random" and self.params.linear_encoder:
+            raise ValueError(
+                'linear_encoder=True with init="random": the linear encoder is PCA, '
+                'and so init has to be "pca".'
+            )
+        return super().start(pca, X, weight, seed)
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return the network, whose codes may have an order of their own."""
+        return TrainedNetwork(module, start, held_out_error, self.params.ordered)
+
+    @property
+    def sorts_codes(self) -> bool:
+        """Whether codes have no order of their own."""
+        return not (self.params.ordered or self.params.linear_encoder)
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -44,12 +177,14 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    n_components : int, float or None, default=None
+    n_components : int, float, "mle" or None, default=None
         Number of codes. A float in (0, 1) takes as many as PCA needs for this share
-        of the variance; None takes ``min(n_samples, n_features)``.
+        of the variance, "mle" guesses it as PCA does (Minka 2000), and None takes
+        ``min(n_samples, n_features)``. Without a code, 0, there is only the mean.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
-        "auto" is ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used
+        "auto" is ``(64,)`` below 1000 rows, or ``(128, 64)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         when `architecture` is None.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
@@ -66,8 +201,30 @@ class AutoencoderTransformer(BaseAutoencoder):
         linear path and without PCA to fall back on, as in the textbooks.
     whiten : bool, default=False
         Divide each code by its standard deviation over the training rows, as PCA does.
-    alpha : float, default=1e-2
-        Weight decay (AdamW's, decoupled from the gradient).
+    ordered : bool, default=False
+        Train so that ``Z[:, :j]`` is the code of an autoencoder with j components, for
+        every j, as the first principal components are: each code adds to those before
+        it, and :meth:`inverse_transform` takes any number of them. Rows with all of
+        their codes are reconstructed a little worse. Otherwise codes are sorted by
+        `explained_variance_ratio_`.
+    linear_encoder : bool, default=False
+        Keep the codes PCA's, and train the decoder alone. They stay uncorrelated, and
+        what a later step makes of them is what it makes of PCA's.
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+    code_noise : float, default=0.0
+        Standard deviation of the normal noise that is added to the codes while the
+        network trains, in deviations of each code over the batch.
+    contamination : float, default=0.0
+        Share of the rows, at most 0.5, that takes no part in PCA, training and the
+        choice between them: those that PCA of all rows finds the least likely.
+        `offset_` follows from it. 0.5 is a good choice where it is not known how many
+        rows are anomalies, 0 where none is.
+    n_neighbors : int or None, default=None
+        Score rows by their distance to so many of the rows that were trained on, in
+        codes beside residuals, which are kept for that: 5 finds anomalies better than
+        the likelihood does, which None stands for.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
@@ -76,7 +233,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2. With 0, nothing is trained and the estimator is PCA.
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is PCA.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
@@ -99,7 +257,20 @@ class AutoencoderTransformer(BaseAutoencoder):
         Print a line for each epoch, and whether PCA or the network is used.
     random_state : int, RandomState or None, default=None
         Seeds the initial weights, the held-out rows, the order of the rows and PCA's
-        randomised solver. Global random states are never touched.
+        randomised solver. None takes them from ``numpy.random``, whose seed is thus
+        honoured; torch's random state is never touched.
+    svd_solver : {"auto", "full", "covariance_eigh", "arpack", "randomized"}, \
+            default="auto"
+        How PCA is found, as in :class:`sklearn.decomposition.PCA`. Rows with weights,
+        or more than once in a small table, and tables on disk have only one way.
+    iterated_power : int or "auto", default="auto"
+        Power iterations of the randomised solver.
+    n_oversamples : int, default=10
+        Further random vectors of the randomised solver.
+    power_iteration_normalizer : {"auto", "QR", "LU", "none"}, default="auto"
+        How the randomised solver normalises its iterations.
+    copy : bool, default=True
+        Is there because PCA has it: `X` is never overwritten.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch.callbacks.Callback or None, default=None
@@ -127,22 +298,29 @@ class AutoencoderTransformer(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Mean of the rows.
     components_ : ndarray of shape (n_components, n_features)
-        PCA's principal axes: the linear path of the encoder. At most
-        ``min(n_samples, n_features)`` of them where ``init="random"`` has more codes.
+        Loadings of the columns on the codes, by least squares over the training rows
+        (10,000 of them at most): the principal axes while PCA is used.
     explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Share of the variance of the training rows that each code explains. The sum is
         the R2 of the reconstruction (of 1000 rows, if there are more, and so an
         estimate to about 0.01 then); each code has a part of it
-        in proportion to the error that fixing this code at its mean would add. For PCA
+        in proportion to the error that fixing this code at its mean would add, and with
+        ``ordered=True`` what it adds to the R2 of the codes before it. For PCA
         that is PCA's own ratio.
+    singular_values_ : ndarray of shape (n_components,)
+        Singular values of the centred rows, PCA's own.
     noise_variance_ : float
         Variance of what the codes leave over, in each of the
         ``n_features - n_components`` other dimensions, for held-out rows where
         there are any.
     n_iter_ : int
         Epochs run.
+    offset_ : float
+        Rows of a lower score are anomalies: `contamination` of the training rows
+        (10,000 of them at most). With 0 it is Tukey's fence, 1.5 times the distance of
+        the quartiles below the lower one (of 1000 rows).
     best_iter_ : int
         Epoch whose weights are used; 0 if PCA was kept.
     loss_curve_ : list of float
@@ -171,12 +349,18 @@ class AutoencoderTransformer(BaseAutoencoder):
     variance L, the code is ``u = L^-1/2 U' x~ + f(x~)`` and the reconstruction
     ``U L^1/2 u + g(u)``. The networks f and g start at zero. The decision between PCA
     and the network is by the squared error. A trained network's codes need not be
-    uncorrelated, nor ordered by the variance that they explain.
+    uncorrelated. With ``ordered=True`` half of the rows of a batch, and of the rows
+    that are held out, have only a random prefix of their codes, the others being 0:
+    nested dropout (Rippel et al. 2014). PCA is best for every prefix at once, and so it
+    is the start of that as well; `validation_scores_` then are of such rows.
 
     References
     ----------
     Bourlard & Kamp (1988), Auto-association by multilayer perceptrons and singular
     value decomposition. Biological Cybernetics 59.
+
+    Rippel, Gelbart & Adams (2014), Learning ordered representations with nested
+    dropout. ICML.
 
     Baldi & Hornik (1989), Neural networks and principal component analysis: learning
     from examples without local minima. Neural Networks 2.
@@ -201,16 +385,38 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     _objective_class = Reconstruction
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        "n_components": [
+            Interval(Integral, 0, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"mle"}),
+            None,
+        ],
+        "ordered": ["boolean"],
+        "linear_encoder": ["boolean"],
+        "code_noise": [Interval(Real, 0, None, closed="left")],
+        **{
+            name: PCA._parameter_constraints[name]
+            for name in (*SOLVER_PARAMETERS, "copy")
+        },
+    }
+
     def __init__(
         self,
-        n_components: int | float | None = None,
+        n_components: int | float | str | None = None,
         *,
         hidden_layer_sizes: tuple[int, ...] | str = "auto",
         activation: str = "relu",
         architecture: Any = None,
         init: str = "pca",
         whiten: bool = False,
-        alpha: float = 1e-2,
+        ordered: bool = False,
+        linear_encoder: bool = False,
+        alpha: float | str = "auto",
+        code_noise: float = 0.0,
+        contamination: float = 0.0,
+        n_neighbors: int | None = None,
         batch_size: int | str = "auto",
         learning_rate_init: float = 1e-2,
         max_iter: int | str = "auto",
@@ -220,6 +426,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         warm_start: bool = False,
         verbose: bool = False,
         random_state: int | RandomState | None = None,
+        svd_solver: str = "auto",
+        iterated_power: int | str = "auto",
+        n_oversamples: int = 10,
+        power_iteration_normalizer: str = "auto",
+        copy: bool = True,
         device: Any = "auto",
         callbacks: Any = None,
         net_params: dict[str, Any] | None = None,
@@ -230,7 +441,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.architecture = architecture
         self.init = init
         self.whiten = whiten
+        self.ordered = ordered
+        self.linear_encoder = linear_encoder
         self.alpha = alpha
+        self.code_noise = code_noise
+        self.contamination = contamination
+        self.n_neighbors = n_neighbors
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter
@@ -240,6 +456,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
+        self.svd_solver = svd_solver
+        self.iterated_power = iterated_power
+        self.n_oversamples = n_oversamples
+        self.power_iteration_normalizer = power_iteration_normalizer
+        self.copy = copy
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params

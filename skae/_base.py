@@ -16,14 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
     TransformerMixin,
     _fit_context,
 )
 from sklearn.utils import Tags, check_array
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._dataset import as_dense, float_dtype, row_chunks
+from ._dataset import as_dense, as_type, float_dtype, row_chunks
 from ._fit import Fit, fit, partial_fit
 from ._objective import Objective
 from ._parameters import check_flag, naming, unchanged_on_error
@@ -43,7 +44,9 @@ from ._step import usual_settings
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator
+):
     """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
 
     A concrete estimator defines its parameters and names its objective.
@@ -64,7 +67,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "architecture": [HasMethods("build"), None],
         "init": [StrOptions({"pca", "random"})],
         "whiten": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "contamination": [
+            Interval(Real, 0, 0.5, closed="right"),
+            Options(Real, {0.0}),
+        ],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
@@ -203,11 +211,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._fit = fit
         self.n_samples_ = fit.n_samples
         self.n_components_ = start.n_codes
-        self.mean_ = start.mean
-        self.components_ = start.components
-        self.explained_variance_ = model.explained_variance
-        self.explained_variance_ratio_ = model.explained_variance_ratio
+        self.mean_ = start.mean.astype(fit.dtype)
+        self.components_ = model.components.astype(fit.dtype)
+        self.explained_variance_ = as_type(model.explained_variance, fit.dtype)
+        ratio = model.explained_variance_ratio
+        self.explained_variance_ratio_ = as_type(ratio, fit.dtype)
+        self.singular_values_ = as_type(start.singular_values, fit.dtype)
         self.noise_variance_ = model.noise_variance
+        self.offset_ = fit.offset
         self.net_ = net
         self.module_ = net.module_
         self.device_ = torch.device(net.device)
@@ -254,7 +265,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
-            Codes as :meth:`transform` returns them.
+            Codes as :meth:`transform` returns them; with ``ordered=True`` also only
+            the first of them.
 
         Returns
         -------
@@ -269,7 +281,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Before :meth:`fit`.
         ValueError
             If the codes are not finite or their number of columns is not
-            `n_components_`.
+            `n_components_`, or at most that with ``ordered=True``.
         """
         check_is_fitted(self)
         check_kind(X)
@@ -278,7 +290,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             dtypes = [np.float64, np.float32]
             Z = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
         check_values(Z)
-        if Z.shape[1] != self.n_components_:
+        missing = self.n_components_ - Z.shape[1]
+        if missing > 0 and getattr(self._fit.objective.params, "ordered", False):
+            Z = np.pad(Z, ((0, 0), (0, missing)))
+        elif missing:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but codes of this "
                 f"{type(self).__name__} have n_components_={self.n_components_}."
@@ -286,7 +301,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self._as_samples(self._map(Z, self._fit.rows, (len(self.mean_),)))
 
     def score_samples(self, X: ArrayLike) -> NDArray:
-        """Return the log-likelihood of each row, in nats.
+        """Return how normal each row is: its log-likelihood, in nats.
 
         Parameters
         ----------
@@ -296,7 +311,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         ndarray of shape (n_samples,)
-            Higher is more normal. While PCA is used, this is PCA's own density. A
+            Higher is more normal. With `n_neighbors` it is minus the mean distance, in
+            the units of `X`, to the nearest of the rows that were trained on, a row's
+            own copies left out; else, while PCA is used, PCA's own density. A
             trained network keeps its split into a code and a residual term, and
             ignores how the decoder changes volumes: a score in nats then, and not a
             density that integrates to exactly 1.
@@ -315,7 +332,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self._map(X, self._fit.scores, (), np.float64)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean log-likelihood of the rows, in nats per row.
+        """Return the mean of :meth:`score_samples`, in nats per row.
 
         Parameters
         ----------
@@ -335,6 +352,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         scores = self.score_samples(X)
         scores, weight, _ = used_rows(scores, check_weights(sample_weight, scores))
         return float(np.average(scores, weights=weight))
+
+    def decision_function(self, X: ArrayLike) -> NDArray:
+        """Return how far from being an anomaly each row is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``score_samples(X) - offset_``: below 0 are anomalies.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Tell anomalies from normal rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of int of shape (n_samples,)
+            -1 for rows whose score is below `offset_`, 1 for the others.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
     def reconstruction_error(
         self, X: ArrayLike, *, per_feature: bool = False
@@ -371,6 +418,42 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return errors.mean(axis=1)
 
         return self._map(rows, means, (), np.float64)
+
+    def get_covariance(self) -> NDArray:
+        """Return the covariance of the start, probabilistic PCA.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_features)
+            ``U' (L - s2) U + s2 I`` for principal axes U of variances L, and the mean
+            s2 of the other variances (Tipping & Bishop 1999). It is PCA's, whether or
+            not a network is used.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        """
+        check_is_fitted(self)
+        return self._fit.start.covariance.astype(self._fit.dtype)
+
+    def get_precision(self) -> NDArray:
+        """Return the inverse of the covariance of the start, probabilistic PCA.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_features)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        numpy.linalg.LinAlgError
+            If the rows fill fewer dimensions than there are columns, and no variance
+            is left over as noise.
+        """
+        check_is_fitted(self)
+        return self._fit.start.precision.astype(self._fit.dtype)
 
     # Rows
 

@@ -99,6 +99,13 @@ def sample_rows(
     return as_dense(X), weight
 
 
+def as_type(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Return numbers in the type of the rows, or as they are if it is too small."""
+    with np.errstate(over="ignore"):
+        cast = values.astype(dtype)
+    return cast if np.isfinite(cast).all() else values
+
+
 def read_rows(X: Any, rows: NDArray) -> Any:
     """Return rows by number; from a table on disk, a few pages at a time.
 

@@ -27,9 +27,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._autoencoder import AutoencoderModule
 from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS
 from ._dataset import STATISTICS_ROWS, sample_rows
+from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, InUnits
 from ._objective import Objective
@@ -77,7 +79,7 @@ class LinearDenoiser(Start):
         return TrainedNetwork(module, self)
 
 
-class DenoisingModule(InUnits):
+class DenoisingModule(AutoencoderModule, InUnits):
     """An autoencoder that is trained on corrupted rows.
 
     Parameters
@@ -92,6 +94,7 @@ class DenoisingModule(InUnits):
     level : float
     sample_shape : tuple of int
         Shape in which a function gets each sample.
+    code_noise : float
 
     Notes
     -----
@@ -105,8 +108,9 @@ class DenoisingModule(InUnits):
         corruption: str | Callable[..., Tensor],
         level: float,
         sample_shape: tuple[int, ...],
+        code_noise: float = 0.0,
     ) -> None:
-        super().__init__(encoder, decoder)
+        super().__init__(encoder, decoder, code_noise)
         self.sample_shape = sample_shape
         self.corruption = corruption
         self.draws_globally = not isinstance(corruption, str)
@@ -147,8 +151,12 @@ class DenoisingModule(InUnits):
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, and their codes."""
-        z = self.encode(self.corrupt(x, known), known)
+        z, _ = self.noisy(self.encode(self.corrupt(x, known), known))
         return self.decode(z), z
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is made of corrupted rows, by dense networks."""
+        return self._dense_codes_and_rows(step, self.corrupt(x))
 
 
 class DenoisingLoss(ReconstructionLoss):
@@ -166,7 +174,7 @@ class Denoising(Objective):
         """Return an autoencoder that corrupts its rows."""
         params = self.params
         how = params.corruption, params.corruption_level, self.sample_shape
-        return DenoisingModule(encoder, decoder, *how)
+        return DenoisingModule(encoder, decoder, *how, params.code_noise)
 
     def loss(self, plan: TrainingPlan) -> Loss:
         """Return the squared error after denoising."""
@@ -272,7 +280,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         columns. Not used with a callable.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
-        "auto" is ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used
+        "auto" is ``(64,)`` below 1000 rows, or ``(128, 64)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         when `architecture` is None.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
@@ -289,8 +298,21 @@ class DenoisingAutoencoder(BaseAutoencoder):
         linear path and without a denoiser to fall back on.
     whiten : bool, default=False
         Divide each code by its standard deviation over the training rows, as PCA does.
-    alpha : float, default=1e-2
-        Weight decay (AdamW's, decoupled from the gradient).
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+    code_noise : float, default=0.0
+        Standard deviation of the normal noise that is added to the codes while the
+        network trains, in deviations of each code over the batch.
+    contamination : float, default=0.0
+        Share of the rows, at most 0.5, that takes no part in PCA, training and the
+        choice between them: those that PCA of all rows finds the least likely.
+        `offset_` follows from it. 0.5 is a good choice where it is not known how many
+        rows are anomalies, 0 where none is.
+    n_neighbors : int or None, default=None
+        Score rows by their distance to so many of the rows that were trained on, in
+        codes beside residuals, which are kept for that: 5 finds anomalies better than
+        the likelihood does, which None stands for.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
@@ -299,8 +321,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2. With 0, nothing is trained and the estimator
-        is the linear denoiser.
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is the linear denoiser.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         the linear denoiser and the network. "auto" holds out 10 % of 1000 rows or more
@@ -368,6 +390,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         there are any.
     n_iter_ : int
         Epochs run.
+    offset_ : float
+        Rows of a lower score are anomalies: `contamination` of the training rows
+        (10,000 of them at most). With 0 it is Tukey's fence, 1.5 times the distance of
+        the quartiles below the lower one (of 1000 rows).
     best_iter_ : int
         Epoch whose weights are used; 0 if the linear denoiser was kept.
     loss_curve_ : list of float
@@ -443,6 +469,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "corruption": [StrOptions(set(CORRUPTIONS)), callable],
         "corruption_level": [Interval(Real, 0, None, closed="left")],
+        "code_noise": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -456,7 +483,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         architecture: Any = None,
         init: str = "pca",
         whiten: bool = False,
-        alpha: float = 1e-2,
+        alpha: float | str = "auto",
+        code_noise: float = 0.0,
+        contamination: float = 0.0,
+        n_neighbors: int | None = None,
         batch_size: int | str = "auto",
         learning_rate_init: float = 1e-2,
         max_iter: int | str = "auto",
@@ -479,6 +509,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self.init = init
         self.whiten = whiten
         self.alpha = alpha
+        self.code_noise = code_noise
+        self.contamination = contamination
+        self.n_neighbors = n_neighbors
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter

@@ -17,9 +17,18 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.decomposition import IncrementalPCA
 
-from ._dataset import as_dense, is_streamed
+from ._dataset import (
+    STATISTICS_ROWS,
+    as_dense,
+    float_dtype,
+    is_streamed,
+    memory_map,
+    row_chunks,
+    sample_rows,
+)
 from ._gate import PairedImprovement
 from ._missing import mean_filled
+from ._neighbors import Neighbors
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import (
@@ -33,11 +42,21 @@ from ._parameters import (
 from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows, check_range, used_rows
 from ._samples import takes_padding
-from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
+from ._solvers import (
+    SOLVER_PARAMETERS,
+    follow,
+    incremental_start,
+    linear_start,
+    new_incremental_pca,
+)
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
-from ._trained import TrainedNetwork
+from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training
+
+# Quartile distances below the lower quartile, from where on a score is an anomaly's
+# unless a share of the rows is (Tukey's fence).
+FENCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -58,12 +77,18 @@ class Fit:
         Of the held-out rows, for each epoch.
     seed : int
     n_samples : int
+    dtype : numpy.dtype
+        Of the rows.
     lasting : dict
         Parameters that training cannot go on without.
     solver : IncrementalPCA or None
         What follows the batches of `partial_fit`.
     improvement : PairedImprovement
         What these have shown so far.
+    neighbors : Neighbors or None
+        What rows are scored by, if not by their likelihood.
+    offset : float
+        Score below which rows are anomalies.
     reason : str
         Why the model is used; ends a sentence.
     """
@@ -76,9 +101,12 @@ class Fit:
     validation_scores: list[float]
     seed: int
     n_samples: int
+    dtype: np.dtype
     lasting: dict[str, str]
     solver: IncrementalPCA | None = None
     improvement: PairedImprovement = field(default_factory=PairedImprovement)
+    neighbors: Neighbors | None = None
+    offset: float = 0.0
     reason: str = ""
 
     # What the model says of dense rows, in the public units of the codes
@@ -107,7 +135,9 @@ class Fit:
         return np.subtract(X, self.rebuilt(X), dtype=np.float64) ** 2
 
     def scores(self, X: NDArray) -> NDArray:
-        """Return the log-likelihood of rows in nats, shape (n,)."""
+        """Return how normal rows are, by likelihood in nats or neighbours; (n,)."""
+        if self.neighbors is not None:
+            return self.neighbors.score_samples(self.model, X)
         scores = self.model.score_samples(X)
         far = ~np.isfinite(scores)  # for float32
         if far.any() and X.dtype != np.float64:
@@ -126,6 +156,32 @@ class Fit:
         if isinstance(self.model, TrainedNetwork) and self.model.module is None:
             self.model.module = self.net.module_
 
+    def with_scores(self, given: Rows, rows: Rows, earlier: Fit | None = None) -> Fit:
+        """Return the fit with a way to score rows, and what score is an anomaly's.
+
+        `rows` were trained on, and are some of the `given` ones; `earlier` is a fit
+        whose rows were trained on as well.
+        """
+        n_neighbors = getattr(self.objective.params, "n_neighbors", None)
+        fit, contamination = self, contamination_of(self.objective)
+        if n_neighbors is not None:
+            units, before = (self.start.mean, self.start.scale), None
+            if earlier is not None and earlier.neighbors is not None:
+                before = earlier.neighbors, earlier.model
+                units = earlier.neighbors.units
+            how = int(n_neighbors), self.model, rows.X, units, before
+            fit = replace(self, neighbors=Neighbors.of(*how))
+        n_rows = STATISTICS_ROWS if contamination else RATIO_ROWS
+        rng = np.random.default_rng(self.seed)
+        sample, weight = sample_rows(given.X, given.weight, n_rows, rng)
+        scores = fit.scores(sample)
+        if contamination:
+            offset = quantile(scores, weight, contamination)
+        else:
+            low, high = (quantile(scores, weight, share) for share in (0.25, 0.75))
+            offset = low - FENCE * (high - low)
+        return replace(fit, offset=offset)
+
 
 # fit
 
@@ -135,13 +191,17 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     params = objective.params
     rng = new_random_state(params.random_state)
     _check_range(objective, given)
-    given = _used(given, min_rows=2)
+    given = all_given = _used(given, min_rows=2)
     if earlier is None:
         pca = _find_pca(params, given, rng)
+        if contamination_of(objective):
+            given = _likely(objective, given, pca)
+            pca = _find_pca(params, given, rng)
     else:
         check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
         pca = earlier.start
+        given = _likely(objective, given, pca)
     rows, distinct, deciding = _distinct(given, pca)
     if rows is not given and earlier is None:
         pca = _find_pca(params, rows, rng)  # of these rows and weights, in this order
@@ -156,7 +216,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         return earlier
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
-    training = Training(objective, plan.at(start), start, seed)
+    training = Training(objective, plan.at(start, params), start, seed)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
     n_before = len(net.history)
@@ -164,7 +224,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     best_iter = decision.best_iter if decision.is_open else 0
     if decision.is_open and earlier is not None:
         best_iter = n_before + best_iter if best_iter else earlier.best_iter
-    return Fit(
+    fitted = Fit(
         objective=objective,
         start=start,
         net=net,
@@ -174,10 +234,12 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
             net.criterion_.score(loss, start) for loss in decision.curve
         ],
         seed=seed,
-        n_samples=given.X.shape[0],
+        n_samples=all_given.X.shape[0],
+        dtype=float_dtype(given.X),
         lasting=lasting_parameters(params),
         reason=decision.reason,
     )
+    return fitted.with_scores(all_given, rows)
 
 
 def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:
@@ -220,7 +282,44 @@ def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
     most = min(n, rows.X.shape[1])
     k = most if isinstance(k, Integral) and k > most else k
     seed = rng if params.random_state is None else params.random_state
-    return linear_start(_mean_filled(params, rows), k, rows.weight, seed)
+    solver = {p: getattr(params, p) for p in SOLVER_PARAMETERS if hasattr(params, p)}
+    return linear_start(_mean_filled(params, rows), k, rows.weight, seed, **solver)
+
+
+def contamination_of(objective: Objective) -> float:
+    """Return the share of the rows that takes no part."""
+    return float(getattr(objective.params, "contamination", 0.0))
+
+
+def _likely(objective: Objective, rows: Rows, start: Start) -> Rows:
+    """Return the rows without the share that is the least likely under a start."""
+    contamination = contamination_of(objective)
+    if not contamination:
+        return rows
+    if is_streamed(rows.X) and memory_map(rows.X) is not None:
+        raise ValueError(
+            f"contamination={contamination} needs rows in memory, and X is on disk: "
+            "leave out rows yourself, or use contamination=0.0."
+        )
+    scores = np.empty(rows.X.shape[0])
+    for part in row_chunks(rows.X):
+        scores[part] = start.score_samples(as_dense(rows.X[part]))
+    keep = scores >= quantile(scores, rows.weight, contamination)
+    return replace(
+        rows,
+        X=rows.X[keep],
+        weight=None if rows.weight is None else rows.weight[keep],
+        groups=None if rows.groups is None else rows.groups[keep],
+    )
+
+
+def quantile(scores: NDArray, weight: NDArray | None, share: float) -> float:
+    """Return the score that rows of at most this share of the weight are below."""
+    order = np.argsort(scores, kind="stable")
+    weight = np.ones(len(scores)) if weight is None else weight[order]
+    below = np.cumsum(weight) - weight  # what those before each weigh
+    last = np.searchsorted(below, share * weight.sum() * (1 + 1e-12), "right") - 1
+    return float(scores[order[last]])
 
 
 def _mean_filled(params: Any, rows: Rows) -> Any:
@@ -270,10 +369,13 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     """Follow PCA, test the network on the batch, then train it there."""
     params = objective.params
     _check_range(objective, given)
-    rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
+    rows = all_rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
+    if contamination_of(objective):
+        pca = earlier.start if earlier else _find_pca(params, rows, new_random_state(0))
+        rows = _likely(objective, rows, pca)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)
-    training = Training(objective, plan.at(start), start, seed)
+    training = Training(objective, plan.at(start, params), start, seed)
     net = before = training.new_net(learning_rate="constant", restore_start=False)
     data = training.batch(rows)
     improvement = PairedImprovement()
@@ -293,7 +395,7 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     is_open = improvement.exceeds(training.threshold(math.inf, in_folds=False))
     is_open = is_open or not start.is_fallback
     loss = improvement.mean_loss if improvement.n_rows else None
-    return Fit(
+    fitted = Fit(
         objective=objective,
         start=start,
         net=net,
@@ -302,10 +404,12 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         validation_scores=scores,
         seed=seed,
         n_samples=len(rows.X) + (earlier.n_samples if earlier else 0),
+        dtype=float_dtype(rows.X),
         lasting=lasting_parameters(params),
         solver=solver,
         improvement=improvement,
     )
+    return fitted.with_scores(all_rows, rows, earlier)
 
 
 def _followed(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,16 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ._dataset import TrainingData
 from ._module import BaseModule
-from ._net import AutoencoderNet
 from ._split import MIN_HELD_OUT
 from ._step import RandomNumbers
 
+if TYPE_CHECKING:
+    from ._net import AutoencoderNet
+
 # Standard errors of the paired improvement that a network must show over a split.
 SPLIT_ERRORS = 2.0
+# Those by which it is worse after a third of the epochs where it is not trained on.
+LOST_ERRORS = 3.0
 # What the rows of earlier batches count, less with every further batch.
 KEPT_OF_EARLIER = 0.9
 
@@ -229,6 +233,15 @@ class StackedModules(nn.Module):
     def template(self) -> BaseModule:
         """One of the modules; its own parameters are not trained."""
         return self._template[0]
+
+    @property
+    def undecayed(self) -> list[str]:
+        """Names of parameters that no weight decay pulls at."""
+        own = self.template.undecayed
+        if len(self.separate):
+            n = len(self.separate)
+            return [f"separate.{i}.{name}" for i in range(n) for name in own]
+        return [f"stacked.{self.names.index(name)}" for name in own]
 
     @property
     def running(self) -> list[Any]:

@@ -5,12 +5,16 @@ The networks start at zero, so that only the linear paths are there at first.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ._dense import DenseStep
+    from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
 WEIGHTED = (
@@ -22,7 +26,7 @@ WEIGHTED = (
 )
 
 
-def reads_known(network: nn.Module) -> bool:
+def reads_known(network: nn.Module | None) -> bool:
     """Whether a network takes the mask of what is known as its second input."""
     return bool(getattr(network, "reads_known", False))
 
@@ -54,6 +58,8 @@ class BaseModule(nn.Module):
 
     generator: torch.Generator | None = None
     draws_globally = False
+    dense_loss: ClassVar[type[Loss] | None] = None
+    """The loss of which :meth:`dense_backward` has the gradient."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -62,9 +68,44 @@ class BaseModule(nn.Module):
         self.reads_known = reads_known(encoder)
 
     @property
+    def undecayed(self) -> list[str]:
+        """Names of parameters that no weight decay pulls at."""
+        return []
+
+    @property
     def running(self) -> list[BaseModule]:
         """The modules whose ``forward`` is called."""
         return [self]
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``forward`` does, by the dense networks of a step.
+
+        A module that defines it, and :meth:`dense_backward`, is trained without
+        autograd where both networks are dense layers.
+        """
+        raise NotImplementedError
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the mean loss, and return the mean of each term.
+
+        Parameters
+        ----------
+        step : DenseStep
+        outputs : tuple of Tensor
+            What :meth:`dense_forward` returned; they may be overwritten.
+        x : Tensor of shape (n, n_features)
+        weight : Tensor of shape (..., n) or None
+        loss : Loss
+            A `dense_loss`.
+        """
+        raise NotImplementedError
 
     def set_units(self, mean: NDArray, scale: float) -> None:
         """Learn that rows are given as ``(x - mean) / scale``, if that matters."""
@@ -144,8 +185,8 @@ class LinearResidual(nn.Module):
 
     Parameters
     ----------
-    network : torch.nn.Module
-        From ``(n, n_in)`` to ``(n, n_out)``.
+    network : torch.nn.Module or None
+        From ``(n, n_in)`` to ``(n, n_out)``. None: the map stays linear.
     n_in, n_out : int
     gain : bool
         Whether to use the gain although a last layer could be set to zero, as when the
@@ -167,16 +208,18 @@ class LinearResidual(nn.Module):
     bias: Tensor
 
     def __init__(
-        self, network: nn.Module, n_in: int, n_out: int, *, gain: bool
+        self, network: nn.Module | None, n_in: int, n_out: int, *, gain: bool
     ) -> None:
         super().__init__()
         self.network = network
         self.reads_known = reads_known(network)
         self.register_buffer("weight", torch.zeros(n_out, n_in))
         self.register_buffer("bias", torch.zeros(n_out))
-        last = None if gain else last_layer(network)
+        last = None if gain or network is None else last_layer(network)
         # A plain attribute: the look-up of a parameter that is None is slow.
-        self.has_gain = last is None
+        self.has_gain = last is None and network is not None
+        if network is None:
+            return
         if last is None:
             self.gain = nn.Parameter(torch.zeros(()))
         else:
@@ -192,6 +235,8 @@ class LinearResidual(nn.Module):
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Map a tensor of shape (n, n_in) to (n, n_out)."""
+        if self.network is None:
+            return torch.nn.functional.linear(x, self.weight, self.bias)
         residual = self.network(x, known) if self.reads_known else self.network(x)
         if self.has_gain:
             residual = self.gain * residual
@@ -246,10 +291,13 @@ def with_linear_paths(
     n_features: int,
     n_components: int,
     n_outputs: int,
+    *,
+    linear_encoder: bool,
 ) -> tuple[LinearResidual, LinearResidual]:
-    """Put a linear path beside both networks."""
+    """Put a linear path beside both networks, or in place of the encoder's."""
     shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
+    beside = None if linear_encoder else encoder
     return (
-        LinearResidual(encoder, n_features, n_outputs, gain=shared),
+        LinearResidual(beside, n_features, n_outputs, gain=shared),
         LinearResidual(decoder, n_components, n_features, gain=shared),
     )

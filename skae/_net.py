@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from ._checkpoint import ResumableNet
 from ._dataset import TrainingData
+from ._dense import DenseStep
+from ._gate import LOST_ERRORS, PairedImprovement
 from ._step import THREADED_WORK, RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -81,8 +83,8 @@ class AutoencoderNet(ResumableNet):
         That mean loss.
     best_calibration_ : dict
         What the held-out rows say of that epoch's parameters.
-    start_losses_, best_losses_ : Tensor of shape (n_valid,)
-        Loss of each held-out row at the start and at the best epoch.
+    start_losses_, best_losses_, losses_ : Tensor of shape (n_valid,)
+        Loss of each held-out row at the start, the best and the last epoch.
     valid_losses_ : list of float
         Mean loss of the held-out rows, from epoch 0 on.
     """
@@ -111,6 +113,8 @@ class AutoencoderNet(ResumableNet):
         super().__init__(module, criterion, **kwargs)
 
     best_losses_: Tensor
+    losses_: Tensor
+    dense_: DenseStep | None = None  # of a training that is going on
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -160,6 +164,9 @@ class AutoencoderNet(ResumableNet):
         ):
             self.shuffler_ = torch.Generator().manual_seed(self.seed)
             self._fit_loop(X, self.max_epochs if epochs is None else epochs)
+        if self.dense_ is not None:
+            self.dense_.optimizer.release(self.optimizer_)
+        self.dense_ = None
         del self.numbers_, self.shuffler_  # which cannot be pickled
         return self
 
@@ -169,6 +176,8 @@ class AutoencoderNet(ResumableNet):
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
         self.best_calibration_: dict[str, float] = {}
         self.best_state_: dict[str, Tensor] | None = None
+        self.hooks_, self.dense_ = self._batch_hooks(), None
+        self.dense_ = self._dense_step(X)
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
         first, loss = self._resume(X, epochs) + 1, 0.0
@@ -184,6 +193,7 @@ class AutoencoderNet(ResumableNet):
             self._validate_epoch(X, epoch, loss)
             self.history.record("dur", time.perf_counter() - started)
             is_last = epoch == epochs or self._is_stuck(epoch, previous)
+            is_last = is_last or self._is_lost(X, epoch)
             done = epochs if is_last else epoch
             self.progress_ = {**self._fingerprint(X, epochs), "done": done}
             if self.callbacks_:
@@ -203,6 +213,7 @@ class AutoencoderNet(ResumableNet):
         self._set_training(True)
         dataset, weight = data.dataset, data.train_weight
         self.hooks_, self.take_step_ = self._batch_hooks(), quick_step(self.optimizer_)
+        self.dense_ = self._dense_step(data)
         batches = dataset.shuffled(data.train, self.shuffler_).tensor_split(
             max(1, math.ceil(len(data) / self.batch_size))
         )
@@ -217,6 +228,22 @@ class AutoencoderNet(ResumableNet):
         del self.take_step_
         return self._record_losses({name: t.item() / n for name, t in totals.items()})
 
+    def _dense_step(self, data: TrainingData) -> DenseStep | None:
+        """Return a faster way to take steps, if there is one."""
+        has_own = type(self).train_step is not AutoencoderNet.train_step
+        if self.hooks_ or has_own:
+            return None
+        if self.dense_ is not None and not self.callbacks_:
+            return self.dense_  # nobody has changed anything
+        return DenseStep.of(self, data.dataset.shape[1], self.dense_)
+
+    def _set_training(self, training: bool = True) -> None:
+        """Set the training mode; dense layers have none, and there may be many."""
+        if self.dense_ is None:
+            super()._set_training(training)
+        else:
+            self.dense_.template.training = training
+
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         """Take one step; a subclass with more than one optimizer takes its own.
 
@@ -226,6 +253,11 @@ class AutoencoderNet(ResumableNet):
             The mean of each term, over the rows and over stacked modules.
         """
         x, known, weight = batch
+        if self.dense_ is not None and known is None:
+            if not self.numbers_.is_global:
+                return self.dense_.take(x, weight)
+            with self.numbers_.drawing():
+                return self.dense_.take(x, weight)
         if self.hooks_:
             self.notify("on_batch_begin", batch=x, training=True)
         for group in self.optimizer_.param_groups:
@@ -277,7 +309,14 @@ class AutoencoderNet(ResumableNet):
         state = super().__getstate__()
         del state["module"]  # it is `module_`, which skorch stores for any device
         # Of a training that is going on; no generator can be pickled.
-        for name in ("numbers_", "shuffler_", "take_step_", "loaded_", "progress_"):
+        for name in (
+            "numbers_",
+            "shuffler_",
+            "take_step_",
+            "dense_",
+            "loaded_",
+            "progress_",
+        ):
             state.pop(name, None)
         return state
 
@@ -313,7 +352,10 @@ class AutoencoderNet(ResumableNet):
         ):
             for rows in data.valid.split(step):
                 x, known = data.take_valid(rows)
-                output = self.module_(x, known)
+                if known is None and self.dense_ is not None:
+                    output: Any = self.dense_.outputs(x)
+                else:
+                    output = self.module_(x, known)
                 if not isinstance(output, tuple):
                     raise TypeError(
                         f"forward returned {type(output).__name__}: it must return a "
@@ -334,6 +376,7 @@ class AutoencoderNet(ResumableNet):
             losses = terms["loss"]
             if epoch:
                 losses, calibration = self.criterion_.calibrated(terms, data)
+            self.losses_ = losses
             loss = float(data.mean(losses))
             self.valid_losses_.append(loss)
             if epoch:
@@ -371,6 +414,16 @@ class AutoencoderNet(ResumableNet):
             self.improved_at_ = epoch
         patience = self.n_iter_no_change
         return patience is not None and epoch - self.improved_at_ >= patience
+
+    def _is_lost(self, data: TrainingData, epoch: int) -> bool:
+        """Whether, a third of the epochs on, only the start will ever be used."""
+        is_early = 3 * epoch < self.max_epochs or not len(data.valid)
+        if is_early or self.best_iter_ or not self.restore_start:
+            return False
+        gain = PairedImprovement.of(
+            self.start_losses_, self.losses_, data.valid_weight, data.units
+        )
+        return gain.z_score < -LOST_ERRORS
 
     def _warn_not_finite(self, loss: float, epoch: int) -> None:
         warnings.warn(

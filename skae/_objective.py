@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ._gate import StackedModules
 from ._losses import Loss
 from ._module import BaseModule, OfSamples, with_linear_paths
 from ._net import AutoencoderNet
@@ -44,6 +45,11 @@ class Objective(ABC):
 
     outputs_per_code: ClassVar[int] = 1
     """How many numbers the encoder gives for each code."""
+
+    @property
+    def sorts_codes(self) -> bool:
+        """Whether codes are sorted by explained variance after training."""
+        return True
 
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
@@ -109,7 +115,10 @@ class Objective(ABC):
             encoder = OfSamples(encoder, self.sample_shape)
             decoder = nn.Sequential(decoder, nn.Flatten())
         if start.is_fallback:
-            encoder, decoder = with_linear_paths(encoder, decoder, d, k, n_outputs)
+            linear = getattr(self.params, "linear_encoder", False)
+            encoder, decoder = with_linear_paths(
+                encoder, decoder, d, k, n_outputs, linear_encoder=linear
+            )
         module = self.module(encoder, decoder).float()
         start.apply(module)
         return module
@@ -132,7 +141,7 @@ class Objective(ABC):
 
     def new_net(
         self,
-        module: nn.Module,
+        module: BaseModule | StackedModules,
         start: Start,
         plan: TrainingPlan,
         seed: int,
@@ -143,6 +152,7 @@ class Objective(ABC):
         settings = {
             "optimizer": torch.optim.AdamW,
             "max_epochs": plan.max_iter,
+            "optimizer__weight_decay": plan.alpha,
             "batch_size": plan.batch_size,
             "seed": seed,
             "loss_floor": loss.floor(start),
@@ -153,6 +163,9 @@ class Objective(ABC):
         loops = "optimizer__foreach", "optimizer__differentiable"
         if is_adam and not any(settings.get(name) for name in loops):
             settings.setdefault("optimizer__fused", True)
+        if settings["optimizer"] is torch.optim.AdamW and module.undecayed:
+            undecayed = [(name, {"weight_decay": 0.0}) for name in module.undecayed]
+            settings.setdefault("optimizer__param_groups", undecayed)
         try:
             return self.net_class(module, loss, **settings).initialize()
         except (TypeError, ValueError, RuntimeError) as error:
@@ -166,7 +179,6 @@ class Objective(ABC):
         """Return what the parameters say of a net."""
         params = self.params
         return {
-            "optimizer__weight_decay": params.alpha,
             "lr": params.learning_rate_init,
             "n_iter_no_change": params.n_iter_no_change,
             "tol": params.tol,
@@ -183,10 +195,12 @@ class Objective(ABC):
         net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
         for name in ("n_iter_no_change", "tol"):
             setattr(net, name, settings[name])
-        decay, lr = settings["optimizer__weight_decay"], settings["lr"]
-        for group in net.optimizer_.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = decay
+        lr = settings["lr"]
+        groups = net.optimizer_.param_groups
+        for i, group in enumerate(groups):
+            is_undecayed = i < len(net.module_.undecayed) and len(groups) > 1
+            if "weight_decay" in group and not is_undecayed:
+                group["weight_decay"] = plan.alpha
             if lr != net.lr:  # else a scheduler may have changed that of the group
                 group["lr"] = lr
         net.lr = lr

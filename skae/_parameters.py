@@ -31,7 +31,14 @@ FREE_PARAMETERS = {
     "n_components",  # has a check of its own
     "n_importance_samples",
     "whiten",
+    "svd_solver",
+    "iterated_power",
+    "n_oversamples",
+    "power_iteration_normalizer",
+    "copy",
     "alpha",
+    "contamination",
+    "n_neighbors",
     "batch_size",
     "learning_rate_init",
     "max_iter",
@@ -185,10 +192,8 @@ def _check_network(
 
 
 def new_random_state(random_state: Any) -> RandomState:
-    """Return a RandomState; None draws a fresh seed and leaves numpy's alone."""
+    """Return a RandomState; None is NumPy's own, so that its seed is honoured."""
     try:
-        if random_state is None:
-            return RandomState()
         return check_random_state(random_state)
     except ValueError as error:
         raise ValueError(f"random_state={random_state!r}: {error}") from error

@@ -17,6 +17,12 @@ N_FOLDS = 5
 FEW_ROWS = 200
 MIN_ROWS = 10  # with fewer, no held-out rows can speak for a network
 MAX_HELD_OUT = 10_000
+# Weight decay for each code, for as many rows as columns; more codes are as so many.
+DECAY = 0.3
+MANY_CODES = 16
+# Curves and sheets through a large table take a deeper network, and more epochs; in a
+# small one only curves do.
+FEW_CODES = 2
 # So few groups are folds, in a table of any size: a tenth of them would be too few.
 FEW_GROUPS = 20
 
@@ -35,6 +41,10 @@ class TrainingPlan:
         Folds of the gate; 0 if a split decides.
     n_held_out : int
         Rows of that split.
+    n_rows : int
+        Distinct rows.
+    alpha : float
+        Weight decay; of :meth:`at`, where it is to follow from the table.
     """
 
     hidden_layer_sizes: tuple[int, ...]
@@ -42,6 +52,8 @@ class TrainingPlan:
     batch_size: int
     n_folds: int
     n_held_out: int
+    n_rows: int
+    alpha: float = 0.0
 
     @classmethod
     def for_table(cls, n: int) -> TrainingPlan:
@@ -55,6 +67,7 @@ class TrainingPlan:
             batch_size=min(max(batch_size, 16), 1024),
             n_folds=N_FOLDS if small and n >= MIN_ROWS else 0,
             n_held_out=held_out,
+            n_rows=n,
         )
 
     @classmethod
@@ -107,8 +120,32 @@ class TrainingPlan:
         held_out = min(held_out, n_rows - 1)
         return replace(plan, **sizes, n_folds=folds, n_held_out=held_out)
 
-    def at(self, start: Start) -> TrainingPlan:
-        """Return the plan for a start: one epoch where nothing is left to learn."""
-        if not start.is_degenerate:
-            return self
-        return replace(self, max_iter=min(self.max_iter, 1))
+    def at(self, start: Start, params: Any) -> TrainingPlan:
+        """Return the plan for a start, on which the weight decay depends.
+
+        Few codes take another layer, and more epochs where there are many rows. There
+        is one epoch where nothing is left to learn, and none without a code.
+        """
+        alpha, max_iter = params.alpha, self.max_iter
+        if is_auto(alpha):
+            alpha = decay_for(self.n_rows, len(start.mean), start.n_codes)
+        sizes, is_large = self.hidden_layer_sizes, self.n_rows >= SMALL_TABLE
+        if start.n_codes <= (FEW_CODES if is_large else 1):
+            if is_auto(params.max_iter) and is_large:
+                max_iter *= 2
+            if is_auto(params.hidden_layer_sizes):
+                sizes = (*sizes, 64) if is_large else (128, 64)
+        if start.is_degenerate or not start.n_codes:
+            max_iter = min(max_iter, int(start.n_codes > 0))
+        return replace(
+            self, alpha=float(alpha), max_iter=max_iter, hidden_layer_sizes=sizes
+        )
+
+
+def decay_for(n_rows: int, n_features: int, n_components: int) -> float:
+    """Return the weight decay for a table and a number of codes.
+
+    The fewer rows there are for each column, the more a network has to be held, and the
+    more codes it has, the less it loses by that.
+    """
+    return DECAY * min(n_components, MANY_CODES) * math.sqrt(n_features / n_rows)

@@ -20,6 +20,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.decomposition._pca import _infer_dimension  # Minka's, for "mle"
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import svd_flip
 
@@ -28,13 +29,21 @@ from ._start import Start
 
 # A table of so many times more rows than columns is solved by its covariance.
 TALL = 10
+# PCA's own parameters, which say how it is found.
+SOLVER_PARAMETERS = (
+    "svd_solver",
+    "iterated_power",
+    "n_oversamples",
+    "power_iteration_normalizer",
+)
 
 
 def linear_start(
     X: Any,
-    n_components: int | float | None,
+    n_components: int | float | str | None,
     sample_weight: NDArray | None = None,
     random_state: int | RandomState | None = None,
+    **solver: Any,
 ) -> Start:
     """Find the principal axes of the rows of `X`.
 
@@ -42,12 +51,15 @@ def linear_start(
     ----------
     X : array or sparse matrix of shape (n_samples, n_features)
         A table on disk (a read-only memory map) is read in chunks.
-    n_components : int, float in (0, 1) or None
+    n_components : int, float in (0, 1), "mle" or None
         As in :class:`sklearn.decomposition.PCA`.
     sample_weight : ndarray of shape (n_samples,), optional
         A weight of 2 counts as the row given twice.
     random_state : int, RandomState or None
         Used by PCA's randomised solver.
+    **solver : dict
+        PCA's own parameters of the solver. Weighted tables, and those on disk, have
+        only one way.
     """
     if sample_weight is not None:
         return _weighted_start(X, n_components, sample_weight, random_state)
@@ -58,13 +70,16 @@ def linear_start(
             return _streamed_start(X, n_components)
         X = X.astype(np.float64, copy=False)
     k = _full_rank_if_none(n_components, *X.shape)
-    solver = "auto"
-    finds_few = isinstance(k, Integral) and operator.index(k) < min(X.shape)
-    if sp.issparse(X) and not finds_few:
-        solver = "covariance_eigh"  # the only sparse solver that finds every axis
+    solver.setdefault("svd_solver", "auto")
+    finds_few = isinstance(k, Integral) and 0 < operator.index(k) < min(X.shape)
+    if n_components is None and solver["svd_solver"] == "arpack":
+        k -= 1  # as PCA does: the solver cannot find the last axis
+    elif sp.issparse(X) and not finds_few and solver["svd_solver"] == "auto":
+        # The only sparse solver that finds every axis.
+        solver["svd_solver"] = "covariance_eigh"
         if X.shape[0] < X.shape[1]:  # whose covariance is larger than the dense table
-            X, solver = X.toarray(), "full"
-    pca = PCA(k, svd_solver=solver, random_state=random_state)
+            X, solver["svd_solver"] = X.toarray(), "full"
+    pca = PCA(k, random_state=random_state, **solver)
     # Constant data have no variance to share out; PCA then divides 0 by 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         try:
@@ -87,8 +102,8 @@ def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> Incrementa
     k = min(shape) if n_components is None else n_components
     if not isinstance(k, Integral):
         raise ValueError(
-            f"n_components={k!r}: partial_fit needs an integer, because the share of "
-            "the variance is not known before all rows are seen."
+            f"n_components={k!r}: partial_fit needs an integer, because the variances "
+            "are not known before all rows are seen."
         )
     if operator.index(k) > min(shape):
         raise ValueError(
@@ -129,6 +144,7 @@ def as_start(pca: PCA) -> Start:
     discarded = max(min(pca.n_samples_, d) - pca.n_components_, 0)
     total = float(pca.explained_variance_.sum() + discarded * pca.noise_variance_)
     return Start(
+        n_samples=pca.n_samples_,
         mean=pca.mean_,
         components=pca.components_,
         explained_variance=pca.explained_variance_,
@@ -162,12 +178,20 @@ def _select(
     """Keep the leading axes of an eigendecomposition sorted by variance."""
     d = len(mean)
     k = n_components
-    if not isinstance(k, Integral):  # the smallest k that explains this share
+    if isinstance(k, str):  # "mle"
+        if n < d:
+            raise ValueError(
+                f"n_components={k!r} is only supported if n_samples >= n_features, "
+                f"here {round(n)} and {d}."
+            )
+        k = _infer_dimension(variances, n)
+    elif not isinstance(k, Integral):  # the smallest k that explains this share
         cumulative = np.cumsum(variances) / max(total, np.finfo(float).tiny)
         k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
     rank = int(min(n, d))
     rest = max(total - float(variances[:k].sum()), 0.0)
     return Start(
+        n_samples=n,
         mean=mean,
         components=axes[:k],
         explained_variance=variances[:k],
@@ -218,10 +242,10 @@ def _weighted_sparse_start(
     X: Any, k: Any, mean: NDArray, root: NDArray, n: float, random_state: Any
 ) -> Start:
     """Weighted PCA of a large sparse table, which is never centred explicitly."""
-    if not isinstance(k, Integral) or k >= min(X.shape):
+    if not isinstance(k, Integral) or not 0 < int(k) < min(X.shape):
         raise ValueError(
             f"n_components={k!r} with sample_weight and a large sparse X: use an "
-            f"integer below min(n_samples, n_features)={min(X.shape)}."
+            f"integer from 1, and below min(n_samples, n_features)={min(X.shape)}."
         )
 
     def forward(v: NDArray) -> NDArray:

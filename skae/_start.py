@@ -35,6 +35,7 @@ DENSITY_TOLERANCE = 1e-15
 class Start:
     """PCA of the training rows, under PCA's own names, and the model that it is."""
 
+    n_samples: float  # copies of a row, or its weight, included
     mean: NDArray  # (d,)
     components: NDArray  # (k, d)
     explained_variance: NDArray  # (k,)
@@ -122,8 +123,28 @@ class Start:
     def sound_variances(self) -> tuple[NDArray, float]:
         """Variances of the codes, shape (k,), and of the noise: more than rounding."""
         variance = np.asarray(self.explained_variance, dtype=np.float64)
-        floor = max(DENSITY_TOLERANCE * variance.max(), np.finfo(float).tiny)
+        floor = max(DENSITY_TOLERANCE * variance.max(initial=0.0), np.finfo(float).tiny)
         return np.maximum(variance, floor), max(self.noise_variance, floor)
+
+    @property
+    def singular_values(self) -> NDArray:
+        """Singular values of the centred rows that belong to the axes, shape (k,)."""
+        return np.sqrt(self.explained_variance * max(self.n_samples - 1, 0))
+
+    @property
+    def covariance(self) -> NDArray:
+        """Covariance of probabilistic PCA, shape (d, d) (Tipping & Bishop 1999)."""
+        U, L, s2 = self.components, self.explained_variance, self.noise_variance
+        return (U.T * np.maximum(L - s2, 0)) @ U + s2 * np.eye(len(self.mean))
+
+    @property
+    def precision(self) -> NDArray:
+        """Its inverse, by the matrix inversion lemma where there is noise."""
+        U, L, s2 = self.components, self.explained_variance, self.noise_variance
+        if s2 <= 0:
+            return np.linalg.inv(self.covariance)
+        shrunk = np.maximum(1 - s2 / np.maximum(L, s2), 0)
+        return (np.eye(len(self.mean)) - (U.T * shrunk) @ U) / s2
 
     def padded(self, n_components: int) -> Self:
         """Return the same start with empty axes up to `n_components`."""
@@ -142,7 +163,9 @@ class Start:
     def missing_cells(self) -> MissingCells:
         """What this model says of missing cells, in the units of the rows."""
         variance, noise = self.sound_variances
-        noise = max(noise, RANK_TOLERANCE * variance[0])  # to keep some digits
+        noise = max(
+            noise, RANK_TOLERANCE * variance.max(initial=0.0)
+        )  # to keep some digits
         return MissingCells(self.components, variance, noise)
 
     def filled(self, X: NDArray, known: NDArray | None) -> NDArray:

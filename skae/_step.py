@@ -35,6 +35,20 @@ def one_cycle(progress: float, peak: float) -> float:
     return end + (peak - end) * (1 + math.cos(math.pi * fall)) / 2
 
 
+def is_plain_adamw(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step of the optimizer is that of the fused kernel on a CPU."""
+    groups = optimizer.param_groups
+    hooks = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
+    return not (
+        type(optimizer) is not torch.optim.AdamW
+        or "step" in vars(optimizer)  # wrapped, as learning rate schedulers do
+        or any(getattr(optimizer, name, None) for name in hooks)
+        or not all(group["fused"] for group in groups)
+        or any(group["amsgrad"] or group["maximize"] for group in groups)
+        or any(p.device.type != "cpu" for group in groups for p in group["params"])
+    )
+
+
 def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     """Return what takes a step of the optimizer, as ``optimizer.step`` does.
 
@@ -43,16 +57,8 @@ def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     done by the kernel alone, on the state that ``step`` has set up.
     """
     groups, state = optimizer.param_groups, optimizer.state
-    hooks = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
-    if (
-        type(optimizer) is not torch.optim.AdamW
-        or "step" in vars(optimizer)  # wrapped, as learning rate schedulers do
-        or any(getattr(optimizer, name, None) for name in hooks)
-        or not all(group["fused"] for group in groups)
-        or any(group["amsgrad"] or group["maximize"] for group in groups)
-        or not all(state.get(p) for group in groups for p in group["params"])
-        or any(p.device.type != "cpu" for group in groups for p in group["params"])
-    ):
+    parameters = [p for group in groups for p in group["params"]]
+    if not is_plain_adamw(optimizer) or not all(state.get(p) for p in parameters):
         return optimizer.step
     moments = [
         [[state[p][name] for p in group["params"]] for name in ADAM_STATE]
@@ -193,6 +199,11 @@ class RandomNumbers:
             finally:
                 self._global = torch.get_rng_state()
                 torch.set_rng_state(before)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the modules may draw from torch's global generator."""
+        return self._global is not None
 
     @property
     def state(self) -> list[Tensor]:

@@ -44,8 +44,11 @@ class GaussianCodes:
         mean = np.average(codes, 0, weight)
         if len(codes) == 1:
             return cls(mean, np.zeros((len(mean), len(mean))), 1)
-        covariance = np.cov(codes, rowvar=False, aweights=weight)
-        return cls(mean, np.atleast_2d(covariance), len(codes))
+        w = np.ones(len(codes)) if weight is None else weight
+        n = max(w.sum(), len(codes))  # weights count copies, as of the start
+        centred = codes - mean
+        covariance = (w[:, None] * centred).T @ centred * (n / w.sum() / (n - 1))
+        return cls(mean, covariance, len(codes))
 
     def followed_by(self, batch: GaussianCodes) -> tuple[GaussianCodes, float]:
         """Return the distribution after one more batch, and the share of the batch.
@@ -59,6 +62,11 @@ class GaussianCodes:
         covariance += share * (1 - share) * np.outer(moved, moved)
         mean = self.mean + share * moved
         return GaussianCodes(mean, covariance, batch.n_rows + old), share
+
+    def reordered(self, order: NDArray) -> GaussianCodes:
+        """Return the distribution of the same codes in another order."""
+        covariance = self.covariance[np.ix_(order, order)]
+        return GaussianCodes(self.mean[order], covariance, self.n_rows)
 
     def log_density(self, codes: NDArray) -> NDArray:
         """Return the log-density of codes in nats, shape (n,)."""
@@ -76,16 +84,23 @@ class TrainedNetwork:
     and codes are dense and results have their dtype: the network is trained in float32
     and cast where it is given float64. `held_out_error` is the mean squared error,
     summed over the features, of rows that the network did not train on, if there are
-    any.
+    any. With `is_ordered`, the first codes are codes by themselves.
     """
 
     module: BaseModule
     start: Start
     held_out_error: float | None = None
+    is_ordered: bool = False
+    order: NDArray = field(init=False)  # (k,), places of the codes in the module
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
     explained_variance_ratio: NDArray = field(init=False)  # (k,)
+    components: NDArray = field(init=False)  # (k, d)
     _casts: dict[torch.dtype, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Leave the codes as the module has them."""
+        self.order = np.arange(len(self.start.code_scale))
 
     def measure(
         self,
@@ -93,6 +108,8 @@ class TrainedNetwork:
         weight: NDArray | None,
         rng: np.random.Generator,
         earlier: TrainedNetwork | None = None,
+        *,
+        sort: bool = False,
     ) -> None:
         """Measure the codes, and what they leave over, on (some of) the training rows.
 
@@ -104,20 +121,37 @@ class TrainedNetwork:
             Chooses the rows.
         earlier : TrainedNetwork or None
             What was used before a batch, whose codes then count too.
+        sort : bool
+            Whether to put the codes in the order of the variance that they explain,
+            unless they have that of `earlier`.
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)  # whose squares neither overflow nor vanish
+        if earlier is not None:
+            self.order = earlier.order
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
         if earlier is not None:
             self.codes, share = earlier.codes.followed_by(self.codes)
         self.noise_variance = self._noise_variance(rows, codes, weight)
+        self.components = share * loadings(rows, codes, weight)
         rows, weight = sample_rows(rows, weight, RATIO_ROWS, rng)
         self.explained_variance_ratio = share * self._variance_ratio(rows, weight)
         if earlier is not None:
-            rest = (1 - share) * earlier.explained_variance_ratio
-            self.explained_variance_ratio += rest
+            rest = 1 - share
+            self.explained_variance_ratio += rest * earlier.explained_variance_ratio
+            self.components += rest * earlier.components
+        elif sort:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Put the codes in the order of the variance that they explain."""
+        order = np.argsort(-self.explained_variance_ratio, kind="stable")
+        self.order = self.order[order]
+        self.codes = self.codes.reordered(order)
+        self.explained_variance_ratio = self.explained_variance_ratio[order]
+        self.components = self.components[order]
 
     @property
     def explained_variance(self) -> NDArray:
@@ -139,8 +173,9 @@ class TrainedNetwork:
         """Return the share of the variance of rows that each code explains, shape (k,).
 
         The shares are in proportion to the error that fixing a code at its mean adds,
-        and add up to the R2 of the reconstruction, or to 0 where that is negative. For
-        PCA these are its own ratios.
+        and add up to the R2 of the reconstruction, or to 0 where that is negative. That
+        of an ordered code is what it adds to the R2 of the codes before it. For PCA
+        these are its own ratios.
         """
         codes = self.transform(rows)
 
@@ -150,16 +185,20 @@ class TrainedNetwork:
 
         smallest = error(codes)
         k = codes.shape[1]
+        filled = mean_filled(rows, weight)
+        centred = filled - np.average(filled, 0, weight)
+        total = float(np.average(centred**2, 0, weight).sum())
+        if not total > 0:
+            return np.zeros(k)
+        if self.is_ordered:
+            errors = [total, *(error(first_codes(codes, j)) for j in range(1, k + 1))]
+            best = np.minimum.accumulate(errors)  # a code may do harm
+            return -np.diff(best) / total
         added = np.empty(k)
         for j in range(k):
             fixed = codes.copy()
             fixed[:, j] = self.codes.mean[j]
             added[j] = error(fixed) - smallest
-        filled = mean_filled(rows, weight)
-        centred = filled - np.average(filled, 0, weight)
-        total = float(np.average(centred**2, 0, weight).sum())
-        if not total > 0:
-            return np.zeros_like(added)
         added = np.maximum(added, 0)  # a code may be of no use, or do harm
         share = added / added.sum() if added.sum() > 0 else np.full_like(added, 1 / k)
         return share * max(1 - smallest / total, 0.0)
@@ -167,18 +206,20 @@ class TrainedNetwork:
     @property
     def code_scale(self) -> NDArray:
         """What brings the codes of the module to PCA's units, shape (k,)."""
-        return self.start.code_scale
+        return self.start.code_scale[self.order]
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
         x, known, module = self._standardised(X)
         with inference(module, len(x)):
-            u = module.encode(x, known).cpu().numpy()
+            u = module.encode(x, known).cpu().numpy()[:, self.order]
         return u * self.code_scale.astype(X.dtype)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""
-        u = torch.from_numpy(codes / self.code_scale.astype(codes.dtype))
+        in_module = np.empty_like(codes)
+        in_module[:, self.order] = codes / self.code_scale.astype(codes.dtype)
+        u = torch.from_numpy(in_module)
         module = self._module_for(u.dtype)
         with inference(module, len(u)):
             x = module.decode(u.to(_device(module))).cpu().numpy()
@@ -222,6 +263,26 @@ class TrainedNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_casts": {}}
+
+
+def first_codes(codes: NDArray, n: int) -> NDArray:
+    """Return codes of which all but the first `n` are 0, shape (rows, k)."""
+    first = codes.copy()
+    first[:, n:] = 0
+    return first
+
+
+def loadings(rows: NDArray, codes: NDArray, weight: NDArray | None) -> NDArray:
+    """Return the least-squares loadings of the columns on the codes, shape (k, d).
+
+    Of PCA's codes these are the principal axes.
+    """
+    rows = mean_filled(rows, weight)
+    centred = codes - np.average(codes, 0, weight)
+    weighted = centred if weight is None else weight[:, None] * centred
+    products = weighted.T @ (rows - np.average(rows, 0, weight))
+    inverse = np.linalg.pinv(weighted.T @ centred, RANK_TOLERANCE, hermitian=True)
+    return inverse @ products
 
 
 @contextmanager

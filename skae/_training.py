@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ._dataset import RowDataset, TrainingData, as_tensor
 from ._gate import GateDecision, StackedModules, judge, threshold
+from ._module import BaseModule
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
@@ -41,7 +42,9 @@ class Training:
         module = self.objective.new_module(self.start, self.plan, self.seed)
         return self._net_of(module, **changes)
 
-    def _net_of(self, module: torch.nn.Module, **changes: Any) -> AutoencoderNet:
+    def _net_of(
+        self, module: BaseModule | StackedModules, **changes: Any
+    ) -> AutoencoderNet:
         where = self.start, self.plan, self.seed
         return self.objective.new_net(module, *where, **changes)
 
@@ -193,5 +196,11 @@ class Training:
         if isinstance(model, TrainedNetwork):
             network = earlier if isinstance(earlier, TrainedNetwork) else None
             rng = np.random.default_rng(self.seed)
-            model.measure(given.X, given.weight, rng, network)
+            model.measure(
+                given.X,
+                given.weight,
+                rng,
+                network,
+                sort=is_open and self.objective.sorts_codes,
+            )
         return model

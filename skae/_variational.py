@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
 from ._dataset import TrainingData, row_chunks
+from ._dense import DenseStep
 from ._losses import (
     Loss,
     bernoulli_nll,
@@ -100,6 +101,103 @@ class ProbabilisticPCA(Start):
         return std.astype(X.dtype)
 
 
+class EvidenceLowerBound(Loss):
+    """The negative ELBO: the reconstruction term plus beta times the KL divergence.
+
+    Sums over features and codes, in nats (Kingma & Welling 2014, equation 10; beta of
+    Higgins et al. 2017).
+
+    Parameters
+    ----------
+    likelihood : {"gaussian", "bernoulli"}
+    beta : float, default=1.0
+    n_epochs_kl_warmup : int or None, default=None
+        Epochs over which the weight of the KL divergence rises to `beta`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae._variational import EvidenceLowerBound
+    >>> x, z = torch.zeros(2, 3), torch.zeros(2, 1)
+    >>> EvidenceLowerBound("gaussian")((x, z, z, torch.zeros(())), x)["kl"]
+    tensor([0., 0.])
+    """
+
+    def __init__(
+        self,
+        likelihood: str,
+        beta: float = 1.0,
+        n_epochs_kl_warmup: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.beta = beta
+        self.n_epochs_kl_warmup = n_epochs_kl_warmup
+        if likelihood == "bernoulli":
+            self.value_range = 0, 1, 'likelihood="bernoulli"'
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the terms ``reconstruction`` and ``kl``, each of shape (..., n)."""
+        reconstruction, mean, log_variance, rest = output
+        if self.likelihood == "gaussian":
+            nll = gaussian_nll(reconstruction, x, rest, known)
+        else:
+            nll = bernoulli_nll(reconstruction, rest, known)
+        kl = kl_from_standard_normal(mean, log_variance)
+        return {"reconstruction": nll, "kl": self.kl_weight * kl}
+
+    @property
+    def kl_weight(self) -> float:
+        """What the divergence counts in this epoch."""
+        return self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
+
+    def held_out_terms(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the loss, and the squared error and the noise that it is made of."""
+        terms = self(output, x, known)
+        nll = terms["reconstruction"]
+        loss: dict[str, Tensor] = {"loss": nll + terms["kl"]}
+        if self.likelihood == "bernoulli":
+            return loss
+        log_variance = output[3][..., None].expand_as(nll)
+        n_values = torch.zeros_like(nll) + count_known(x, known)
+        constant = n_values * (math.log(2 * math.pi) + log_variance)
+        squares = (2 * nll - constant).clamp_min(0) * log_variance.exp()  # but rounding
+        return {
+            **loss,
+            "squares": squares,
+            "n_values": n_values,
+            "log_variance": log_variance,
+        }
+
+    def calibrated(
+        self, terms: dict[str, Tensor], data: TrainingData
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Widen the noise of each row to what the other rows show it to be.
+
+        That is their mean squared error, by maximum likelihood. The calibration is the
+        ``noise_variance`` that all of them show.
+        """
+        if self.likelihood == "bernoulli":
+            return terms["loss"], {}
+        squares, n_values = terms["squares"], terms["n_values"]
+        variances, variance = data.ratios_of_others(squares, n_values)
+        narrow = terms["log_variance"]
+        wide = torch.maximum(variances.log(), narrow)
+        change = squares * ((-wide).exp() - (-narrow).exp()) + n_values * (
+            wide - narrow
+        )
+        calibration = {"noise_variance": variance} if variance > 0 else {}
+        return terms["loss"] + 0.5 * change, calibration
+
+    def score(self, loss: float, start: Start) -> float:
+        """Return the ELBO in nats per row, in the units of X."""
+        return -loss - len(start.mean) * log_scale(self.likelihood, start)
+
+
 class VariationalModule(BaseModule):
     """An encoder of a posterior's mean and log-variance, and a decoder.
 
@@ -119,11 +217,17 @@ class VariationalModule(BaseModule):
     """
 
     log_variance_at_start: Tensor
+    dense_loss = EvidenceLowerBound
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__(encoder, decoder)
         self.log_variance_change = nn.Parameter(torch.zeros(()))
         self.register_buffer("log_variance_at_start", torch.zeros(()))
+
+    @property
+    def undecayed(self) -> list[str]:
+        """The noise is what the rows show."""
+        return ["log_variance_change"]
 
     @property
     def log_variance(self) -> Tensor:
@@ -176,6 +280,53 @@ class VariationalModule(BaseModule):
         z = self.draw(mean, log_variance)
         return self.decoder(z), mean, log_variance, self.log_variance
 
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``forward`` does, by the dense networks of a step."""
+        mean, free = step.encoder.forward(x).chunk(2, dim=-1)
+        log_variance = free.clamp(max=MAX_LOG_VARIANCE)
+        z = self.draw(mean, log_variance)
+        step.saved = z, free
+        log_noise = step.values["log_variance_at_start"]
+        log_noise = log_noise + step.values["log_variance_change"]
+        reconstruction = step.decoder.forward(z)
+        return reconstruction, mean, log_variance, log_noise
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: EvidenceLowerBound,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the negative ELBO, and return its two terms."""
+        reconstruction, mean, log_variance, log_noise = outputs
+        (z, free), (n, d) = step.saved, x.shape
+        share = torch.full((n,), 1 / n) if weight is None else weight / n  # (..., n)
+        # Of the likelihood, by the reconstruction and by the variance of the noise.
+        error = reconstruction.sub_(x)
+        weighted = error * share[..., None]
+        squares = (error.flatten(-2) * weighted.flatten(-2)).sum(-1)  # (...)
+        total, precision = share.sum(-1), (-log_noise).exp()
+        by_noise = 0.5 * (total * d - squares * precision)
+        step.gradients["log_variance_change"].copy_(by_noise)
+        constant = total * d * (math.log(2 * math.pi) + log_noise)
+        nll = 0.5 * (squares * precision + constant)
+        by_code = step.decoder.backward(
+            weighted.mul_(precision[..., None, None]), by_input=True
+        )
+        # Of the divergence, by the mean and the log-variance.
+        beta = loss.kl_weight
+        variance = log_variance.exp()
+        kl = 0.5 * (mean.square() + variance - 1 - log_variance).sum(-1)
+        by_kl = beta * share[..., None]
+        by_mean = by_code + by_kl * mean
+        by_log_variance = 0.5 * (by_code * (z - mean) + by_kl * (variance - 1))
+        by_log_variance.mul_(free <= MAX_LOG_VARIANCE)
+        step.encoder.backward(torch.cat([by_mean, by_log_variance], dim=-1))
+        kl = beta * (share * kl).sum(-1)
+        return {"reconstruction": nll.mean(), "kl": kl.mean()}
+
 
 class BernoulliModule(VariationalModule, InUnits):
     """The same for values in [0, 1], with logits in place of means.
@@ -186,6 +337,11 @@ class BernoulliModule(VariationalModule, InUnits):
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__(encoder, decoder)
         del self.log_variance_change
+
+    @property
+    def undecayed(self) -> list[str]:
+        """There is no noise."""
+        return []
 
     def values(self, x: Tensor) -> Tensor:
         """Return standardised rows as values in [0, 1]."""
@@ -214,99 +370,6 @@ class BernoulliModule(VariationalModule, InUnits):
         mean, log_variance = self.posterior(x, known)
         z = self.draw(mean, log_variance)
         return self.logits(z), mean, log_variance, self.values(x)
-
-
-class EvidenceLowerBound(Loss):
-    """The negative ELBO: the reconstruction term plus beta times the KL divergence.
-
-    Sums over features and codes, in nats (Kingma & Welling 2014, equation 10; beta of
-    Higgins et al. 2017).
-
-    Parameters
-    ----------
-    likelihood : {"gaussian", "bernoulli"}
-    beta : float, default=1.0
-    n_epochs_kl_warmup : int or None, default=None
-        Epochs over which the weight of the KL divergence rises to `beta`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skae._variational import EvidenceLowerBound
-    >>> x, z = torch.zeros(2, 3), torch.zeros(2, 1)
-    >>> EvidenceLowerBound("gaussian")((x, z, z, torch.zeros(())), x)["kl"]
-    tensor([0., 0.])
-    """
-
-    def __init__(
-        self,
-        likelihood: str,
-        beta: float = 1.0,
-        n_epochs_kl_warmup: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.likelihood = likelihood
-        self.beta = beta
-        self.n_epochs_kl_warmup = n_epochs_kl_warmup
-        if likelihood == "bernoulli":
-            self.value_range = 0, 1, 'likelihood="bernoulli"'
-
-    def forward(
-        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the terms ``reconstruction`` and ``kl``, each of shape (..., n)."""
-        reconstruction, mean, log_variance, rest = output
-        if self.likelihood == "gaussian":
-            nll = gaussian_nll(reconstruction, x, rest, known)
-        else:
-            nll = bernoulli_nll(reconstruction, rest, known)
-        weight = self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
-        kl = kl_from_standard_normal(mean, log_variance)
-        return {"reconstruction": nll, "kl": weight * kl}
-
-    def held_out_terms(
-        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the loss, and the squared error and the noise that it is made of."""
-        terms = self(output, x, known)
-        nll = terms["reconstruction"]
-        loss: dict[str, Tensor] = {"loss": nll + terms["kl"]}
-        if self.likelihood == "bernoulli":
-            return loss
-        log_variance = output[3][..., None].expand_as(nll)
-        n_values = torch.zeros_like(nll) + count_known(x, known)
-        constant = n_values * (math.log(2 * math.pi) + log_variance)
-        squares = (2 * nll - constant).clamp_min(0) * log_variance.exp()  # but rounding
-        return {
-            **loss,
-            "squares": squares,
-            "n_values": n_values,
-            "log_variance": log_variance,
-        }
-
-    def calibrated(
-        self, terms: dict[str, Tensor], data: TrainingData
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Widen the noise of each row to what the other rows show it to be.
-
-        That is their mean squared error, by maximum likelihood. The calibration is the
-        ``noise_variance`` that all of them show.
-        """
-        if self.likelihood == "bernoulli":
-            return terms["loss"], {}
-        squares, n_values = terms["squares"], terms["n_values"]
-        variances, variance = data.ratios_of_others(squares, n_values)
-        narrow = terms["log_variance"]
-        wide = torch.maximum(variances.log(), narrow)
-        change = squares * ((-wide).exp() - (-narrow).exp()) + n_values * (
-            wide - narrow
-        )
-        calibration = {"noise_variance": variance} if variance > 0 else {}
-        return terms["loss"] + 0.5 * change, calibration
-
-    def score(self, loss: float, start: Start) -> float:
-        """Return the ELBO in nats per row, in the units of X."""
-        return -loss - len(start.mean) * log_scale(self.likelihood, start)
 
 
 def log_scale(likelihood: str, start: Start) -> float:
@@ -388,7 +451,8 @@ class TrainedVariational(TrainedNetwork):
         x, known, module = self._standardised(X)
         with inference(module, len(x)):
             log_variance = module.posterior(x, known)[1].cpu().numpy()
-        return np.exp(0.5 * log_variance) * self.code_scale.astype(X.dtype)
+        std = np.exp(0.5 * log_variance)[:, self.order]
+        return std * self.code_scale.astype(X.dtype)
 
     def score_samples(self, X: NDArray) -> NDArray:
         """Return the importance-weighted bound of each row in nats, shape (n,)."""
@@ -446,7 +510,8 @@ class VAE(BaseAutoencoder):
         Distribution of the codes: the standard normal.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
-        "auto" is ``(64,)`` below 1000 rows and ``(256, 128)`` from there. Only used
+        "auto" is ``(64,)`` below 1000 rows, or ``(128, 64)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         when `architecture` is None.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
@@ -463,8 +528,18 @@ class VAE(BaseAutoencoder):
         ``min(n_samples, n_features)``. "random" is the network alone.
     whiten : bool, default=False
         Divide each code by its standard deviation over the training rows, as PCA does.
-    alpha : float, default=1e-2
-        Weight decay (AdamW's, decoupled from the gradient).
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+    contamination : float, default=0.0
+        Share of the rows, at most 0.5, that takes no part in PCA, training and the
+        choice between them: those that PCA of all rows finds the least likely.
+        `offset_` follows from it. 0.5 is a good choice where it is not known how many
+        rows are anomalies, 0 where none is.
+    n_neighbors : int or None, default=None
+        Score rows by their distance to so many of the rows that were trained on, in
+        codes beside residuals, which are kept for that: 5 finds anomalies better than
+        the likelihood does, which None stands for.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
@@ -473,8 +548,9 @@ class VAE(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2. With 0, nothing is trained and the estimator is probabilistic PCA
-        (with ``likelihood="gaussian"``).
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is probabilistic PCA (with
+        ``likelihood="gaussian"``).
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
@@ -546,6 +622,10 @@ class VAE(BaseAutoencoder):
         ``likelihood="bernoulli"``.
     n_iter_ : int
         Epochs run.
+    offset_ : float
+        Rows of a lower score are anomalies: `contamination` of the training rows
+        (10,000 of them at most). With 0 it is Tukey's fence, 1.5 times the distance of
+        the quartiles below the lower one (of 1000 rows).
     best_iter_ : int
         Epoch whose weights are used; 0 if PCA was kept.
     loss_curve_ : list of float
@@ -642,7 +722,9 @@ class VAE(BaseAutoencoder):
         architecture: Any = None,
         init: str = "pca",
         whiten: bool = False,
-        alpha: float = 1e-2,
+        alpha: float | str = "auto",
+        contamination: float = 0.0,
+        n_neighbors: int | None = None,
         batch_size: int | str = "auto",
         learning_rate_init: float = 1e-2,
         max_iter: int | str = "auto",
@@ -668,6 +750,8 @@ class VAE(BaseAutoencoder):
         self.init = init
         self.whiten = whiten
         self.alpha = alpha
+        self.contamination = contamination
+        self.n_neighbors = n_neighbors
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter
@@ -690,7 +774,8 @@ class VAE(BaseAutoencoder):
             raise AttributeError("active_units_ is there after fit.")
         start = self._fit.start
         if isinstance(self._fit.model, TrainedVariational):
-            return self.explained_variance_ > ACTIVE_VARIANCE * start.code_scale**2
+            scale = self._fit.model.code_scale
+            return self._fit.model.explained_variance > ACTIVE_VARIANCE * scale**2
         variance, noise = start.sound_variances
         return 1 - noise / variance > ACTIVE_VARIANCE
 
@@ -821,7 +906,7 @@ class VAE(BaseAutoencoder):
         codes = rng.standard_normal((n_samples, self.n_components_))
         model, start = self._fit.model, self._fit.start
         if isinstance(model, TrainedVariational):
-            codes *= start.code_scale
+            codes *= model.code_scale
         else:
             variance, noise = start.sound_variances
             codes *= np.sqrt(np.maximum(variance - noise, 0))

@@ -47,6 +47,10 @@ ESTIMATORS = {
     "default": AutoencoderTransformer(**FAST),
     "whiten": AutoencoderTransformer(**FAST, whiten=True),
     "random": AutoencoderTransformer(2, **FAST, init="random"),
+    "ordered": AutoencoderTransformer(2, **FAST, ordered=True, code_noise=0.1),
+    "linear encoder": AutoencoderTransformer(2, **FAST, linear_encoder=True),
+    "neighbors": AutoencoderTransformer(2, **FAST, n_neighbors=2),
+    "contamination": AutoencoderTransformer(2, **FAST, contamination=0.2),
     "split": AutoencoderTransformer(2, **FAST, validation_fraction=0.25),
     "tied": AutoencoderTransformer(
         2, max_iter=2, random_state=0, architecture=MLP((4,), "tanh", tied_weights=True)
@@ -64,6 +68,7 @@ ESTIMATORS = {
     "VAE": VAE(**FAST),
     "VAE, split": VAE(2, **FAST, validation_fraction=0.25, whiten=True),
     "VAE, random": VAE(2, **FAST, init="random"),
+    "VAE, contamination": VAE(2, **FAST, contamination=0.2, n_neighbors=2),
     "denoising": DenoisingAutoencoder(**FAST),
     "denoising, split": DenoisingAutoencoder(
         2, **FAST, corruption="gaussian", validation_fraction=0.25, whiten=True

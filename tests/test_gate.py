@@ -63,7 +63,9 @@ def normalised():
 def linear_paths():
     """Return a module with fixed numbers of its own beside its networks."""
     module = AutoencoderModule(
-        *with_linear_paths(nn.Linear(5, 2), nn.Linear(2, 5), 5, 2, 2)
+        *with_linear_paths(
+            nn.Linear(5, 2), nn.Linear(2, 5), 5, 2, 2, linear_encoder=False
+        )
     )
     rng = np.random.RandomState(torch.initial_seed())
     module.set_linear_path(*(rng.standard_normal(s) for s in [(2, 5), 2, (5, 2), 5]))

@@ -87,7 +87,9 @@ def test_a_module_is_set_to_pca_of_some_rows_in_the_units_of_others():
     units, some = linear_start(X, 2), X[::3] * 2 + 1
     start, pca = linear_start(some, 2), PCA(2).fit(some)
     module = AutoencoderModule(
-        *with_linear_paths(nn.Linear(13, 2), nn.Linear(2, 13), 13, 2, 2)
+        *with_linear_paths(
+            nn.Linear(13, 2), nn.Linear(2, 13), 13, 2, 2, linear_encoder=False
+        )
     ).double()
     start.apply(module, units)
     output = module(torch.from_numpy((X - units.mean) / units.scale))

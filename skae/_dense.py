@@ -1,0 +1,472 @@
+"""The training step of dense networks, with the gradient derived by hand.
+
+For a small network, autograd and the optimizer take more time than the matrix products
+do. A module of an encoder and a decoder that are :class:`DenseLayers`, a linear path
+beside dense layers, is therefore trained without them: every product is written into a
+buffer that lasts, and all parameters are one tensor for AdamW. What is not known here
+goes through autograd, which is the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from ._module import RESHAPING, BaseModule, LinearResidual, OfSamples
+from ._step import ADAM_STATE, is_plain_adamw
+
+if TYPE_CHECKING:
+    from ._net import AutoencoderNet
+
+aten = torch.ops.aten
+ALIGNMENT = 16  # floats: a parameter begins at a multiple of 64 bytes
+
+
+class Activation(NamedTuple):
+    """A function, and what turns a gradient by its output into one by its input.
+
+    Attributes
+    ----------
+    apply : callable
+        From a tensor, which it may overwrite.
+    backward : callable
+        Changes a gradient in place, given what is saved.
+    saves_output : bool
+        Whether that is the output, or else the input.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Any]
+    saves_output: bool = True
+
+
+def known_activation(part: Any) -> Activation | None:
+    """Return how an activation is applied and differentiated, if that is known."""
+    kind: type = type(part)
+    gradient: Any
+    if kind is nn.ReLU:
+        gradient = aten.threshold_backward.grad_input
+        return Activation(torch.relu_, lambda d, y: gradient(d, y, 0, grad_input=d))
+    if kind is nn.Tanh:
+        gradient = aten.tanh_backward.grad_input
+        return Activation(torch.tanh_, lambda d, y: gradient(d, y, grad_input=d))
+    if kind is nn.Sigmoid:
+        gradient = aten.sigmoid_backward.grad_input
+        return Activation(torch.sigmoid_, lambda d, y: gradient(d, y, grad_input=d))
+    if kind is nn.ELU:
+        gradient = aten.elu_backward.grad_input
+        constants = part.alpha, 1, 1, True
+        return Activation(
+            partial(nn.functional.elu_, alpha=part.alpha),
+            lambda d, y: gradient(d, *constants, y, grad_input=d),
+        )
+    if kind is nn.GELU:
+        gradient = partial(aten.gelu_backward.grad_input, approximate=part.approximate)
+        return Activation(part, lambda d, x: gradient(d, x, grad_input=d), False)
+    if kind is nn.SiLU and not part.inplace:
+        gradient = aten.silu_backward.grad_input
+        return Activation(part, lambda d, x: gradient(d, x, grad_input=d), False)
+    if kind is nn.Identity:
+        return Activation(part, lambda d, y: None)
+    return None
+
+
+class DenseLayers:
+    """Dense layers beside a linear path, forward and backward.
+
+    Parameters
+    ----------
+    weights : list of Tensor of shape (..., n_out, n_in)
+    biases : list of Tensor of shape (..., n_out)
+    gradients : list of (Tensor, Tensor)
+        Where the gradients by each weight and bias are written.
+    activations : list of Activation
+        Between the layers.
+    path : (Tensor of shape (..., n_out, n_in), Tensor of shape (..., n_out)) or None
+        The fixed linear map and its bias.
+
+    Notes
+    -----
+    A leading axis holds stacked networks. What :meth:`forward` and :meth:`backward`
+    return is overwritten by the next call.
+    """
+
+    def __init__(
+        self,
+        weights: list[Tensor],
+        biases: list[Tensor],
+        gradients: list[tuple[Tensor, Tensor]],
+        activations: list[Activation],
+        path: tuple[Tensor, Tensor] | None,
+    ) -> None:
+        like = path[0] if path is not None else weights[0]
+        self.n_stacked = len(like) if like.ndim == 3 else None
+        is_stacked = self.n_stacked is not None
+        self.affine = torch.baddbmm if is_stacked else torch.addmm
+        self.product = torch.bmm if is_stacked else torch.mm
+        self.add_product = Tensor.baddbmm_ if is_stacked else Tensor.addmm_
+        self.weights = weights
+        self.transposed = [weight.mT for weight in weights]
+        self.biases = [bias[..., None, :] if is_stacked else bias for bias in biases]
+        self.gradients, self.activations = gradients, activations
+        self.path = path
+        if path is not None:
+            self.path_transposed = path[0].mT
+            self.path_bias = path[1][..., None, :] if is_stacked else path[1]
+        self._buffers: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+
+    def _buffers_for(self, n: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Return where `n` rows have their layers, and the gradients by them."""
+        if n not in self._buffers:
+            lead = () if self.n_stacked is None else (self.n_stacked,)
+            with torch.inference_mode(False):  # held-out rows may be the first
+                self._buffers[n] = (
+                    [w.new_empty(*lead, n, w.shape[-2]) for w in self.weights],
+                    [w.new_empty(*lead, n, w.shape[-1]) for w in self.weights],
+                )
+        return self._buffers[n]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
+        if self.n_stacked is not None and x.ndim == 2:
+            x = x.expand(self.n_stacked, *x.shape)
+        if not self.weights:
+            return self.affine(self.path_bias, x, self.path_transposed)
+        outputs = self._buffers_for(x.shape[-2])[0]
+        self._inputs, self._saved = [x], []
+        last, h = len(self.weights) - 1, x
+        for i, (weight, bias) in enumerate(
+            zip(self.transposed, self.biases, strict=True)
+        ):
+            if i == last and self.path is not None:
+                bias = bias + self.path_bias
+            y = self.affine(bias, h, weight, out=outputs[i])
+            if i == last:
+                break
+            activation = self.activations[i]
+            h = activation.apply(y)
+            self._inputs.append(h)
+            self._saved.append(h if activation.saves_output else y)
+        if self.path is not None:
+            self.add_product(y, x, self.path_transposed)
+        return y
+
+    def backward(self, gradient: Tensor, *, by_input: bool = False) -> Tensor:
+        """Write the gradients by the parameters, given that by the output.
+
+        Returns
+        -------
+        Tensor of shape (..., n, n_in)
+            The gradient by the input, with `by_input`.
+        """
+        buffers = self._buffers_for(gradient.shape[-2])[1]
+        d = gradient
+        for i in reversed(range(len(self.weights))):
+            if i < len(self.activations):
+                self.activations[i].backward(d, self._saved[i])
+            by_weight, by_bias = self.gradients[i]
+            self.product(d.mT, self._inputs[i], out=by_weight)
+            torch.sum(d, -2, out=by_bias)
+            if i or by_input:
+                d = self.product(d, self.weights[i], out=buffers[i])
+        if by_input and self.path is not None:
+            self.add_product(d, gradient, self.path[0])
+        return d
+
+
+class FlatGroup:
+    """A group of parameters of an AdamW as one tensor, of which they become views.
+
+    The state becomes views as well, and stays what it would be without.
+    """
+
+    def __init__(self, group: dict[str, Any], states: list[dict[str, Any]]) -> None:
+        self.group = group
+        parameters: list[nn.Parameter] = group["params"]
+        starts, size = [], 0
+        for p in parameters:
+            starts.append(size)
+            size += math.ceil(p.numel() / ALIGNMENT) * ALIGNMENT
+        self.values, self.gradients, self.averages, self.squares = (
+            parameters[0].new_zeros(size) for _ in range(4)
+        )
+        self.n_steps = torch.zeros((), dtype=torch.float32)
+        for p, state, start in zip(parameters, states, starts, strict=True):
+            where = slice(start, start + p.numel())
+            value = self.values[where].view_as(p)
+            p.data = value.copy_(p.data)
+            p.grad = self.gradients[where].view_as(p)
+            views = self.averages[where].view_as(p), self.squares[where].view_as(p)
+            if state:
+                self.n_steps.copy_(state["step"])
+                for name, view in zip(ADAM_STATE[1:], views, strict=True):
+                    view.copy_(state[name])
+            state.update(zip(ADAM_STATE, (self.n_steps, *views), strict=True))
+
+    def step(self) -> None:
+        """Take a step, by the gradients that are in place."""
+        self.n_steps += 1
+        group = self.group
+        torch._fused_adamw_(
+            [self.values],
+            [self.gradients],
+            [self.averages],
+            [self.squares],
+            [],
+            [self.n_steps],
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class FlatAdamW:
+    """AdamW on one tensor for each group of parameters."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.groups = [
+            FlatGroup(group, [optimizer.state[p] for p in group["params"]])
+            for group in optimizer.param_groups
+        ]
+        self._at = self._addresses(optimizer)
+
+    @staticmethod
+    def can_hold(optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer is one that can be done on such tensors."""
+        if not is_plain_adamw(optimizer):
+            return False
+        for group in optimizer.param_groups:
+            states = [optimizer.state[p] for p in group["params"]]
+            if len({float(state.get("step", 0)) for state in states}) != 1:
+                return False
+            if not all(
+                p.requires_grad and p.dtype == torch.float32 for p in group["params"]
+            ):
+                return False
+        return True
+
+    def holds(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether parameters and state are still the views that they were made."""
+        return self._at == self._addresses(optimizer)
+
+    @staticmethod
+    def _addresses(optimizer: torch.optim.Optimizer) -> list[int | None]:
+        where: list[int | None] = [id(optimizer)]
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                state = optimizer.state.get(p, {})
+                tensors = [p, p.grad, *(state.get(name) for name in ADAM_STATE)]
+                where += [None if t is None else t.data_ptr() for t in tensors]
+        return where
+
+    def step(self) -> None:
+        """Take a step, by the gradients that are in place."""
+        for group in self.groups:
+            group.step()
+
+    def release(self, optimizer: torch.optim.Optimizer) -> None:
+        """Give each parameter, and its state, memory of its own again."""
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.data, p.grad = p.data.clone(), None
+                state = optimizer.state.get(p, {})
+                state.update({name: value.clone() for name, value in state.items()})
+
+
+class DenseStep:
+    """The step of training of a module whose networks are dense.
+
+    Attributes
+    ----------
+    encoder, decoder : DenseLayers
+    values : dict of Tensor
+        The module's parameters and buffers by name, of shape (n_modules, ...) if they
+        are stacked.
+    gradients : dict of Tensor
+        Where the gradients by the parameters are to be.
+    saved : tuple
+        What ``dense_forward`` keeps for ``dense_backward``.
+    """
+
+    saved: tuple[Any, ...] = ()
+
+    def __init__(self, net: AutoencoderNet) -> None:
+        self.module, self.criterion = net.module_, net.criterion_
+        self.template = _template(self.module)
+        self.optimizer = FlatAdamW(net.optimizer_)
+        stacked = self.module is not self.template
+        parameters = (
+            dict(zip(self.module.names, self.module.stacked, strict=True))
+            if stacked
+            else dict(self.module.named_parameters())
+        )
+        buffers = (
+            dict(zip(self.module.buffer_names, self.module.buffers(), strict=True))
+            if stacked
+            else dict(self.module.named_buffers())
+        )
+        self.gradients = {name: p.grad for name, p in parameters.items()}
+        self.values = {**{n: p.data for n, p in parameters.items()}, **buffers}
+        self.encoder = self._layers("encoder")
+        self.decoder = self._layers("decoder")
+
+    @staticmethod
+    def of(
+        net: AutoencoderNet, n_features: int, earlier: DenseStep | None = None
+    ) -> DenseStep | None:
+        """Return the step of a net, or None if autograd has to do it.
+
+        `earlier` is the one that it had before.
+        """
+        template = _template(net.module_)
+        if (
+            _is_by_hand(type(template))
+            and type(net.criterion_).forward is template.dense_loss.forward
+            and _is_dense(template.encoder, n_in=n_features)
+            and _is_dense(template.decoder, n_out=n_features)
+            and not _has_any_global_hook()
+            and not any(_has_hook(part) for part in template.modules())
+            and FlatAdamW.can_hold(net.optimizer_)
+        ):
+            if earlier is not None and earlier.optimizer.holds(net.optimizer_):
+                return earlier
+            return DenseStep(net)
+        return None
+
+    def _layers(self, name: str) -> DenseLayers:
+        part, path = getattr(self.template, name), None
+        if isinstance(part, LinearResidual):
+            path = self.values[f"{name}.weight"], self.values[f"{name}.bias"]
+        parts = list(_parts(part, name))
+        weights = [f"{at}.weight" for at, p in parts if isinstance(p, nn.Linear)]
+        biases = [f"{at}.bias" for at, p in parts if isinstance(p, nn.Linear)]
+        between = [
+            known_activation(p) for _, p in parts if not isinstance(p, nn.Linear)
+        ]
+        return DenseLayers(
+            [self.values[weight] for weight in weights],
+            [self.values[bias] for bias in biases],
+            [
+                (self.gradients[weight], self.gradients[bias])
+                for weight, bias in zip(weights, biases, strict=True)
+            ],
+            [activation for activation in between if activation is not None],
+            path,
+        )
+
+    def outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what the module does for rows of which all is known."""
+        with torch.no_grad():
+            return self.template.dense_forward(self, x)
+
+    def take(self, x: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        """Take a step of training, and return the mean of each term."""
+        template = self.template
+        with torch.no_grad():
+            outputs = template.dense_forward(self, x)
+            means = template.dense_backward(self, outputs, x, weight, self.criterion)
+            self.optimizer.step()
+        return means
+
+
+def squared_error_gradient(
+    reconstruction: Tensor, x: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of the mean squared error, and the error itself.
+
+    Parameters
+    ----------
+    reconstruction : Tensor of shape (..., n, n_features)
+        Is overwritten by the gradient, of the same shape.
+    x : Tensor of shape (n, n_features)
+    weight : Tensor of shape (..., n) or None
+
+    Returns
+    -------
+    gradient : Tensor of shape (..., n, n_features)
+        Of each stacked module's own error.
+    mean : Tensor of shape ()
+        Over the rows, and over stacked modules.
+    """
+    error = reconstruction.sub_(x)
+    n = len(x)
+    n_modules = error.numel() // x.numel()
+    if weight is None:
+        total = torch.dot(error.view(-1), error.view(-1))
+        return error.mul_(2 / n), total / (n * n_modules)
+    gradient = error * (weight * (2 / n))[..., None]
+    total = torch.dot(error.view(-1), gradient.view(-1))
+    return gradient, total / (2 * n_modules)
+
+
+def _template(module: Any) -> Any:
+    """Return the module, or the one that all stacked ones are like."""
+    separate = getattr(module, "separate", None)
+    return module if separate is None or len(separate) else module.template
+
+
+def _is_by_hand(kind: type) -> bool:
+    """Whether a class of modules computes what the class with its gradient does."""
+    if not issubclass(kind, BaseModule):
+        return False
+    owner = _owner(kind, "dense_forward")
+    methods = "forward", "encode", "encoded", "decode"
+    return owner is not BaseModule and all(
+        issubclass(owner, _owner(kind, name)) for name in methods
+    )
+
+
+def _owner(kind: type, name: str) -> type:
+    return next(base for base in kind.__mro__ if name in vars(base))
+
+
+def _parts(network: nn.Module | None, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what a network is made of, by name, but for what only reshapes."""
+    if isinstance(network, OfSamples | LinearResidual):
+        yield from _parts(network.network, f"{name}.network")
+    elif type(network) is nn.Sequential:
+        for i, part in enumerate(network):
+            yield from _parts(part, f"{name}.{i}")
+    elif network is not None and type(network) not in RESHAPING:
+        yield name, network
+
+
+def _is_dense(
+    network: nn.Module, n_in: int | None = None, n_out: int | None = None
+) -> bool:
+    """Whether a network is dense layers, with a linear path beside them or without.
+
+    `n_in` and `n_out` are widths that it has to have: layers that work on an axis of a
+    sample are narrower.
+    """
+    is_linear_path = isinstance(network, LinearResidual)
+    if is_linear_path and network.has_gain:
+        return False
+    parts: list[Any] = [part for _, part in _parts(network, "")]
+    if not parts:
+        return is_linear_path
+    layers, between = parts[::2], parts[1::2]
+    if len(layers) == len(between) or not all(
+        type(layer) is nn.Linear and layer.bias is not None for layer in layers
+    ):
+        return False
+    widths = [(a.out_features, b.in_features) for a, b in pairwise(layers)]
+    widths += [] if n_in is None else [(n_in, layers[0].in_features)]
+    widths += [] if n_out is None else [(layers[-1].out_features, n_out)]
+    return all(a == b for a, b in widths) and all(map(known_activation, between))
+
+
+def _has_hook(part: nn.Module) -> bool:
+    names = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
+    return any(getattr(part, name) for name in (*names, "_backward_pre_hooks"))

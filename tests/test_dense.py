@@ -1,0 +1,296 @@
+"""The training step by hand: autograd is the oracle."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from skorch.callbacks import Callback
+from torch import nn
+
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae._autoencoder import AutoencoderModule, PrefixLoss
+from skae._denoising import DenoisingLoss, DenoisingModule
+from skae._dense import DenseStep
+from skae._gate import StackedModules
+from skae._losses import ReconstructionLoss
+from skae._module import with_linear_paths
+from skae._net import AutoencoderNet, Batch
+from skae._variational import (
+    BernoulliModule,
+    EvidenceLowerBound,
+    VariationalModule,
+)
+from skae.architectures import MLP
+from skae.architectures._mlp import ACTIVATIONS
+
+D, K, N = 7, 3, 20
+
+
+def plain(encoder, decoder):
+    return AutoencoderModule(encoder, decoder), ReconstructionLoss()
+
+
+def noisy(encoder, decoder):
+    return AutoencoderModule(encoder, decoder, 0.3), ReconstructionLoss()
+
+
+def ordered(encoder, decoder):
+    return AutoencoderModule(encoder, decoder, 0.3, ordered=True), PrefixLoss()
+
+
+def denoising(encoder, decoder):
+    module = DenoisingModule(encoder, decoder, "masking", 0.3, (D,), 0.1)
+    return module, DenoisingLoss()
+
+
+def variational(encoder, decoder):
+    return VariationalModule(encoder, decoder), EvidenceLowerBound("gaussian", 2.0, 4)
+
+
+OBJECTIVES = [plain, noisy, ordered, denoising, variational]
+
+
+def net_of(
+    objective, sizes=(6, 5), activation="relu", *, n_stacked=0, path=True, linear=False
+):
+    """Return a net of one module, or of several, with weights that are all random."""
+    generator = torch.Generator().manual_seed(0)
+    n_outputs = 2 * K if objective is variational else K
+    modules = []
+    for _ in range(max(n_stacked, 1)):
+        encoder = MLP(sizes, activation).build((D,), n_outputs, generator)[0]
+        decoder = MLP(sizes, activation).build((D,), K, generator)[1]
+        if path:
+            encoder, decoder = with_linear_paths(
+                encoder, decoder, D, K, n_outputs, linear_encoder=linear
+            )
+        module, loss = objective(encoder, decoder)
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.data = 0.3 * torch.randn(tensor.shape, generator=generator)
+        modules.append(module)
+    module = modules[0]
+    if n_stacked:
+        module = StackedModules(modules, (torch.zeros(2, D), None))
+        assert not len(module.separate)
+    loss.epoch = 3
+    return AutoencoderNet(
+        module,
+        loss,
+        optimizer=torch.optim.AdamW,
+        optimizer__fused=True,
+        optimizer__weight_decay=0.1,
+        lr=0.01,
+    ).initialize()
+
+
+class Drawing:
+    """In place of the random numbers of a fit: the same whenever they are drawn."""
+
+    is_global = True  # and so asked to draw
+
+    def __init__(self, net):
+        self.net = net
+
+    def drawing(self):
+        for part in self.net.module_.running:
+            part.generator = torch.Generator().manual_seed(3)
+        return torch.enable_grad()
+
+
+def steps(net, by_hand, x, weight=None, n=1):
+    """Take steps, and return the net's parameters, gradients and losses after them."""
+    net.numbers_, net.hooks_ = Drawing(net), False
+    net.take_step_ = net.optimizer_.step
+    net.module_.train()
+    net.dense_ = DenseStep.of(net, D) if by_hand else None
+    assert (net.dense_ is not None) == by_hand
+    losses = [net.train_step(Batch(x, None, weight)) for _ in range(n)]
+    found = {name: p.grad.clone() for name, p in net.module_.named_parameters()}
+    return net.module_.state_dict(), found, losses
+
+
+def assert_same(found, expected, tol):
+    assert found.keys() == expected.keys()
+    for name in found:
+        torch.testing.assert_close(
+            found[name], expected[name], rtol=tol, atol=tol, msg=name
+        )
+
+
+def rows(n=N, seed=1):
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_is_autograd(make, weight=None, tol=1e-6):
+    by_hand, by_autograd = make(), make()
+    by_autograd.module_.load_state_dict(by_hand.module_.state_dict())
+    _, gradients, losses = steps(by_hand, True, rows(), weight)
+    _, expected, right = steps(by_autograd, False, rows(), weight)
+    assert_same(gradients, expected, tol)
+    assert_same(losses[0], right[0], 10 * tol)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_are_those_of_autograd(objective, activation):
+    assert_is_autograd(lambda: net_of(objective, activation=activation))
+
+
+@pytest.mark.parametrize("sizes", [(), (4,), (6, 5, 4)])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("path", [True, False])
+def test_for_any_number_of_layers_with_a_linear_path_and_without(
+    sizes, objective, path
+):
+    assert_is_autograd(lambda: net_of(objective, sizes, path=path))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_stacked", [0, 3])
+@pytest.mark.parametrize("objective", [plain, noisy, ordered, variational])
+def test_for_weighted_rows_and_stacked_modules(objective, n_stacked, weighted):
+    lead = (n_stacked,) if n_stacked else ()
+    weight = rows()[:, 0].abs().expand(*lead, N) if weighted else None
+    assert_is_autograd(lambda: net_of(objective, n_stacked=n_stacked), weight)
+
+
+@pytest.mark.parametrize("n_stacked", [0, 3])
+def test_a_linear_encoder_stays_as_it_is(n_stacked):
+    assert_is_autograd(lambda: net_of(noisy, n_stacked=n_stacked, linear=True))
+
+
+@pytest.mark.parametrize(
+    ("objective", "n_stacked"),
+    # Others draw numbers, and stacked modules each their own.
+    [*((objective, 0) for objective in OBJECTIVES), (plain, 3), (noisy, 3)],
+)
+def test_outputs_are_those_of_the_module(objective, n_stacked):
+    """While it does not train: no noise, and the same prefixes and draws."""
+    net = net_of(objective, n_stacked=n_stacked)
+    step, x = DenseStep.of(net, D), rows()
+    net.module_.eval()
+    with Drawing(net).drawing():
+        expected = net.module_(x, None)
+    with Drawing(net).drawing():
+        found = step.outputs(x)
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("objective", [plain, variational])
+def test_steps_of_adamw_are_those_of_torch(objective):
+    """With its state, which a torch optimizer then goes on from."""
+    net, other = net_of(objective), net_of(objective)
+    found = steps(net, True, rows(), n=5)[0]
+    expected = steps(other, False, rows(), n=5)[0]
+    assert_same(found, expected, 1e-5)
+    net.dense_.optimizer.release(net.optimizer_)
+    steps(net, False, rows(), n=2)
+    steps(other, False, rows(), n=2)
+    assert_same(net.module_.state_dict(), other.module_.state_dict(), 1e-5)
+
+
+def test_a_step_goes_on_from_the_state_of_an_optimizer():
+    net, other = net_of(plain), net_of(plain)
+    for each, by_hand in ((net, True), (other, False)):
+        steps(each, False, rows(), n=2)
+        steps(each, by_hand, rows(), n=2)
+    assert_same(net.module_.state_dict(), other.module_.state_dict(), 1e-5)
+
+
+def test_memory_is_the_parameters_own_again_after_training():
+    X = load_digits().data[:60]
+    net = AutoencoderTransformer(2, max_iter=2, random_state=0).fit(X).net_
+    for p in net.module_.parameters():
+        assert p.grad is None
+        state = net.optimizer_.state.get(p, {})
+        for tensor in (p, *(t for t in state.values())):
+            assert tensor.untyped_storage().nbytes() == 4 * tensor.numel()
+
+
+def test_a_step_notices_parameters_that_were_replaced():
+    net = net_of(plain)
+    step = DenseStep.of(net, D)
+    assert DenseStep.of(net, D, step) is step
+    net.optimizer_.load_state_dict(copy.deepcopy(net.optimizer_.state_dict()))
+    assert DenseStep.of(net, D, step) is not step
+
+
+class Doubled(AutoencoderModule):
+    """A module of a user's, whose codes are other than those it inherits."""
+
+    def encode(self, x, known=None):
+        return 2 * super().encode(x, known)
+
+
+class Absolute(ReconstructionLoss):
+    """A loss of a user's."""
+
+    def forward(self, output, x, known=None):
+        return {"reconstruction": (output[0] - x).abs().sum(-1)}
+
+
+def edited(change):
+    net = net_of(plain)
+    change(net)
+    return net
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        net_of(lambda *networks: (Doubled(*networks), ReconstructionLoss())),
+        net_of(lambda *networks: (AutoencoderModule(*networks), Absolute())),
+        edited(lambda net: net.module_.encoder.register_forward_hook(print)),
+        edited(lambda net: net.module_.encoder.network.append(nn.Tanh())),
+        edited(lambda net: net.module_.encoder.network.insert(1, nn.Dropout())),
+        edited(lambda net: net.optimizer_.param_groups[0].update(amsgrad=True)),
+        edited(lambda net: next(net.module_.parameters()).requires_grad_(False)),
+        edited(lambda net: net.optimizer_.register_step_post_hook(lambda *a: None)),
+    ],
+)
+def test_what_is_not_known_goes_through_autograd(net):
+    assert DenseStep.of(net, D) is None
+
+
+def test_bernoulli_goes_through_autograd():
+    def bernoulli(encoder, decoder):
+        loss = EvidenceLowerBound("bernoulli")
+        return BernoulliModule(encoder, decoder), loss
+
+    encoder, _ = MLP((4,)).build((D,), 2 * K, torch.Generator())
+    _, decoder = MLP((4,)).build((D,), K, torch.Generator())
+    module, loss = bernoulli(encoder, decoder)
+    net = AutoencoderNet(
+        module, loss, optimizer=torch.optim.AdamW, optimizer__fused=True
+    ).initialize()
+    assert DenseStep.of(net, D) is None
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder, VAE])
+def test_a_fit_is_that_of_autograd(cls, monkeypatch):
+    """Over an epoch or two, after which rounding errors have grown."""
+    X = load_digits().data[:1100]
+    make = cls(4, max_iter=2, random_state=0)
+    model = make.fit(X)
+    losses, scores = model.loss_curve_, model.validation_scores_
+    monkeypatch.setattr(DenseStep, "of", staticmethod(lambda *a: None))
+    make.fit(X)
+    np.testing.assert_allclose(losses, make.loss_curve_, rtol=2e-3)
+    np.testing.assert_allclose(scores, make.validation_scores_, rtol=2e-3, atol=1e-3)
+
+
+def test_a_callback_that_listens_to_gradients_hears_them():
+    heard = []
+
+    class Listener(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            heard.append([p.grad is not None for _, p in named_parameters])
+
+    X = load_digits().data[:40]
+    AutoencoderTransformer(2, max_iter=1, callbacks=[Listener()]).fit(X)
+    assert heard
+    assert all(all(step) for step in heard)
