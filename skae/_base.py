@@ -39,9 +39,11 @@ from ._rows import (
     used_rows,
 )
 from ._samples import n_steps_of, takes_padding
-from ._step import usual_settings
+from ._step import in_threads, usual_settings
 
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
+# From so many multiplications on, such passes are shared out to threads.
+THREADED_INFERENCE = 200_000_000
 
 
 class BaseAutoencoder(
@@ -509,9 +511,14 @@ class BaseAutoencoder(
     ) -> NDArray:
         """Apply a function to dense chunks of rows and collect what it returns."""
         result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
-        with usual_settings():
-            for rows in row_chunks(X, INFERENCE_BYTES):
+
+        def apply(rows: slice) -> None:
+            with usual_settings():
                 result[rows] = function(as_dense(X[rows]))
+
+        is_long = X.shape[0] * self._fit.n_parameters >= THREADED_INFERENCE
+        n_threads = torch.get_num_threads() if is_long else 1
+        in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
         return result
 
     def _as_samples(self, rows: NDArray) -> NDArray:

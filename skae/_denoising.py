@@ -280,7 +280,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         columns. Not used with a callable.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
-        "auto" is ``(64,)`` below 1000 rows, or ``(128, 64)`` for a single code, and
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
         ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         when `architecture` is None.
     activation : str, default="relu"

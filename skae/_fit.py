@@ -111,6 +111,13 @@ class Fit:
 
     # What the model says of dense rows, in the public units of the codes
 
+    @property
+    def n_parameters(self) -> int:
+        """How many multiplications a row is at least."""
+        if not isinstance(self.model, TrainedNetwork):
+            return 0
+        return sum(p.numel() for p in self.net.module_.parameters())
+
     def deviation(self, dtype: np.dtype) -> NDArray:
         """Return by what codes are divided where they are whitened."""
         if not self.objective.params.whiten:
@@ -216,7 +223,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         return earlier
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
-    training = Training(objective, plan.at(start, params), start, seed)
+    training = Training(objective, objective.plan_at(start, plan), start, seed)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
     n_before = len(net.history)
@@ -375,7 +382,7 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         rows = _likely(objective, rows, pca)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)
-    training = Training(objective, plan.at(start, params), start, seed)
+    training = Training(objective, objective.plan_at(start, plan), start, seed)
     net = before = training.new_net(learning_rate="constant", restore_start=False)
     data = training.batch(rows)
     improvement = PairedImprovement()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from numbers import Integral
 from types import SimpleNamespace
@@ -27,6 +28,8 @@ from ._start import RandomStart, Start
 from ._step import seeded_globally
 from ._trained import TrainedNetwork
 from .architectures import MLP
+
+MANY_CODES = 16  # from which on the weight decay does not grow
 
 
 class Objective(ABC):
@@ -84,7 +87,20 @@ class Objective(ABC):
         """
         return TrainedNetwork(module, start, held_out_error)
 
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``, given the distinct rows.
+
+        The fewer rows there are for each column, the more a network has to be held, and
+        the more codes it has, the less it loses by that.
+        """
+        return 0.3 * min(n_components, MANY_CODES) * math.sqrt(n_features / n_rows)
+
     # Final
+
+    def plan_at(self, start: Start, plan: TrainingPlan) -> TrainingPlan:
+        """Return the plan of a table, now that its start is known."""
+        decay = self.decay(plan.n_rows, len(start.mean), start.n_codes)
+        return plan.at(start, self.params, decay)
 
     def random_start(self, pca: Start) -> RandomStart:
         """Return random weights as the start, with as many codes as were asked for."""

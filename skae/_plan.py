@@ -17,9 +17,6 @@ N_FOLDS = 5
 FEW_ROWS = 200
 MIN_ROWS = 10  # with fewer, no held-out rows can speak for a network
 MAX_HELD_OUT = 10_000
-# Weight decay for each code, for as many rows as columns; more codes are as so many.
-DECAY = 0.3
-MANY_CODES = 16
 # Curves and sheets through a large table take a deeper network, and more epochs; in a
 # small one only curves do.
 FEW_CODES = 2
@@ -120,32 +117,20 @@ class TrainingPlan:
         held_out = min(held_out, n_rows - 1)
         return replace(plan, **sizes, n_folds=folds, n_held_out=held_out)
 
-    def at(self, start: Start, params: Any) -> TrainingPlan:
-        """Return the plan for a start, on which the weight decay depends.
+    def at(self, start: Start, params: Any, decay: float) -> TrainingPlan:
+        """Return the plan for a start, and with a weight decay for ``alpha="auto"``.
 
         Few codes take another layer, and more epochs where there are many rows. There
         is one epoch where nothing is left to learn, and none without a code.
         """
-        alpha, max_iter = params.alpha, self.max_iter
-        if is_auto(alpha):
-            alpha = decay_for(self.n_rows, len(start.mean), start.n_codes)
+        alpha = decay if is_auto(params.alpha) else float(params.alpha)
+        max_iter = self.max_iter
         sizes, is_large = self.hidden_layer_sizes, self.n_rows >= SMALL_TABLE
         if start.n_codes <= (FEW_CODES if is_large else 1):
             if is_auto(params.max_iter) and is_large:
                 max_iter *= 2
             if is_auto(params.hidden_layer_sizes):
-                sizes = (*sizes, 64) if is_large else (128, 64)
+                sizes = (*sizes, sizes[-1] // 2)
         if start.is_degenerate or not start.n_codes:
             max_iter = min(max_iter, int(start.n_codes > 0))
-        return replace(
-            self, alpha=float(alpha), max_iter=max_iter, hidden_layer_sizes=sizes
-        )
-
-
-def decay_for(n_rows: int, n_features: int, n_components: int) -> float:
-    """Return the weight decay for a table and a number of codes.
-
-    The fewer rows there are for each column, the more a network has to be held, and the
-    more codes it has, the less it loses by that.
-    """
-    return DECAY * min(n_components, MANY_CODES) * math.sqrt(n_features / n_rows)
+        return replace(self, alpha=alpha, max_iter=max_iter, hidden_layer_sizes=sizes)

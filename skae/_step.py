@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from threading import RLock, local
 from typing import Any
@@ -17,8 +18,6 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 # Threads that wait for a core that another program has spin: below 1e9 in one operation
 # two of them are slower than one as soon as a neighbour is busy, and up to 140 times.
 THREADED_WORK = 4_000_000_000
-# The same for a pass of inference, of which there are fewer.
-THREADED_INFERENCE = 200_000_000
 
 
 def one_cycle(progress: float, peak: float) -> float:
@@ -133,6 +132,33 @@ def threads_for(module: nn.Module, n_rows: int, enough: int) -> Any:
     """Return a block with one thread, unless a pass over the rows is work enough."""
     n_parameters = sum(p.numel() for p in module.parameters())
     return nullcontext() if n_rows * n_parameters >= enough else one_thread
+
+
+def in_threads(
+    function: Callable[[Any], None], items: Iterator[Any], n_threads: int
+) -> None:
+    """Call a function for each item, in so many threads of Python.
+
+    They wait for one another at the end alone, and not in every operation, as those of
+    OpenMP do: where another program has a core, the other thread takes more items.
+    """
+    if n_threads < 2:
+        for item in items:
+            function(item)
+        return
+    lock = RLock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                item = next(items, None)
+            if item is None:
+                return
+            function(item)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        for done in [pool.submit(work) for _ in range(n_threads)]:
+            done.result()
 
 
 @contextmanager

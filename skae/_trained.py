@@ -23,7 +23,7 @@ from ._start import (
     gaussian_log_density,
     residual_log_density,
 )
-from ._step import THREADED_INFERENCE, is_own, seeded_globally, threads_for
+from ._step import is_own, one_thread, seeded_globally
 
 # Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
@@ -211,7 +211,7 @@ class TrainedNetwork:
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
         x, known, module = self._standardised(X)
-        with inference(module, len(x)):
+        with inference(module):
             u = module.encode(x, known).cpu().numpy()[:, self.order]
         return u * self.code_scale.astype(X.dtype)
 
@@ -221,7 +221,7 @@ class TrainedNetwork:
         in_module[:, self.order] = codes / self.code_scale.astype(codes.dtype)
         u = torch.from_numpy(in_module)
         module = self._module_for(u.dtype)
-        with inference(module, len(u)):
+        with inference(module):
             x = module.decode(u.to(_device(module))).cpu().numpy()
         return x * self.start.scale + self.start.mean.astype(x.dtype)
 
@@ -286,12 +286,11 @@ def loadings(rows: NDArray, codes: NDArray, weight: NDArray | None) -> NDArray:
 
 
 @contextmanager
-def inference(module: torch.nn.Module, n_rows: int) -> Iterator[None]:
-    """Do without gradients and chance, and with one thread where rows are few."""
-    threads = threads_for(module, n_rows, THREADED_INFERENCE)
+def inference(module: torch.nn.Module) -> Iterator[None]:
+    """Do without gradients and chance, in one thread."""
     may_draw = any(is_own(part) for part in module.modules())
     numbers = seeded_globally(0) if may_draw else nullcontext()
-    with threads, numbers, torch.inference_mode():
+    with one_thread, numbers, torch.inference_mode():
         yield
 
 

@@ -41,7 +41,7 @@ from ._losses import (
 )
 from ._missing import known_cells
 from ._module import BaseModule, InUnits, LinearResidual
-from ._objective import Objective
+from ._objective import MANY_CODES, Objective
 from ._parameters import check_flag, is_auto, new_random_state
 from ._plan import TrainingPlan
 from ._start import RANK_TOLERANCE, Start
@@ -411,6 +411,14 @@ class Variational(Objective):
             log_scale=log_scale(self.params.likelihood, start),
         )
 
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``: less, for fewer codes.
+
+        A likelihood asks for more precise reconstructions than the squared error does.
+        """
+        k = min(n_components, MANY_CODES)
+        return 0.02 * k**2 * math.sqrt(n_features / n_rows)
+
     def _is_random(self) -> bool:
         return self.params.init == "random" or self.params.likelihood == "bernoulli"
 
@@ -449,7 +457,7 @@ class TrainedVariational(TrainedNetwork):
     def posterior_std(self, X: NDArray) -> NDArray:
         """Return the posterior's standard deviations, shape (n, k)."""
         x, known, module = self._standardised(X)
-        with inference(module, len(x)):
+        with inference(module):
             log_variance = module.posterior(x, known)[1].cpu().numpy()
         std = np.exp(0.5 * log_variance)[:, self.order]
         return std * self.code_scale.astype(X.dtype)
@@ -467,7 +475,7 @@ class TrainedVariational(TrainedNetwork):
         """Return log p(x, z) - log q(z | x), shape (n_importance_samples, n)."""
         x, known, module = self._standardised(X)
         weights = np.empty((len(self.noise), len(X)))
-        with inference(module, len(x)):
+        with inference(module):
             mean, log_variance = module.posterior(x, known)
             std = (0.5 * log_variance).exp()
             for i, draw in enumerate(torch.tensor(self.noise).to(x)):
@@ -510,7 +518,7 @@ class VAE(BaseAutoencoder):
         Distribution of the codes: the standard normal.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
-        "auto" is ``(64,)`` below 1000 rows, or ``(128, 64)`` for a single code, and
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
         ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         when `architecture` is None.
     activation : str, default="relu"
@@ -530,7 +538,8 @@ class VAE(BaseAutoencoder):
         Divide each code by its standard deviation over the training rows, as PCA does.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+        ``0.02 * min(k, 16)**2 * sqrt(d / n)`` for n distinct rows, d columns and k
+        codes.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows finds the least likely.

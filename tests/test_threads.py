@@ -9,6 +9,9 @@ import torch
 from estimators import ESTIMATORS
 from sklearn.base import clone
 
+from skae import _base
+from skae._step import in_threads
+
 N_THREADS = 64
 
 
@@ -52,3 +55,26 @@ def test_64_threads_find_to_the_bit_what_one_finds(X):
     for name, ours, alone in zip(names, results, expected, strict=True):
         for a, b in zip(ours, alone, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["split", "VAE", "denoising, modules", "neighbors"])
+def test_rows_in_threads_give_what_one_thread_gives(name, X, monkeypatch):
+    model = clone(ESTIMATORS[name]).fit(X)
+    rows = np.repeat(X, 50, axis=0)
+    methods = "transform", "score_samples", "reconstruction_error", "predict"
+    alone = [getattr(model, method)(rows) for method in methods]
+    monkeypatch.setattr(_base, "THREADED_INFERENCE", 0)
+    monkeypatch.setattr(_base, "INFERENCE_BYTES", 2000)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for method, expected in zip(methods, alone, strict=True):
+        with np.errstate(all="raise"):
+            found = getattr(model, method)(rows)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=method)
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fail(item):
+        raise KeyError(item)
+
+    with pytest.raises(KeyError):
+        in_threads(fail, iter(range(8)), 3)
