@@ -163,6 +163,11 @@ class Reconstruction(Objective):
         return TrainedNetwork(module, start, held_out_error, self.params.ordered)
 
     @property
+    def takes_longer(self) -> bool:
+        """Whether the network has to be one for every prefix."""
+        return self.params.ordered
+
+    @property
     def sorts_codes(self) -> bool:
         """Whether codes have no order of their own."""
         return not (self.params.ordered or self.params.linear_encoder)
@@ -233,8 +238,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
-        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
-        nothing is trained and the estimator is PCA.
+        least 2, and twice that for one or two codes of 1000 rows or more, and
+        for those with ``ordered=True``. With 0, nothing is trained and the estimator is
+        PCA.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most

@@ -54,6 +54,11 @@ class Objective(ABC):
         """Whether codes are sorted by explained variance after training."""
         return True
 
+    @property
+    def takes_longer(self) -> bool:
+        """Whether training takes more epochs than that of a plain autoencoder."""
+        return False
+
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
 
@@ -100,7 +105,7 @@ class Objective(ABC):
     def plan_at(self, start: Start, plan: TrainingPlan) -> TrainingPlan:
         """Return the plan of a table, now that its start is known."""
         decay = self.decay(plan.n_rows, len(start.mean), start.n_codes)
-        return plan.at(start, self.params, decay)
+        return plan.at(start, self.params, decay, takes_longer=self.takes_longer)
 
     def random_start(self, pca: Start) -> RandomStart:
         """Return random weights as the start, with as many codes as were asked for."""

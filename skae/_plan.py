@@ -117,7 +117,9 @@ class TrainingPlan:
         held_out = min(held_out, n_rows - 1)
         return replace(plan, **sizes, n_folds=folds, n_held_out=held_out)
 
-    def at(self, start: Start, params: Any, decay: float) -> TrainingPlan:
+    def at(
+        self, start: Start, params: Any, decay: float, *, takes_longer: bool
+    ) -> TrainingPlan:
         """Return the plan for a start, and with a weight decay for ``alpha="auto"``.
 
         Few codes take another layer, and more epochs where there are many rows. There
@@ -126,11 +128,11 @@ class TrainingPlan:
         alpha = decay if is_auto(params.alpha) else float(params.alpha)
         max_iter = self.max_iter
         sizes, is_large = self.hidden_layer_sizes, self.n_rows >= SMALL_TABLE
-        if start.n_codes <= (FEW_CODES if is_large else 1):
-            if is_auto(params.max_iter) and is_large:
-                max_iter *= 2
-            if is_auto(params.hidden_layer_sizes):
-                sizes = (*sizes, sizes[-1] // 2)
+        are_few = start.n_codes <= (FEW_CODES if is_large else 1)
+        if is_auto(params.hidden_layer_sizes) and are_few:
+            sizes = (*sizes, sizes[-1] // 2)
+        if is_auto(params.max_iter) and is_large and (are_few or takes_longer):
+            max_iter *= 2
         if start.is_degenerate or not start.n_codes:
             max_iter = min(max_iter, int(start.n_codes > 0))
         return replace(self, alpha=alpha, max_iter=max_iter, hidden_layer_sizes=sizes)

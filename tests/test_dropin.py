@@ -1348,3 +1348,15 @@ def test_drawn_rows_find_about_the_same_axes(wine):
         model, pca = linear(2).fit(rows), PCA(2).fit(rows)
         assert_near(model.components_, pca.components_, rtol=1e-6)
         assert_near(model.explained_variance_, pca.explained_variance_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [linear, quick])
+def test_without_a_code_there_is_only_the_mean(make, X):
+    model, pca = make(0).fit(X), PCA(0).fit(X)
+    assert model.transform(X).shape == (len(X), 0)
+    assert model.n_components_ == pca.n_components_ == 0
+    assert_near(model.mean_, X.mean(axis=0))
+    assert model.components_.shape == (0, X.shape[1])
+    assert model.explained_variance_ratio_.sum() == 0
+    assert model.score(X) == pytest.approx(pca.score(X))
+    assert_near(model.get_covariance(), pca.get_covariance())
