@@ -139,9 +139,9 @@ class Reconstruction(Objective):
 
     def module(self, encoder: nn.Module, decoder: nn.Module) -> BaseModule:
         """Return a plain autoencoder."""
-        return AutoencoderModule(
-            encoder, decoder, self.params.code_noise, self.params.ordered
-        )
+        params = self.params
+        noise = float(params.code_noise)
+        return AutoencoderModule(encoder, decoder, noise, params.ordered)
 
     def loss(self, plan: TrainingPlan) -> Loss:
         """Return the squared error."""

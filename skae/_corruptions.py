@@ -1,6 +1,6 @@
 """Corruptions of a batch of rows, tensor to tensor, each cell by itself.
 
-All take rows of shape (n, n_features), a level, and the generator to draw from.
+All take rows of shape (..., n, n_features), a level, and the generator to draw from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Corruption = Callable[[Tensor, float, torch.Generator | None], Tensor]
 
 
 def _chosen(x: Tensor, level: float, generator: torch.Generator | None) -> Tensor:
-    """Choose each cell with probability `level`, shape (n, n_features)."""
+    """Choose each cell with probability `level`, shape (..., n, n_features)."""
     shares = torch.rand(
         x.shape, generator=generator, device=x.device, dtype=torch.float32
     )
@@ -27,8 +27,9 @@ def swap(x: Tensor, level: float, generator: torch.Generator | None) -> Tensor:
     The marginal corruption of SCARF (Bahri et al. 2022).
     """
     chosen = _chosen(x, level, generator)
-    others = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-    return torch.where(chosen, x.gather(0, others), x)
+    n = x.shape[-2]
+    others = torch.randint(n, x.shape, generator=generator, device=x.device)
+    return torch.where(chosen, x.gather(-2, others), x)
 
 
 def gaussian(x: Tensor, level: float, generator: torch.Generator | None) -> Tensor:
@@ -50,7 +51,8 @@ def salt_and_pepper(
     Half of them become the smallest value, the others the largest.
     """
     is_salt = _chosen(x, 0.5, generator)
-    extreme = torch.where(is_salt, x.amax(0), x.amin(0))
+    highest, lowest = (f(-2, keepdim=True) for f in (x.amax, x.amin))
+    extreme = torch.where(is_salt, highest, lowest)
     return torch.where(_chosen(x, level, generator), extreme, x)
 
 

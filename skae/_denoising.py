@@ -26,6 +26,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from torch.func import vmap
 
 from ._autoencoder import AutoencoderModule
 from ._base import BaseAutoencoder
@@ -156,7 +157,13 @@ class DenoisingModule(AutoencoderModule, InUnits):
 
     def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, by dense networks."""
-        return self._dense_codes_and_rows(step, self.corrupt(x))
+        n_stacked = step.encoder.n_stacked
+        if n_stacked is None:
+            return self._dense_codes_and_rows(step, self.corrupt(x))
+        x, corrupt = x.expand(n_stacked, *x.shape), self.corrupt
+        if not isinstance(self.corruption, str):  # which takes rows, not stacks of them
+            corrupt = vmap(self.corrupt, randomness="different")
+        return self._dense_codes_and_rows(step, corrupt(x))
 
 
 class DenoisingLoss(ReconstructionLoss):
@@ -174,7 +181,7 @@ class Denoising(Objective):
         """Return an autoencoder that corrupts its rows."""
         params = self.params
         how = params.corruption, params.corruption_level, self.sample_shape
-        return DenoisingModule(encoder, decoder, *how, params.code_noise)
+        return DenoisingModule(encoder, decoder, *how, float(params.code_noise))
 
     def loss(self, plan: TrainingPlan) -> Loss:
         """Return the squared error after denoising."""

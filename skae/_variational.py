@@ -302,7 +302,7 @@ class VariationalModule(BaseModule):
         """Write the gradients of the negative ELBO, and return its two terms."""
         reconstruction, mean, log_variance, log_noise = outputs
         (z, free), (n, d) = step.saved, x.shape
-        share = torch.full((n,), 1 / n) if weight is None else weight / n  # (..., n)
+        share = x.new_full((n,), 1 / n) if weight is None else weight / n  # (..., n)
         # Of the likelihood, by the reconstruction and by the variance of the noise.
         error = reconstruction.sub_(x)
         weighted = error * share[..., None]

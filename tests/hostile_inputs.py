@@ -174,25 +174,28 @@ ODD_ARGUMENTS = {
 # Parameters
 
 SIZES = "hidden_layer_sizes channels "
-COUNTS = "batch_size n_iter_no_change n_epochs_kl_warmup segment_length "
+COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
+    n_oversamples iterated_power """
 FEW = "n_importance_samples n_samples kernel_size stride num_layers hidden_size "
-REALS = "alpha tol beta learning_rate_init "
-FLAGS = "whiten warm_start verbose tied_weights bidirectional "
+REALS = "alpha code_noise tol beta learning_rate_init "
+FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
+    linear_encoder """
 WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
-SHARES = REALS + "n_components validation_fraction corruption_level "
+SHARES = REALS + "n_components validation_fraction corruption_level contamination "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
-    encoder decoder"""
+    encoder decoder svd_solver power_iteration_normalizer"""
 # Values, and who takes them. Others of these parameters have to refuse them by name,
 # and show the value. "?" marks those that may do either, as all others may.
 VALUES = {
     "None": """n_components architecture n_iter_no_change n_epochs_kl_warmup callbacks
-        net_params random_state image_shape""",
+        net_params random_state image_shape n_neighbors""",
     # scikit-learn takes True for 1, too.
     "True": FLAGS
     + "?corruption_level "
     + WHOLE.replace(" ", " ?").replace("?verbose", ""),
     "np.bool_(False)": FLAGS,
-    "0": "alpha tol beta max_iter random_state verbose corruption_level",
+    "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
+        contamination iterated_power ?n_components""",
     "1": WHOLE + "corruption_level",
     "3": WHOLE,
     "np.int8(2)": WHOLE,
@@ -205,7 +208,8 @@ VALUES = {
     "1.5": REALS,
     "1e300": REALS.replace("beta", "").replace("contraction", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
-        segment_length ?hidden_layer_sizes""",
+        segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
+        power_iteration_normalizer""",
     "[]": "callbacks hidden_layer_sizes",
     "()": "callbacks hidden_layer_sizes",
     "(2,)": SIZES,

@@ -149,7 +149,7 @@ def test_for_any_number_of_layers_with_a_linear_path_and_without(
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_stacked", [0, 3])
-@pytest.mark.parametrize("objective", [plain, noisy, ordered, variational])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_for_weighted_rows_and_stacked_modules(objective, n_stacked, weighted):
     lead = (n_stacked,) if n_stacked else ()
     weight = rows()[:, 0].abs().expand(*lead, N) if weighted else None
@@ -294,3 +294,25 @@ def test_a_callback_that_listens_to_gradients_hears_them():
     AutoencoderTransformer(2, max_iter=1, callbacks=[Listener()]).fit(X)
     assert heard
     assert all(all(step) for step in heard)
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder, VAE])
+def test_another_default_dtype_changes_nothing(cls):
+    X = load_digits().data[:200]
+    expected = cls(3, max_iter=2, random_state=0).fit(X).loss_curve_
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert cls(3, max_iter=2, random_state=0).fit(X).loss_curve_ == expected
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_a_users_corruption_is_called_for_each_stacked_module():
+    def halved(rows, generator):
+        assert rows.ndim == 2
+        return rows / 2
+
+    X = load_digits().data[:100]
+    model = DenoisingAutoencoder(3, corruption=halved, max_iter=2, random_state=0)
+    assert model.fit(X).n_iter_ >= 1
