@@ -160,7 +160,8 @@ class Reconstruction(Objective):
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
     ) -> TrainedNetwork:
         """Return the network, whose codes may have an order of their own."""
-        return TrainedNetwork(module, start, held_out_error, self.params.ordered)
+        how = self.params.ordered, self.params.linear_encoder
+        return TrainedNetwork(module, start, held_out_error, *how)
 
     @property
     def takes_longer(self) -> bool:
@@ -209,27 +210,30 @@ class AutoencoderTransformer(BaseAutoencoder):
     ordered : bool, default=False
         Train so that ``Z[:, :j]`` is the code of an autoencoder with j components, for
         every j, as the first principal components are: each code adds to those before
-        it, and :meth:`inverse_transform` takes any number of them. Rows with all of
-        their codes are reconstructed a little worse. Otherwise codes are sorted by
-        `explained_variance_ratio_`.
+        it, and :meth:`inverse_transform` takes 1 to `n_components` of them. Rows with
+        all of their codes are reconstructed a little worse, and where PCA leaves next
+        to nothing over, as with as many codes as columns, a little worse than by PCA.
+        Otherwise codes are sorted by `explained_variance_ratio_`.
     linear_encoder : bool, default=False
-        Keep the codes PCA's, and train the decoder alone. They stay uncorrelated, and
-        what a later step makes of them is what it makes of PCA's.
+        Keep the codes PCA's, in PCA's order, and train the decoder alone. They stay
+        uncorrelated, and what a later step makes of them is what it makes of PCA's.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+        ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns
+        (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
-        choice between them: those that PCA of all rows finds the least likely.
-        `offset_` follows from it. 0.5 is a good choice where it is not known how many
-        rows are anomalies, 0 where none is.
+        choice between them: those that PCA of all rows (of a batch, those before it)
+        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
+        is not known how many rows are anomalies, 0 where none is.
     n_neighbors : int or None, default=None
         Score rows by their distance to so many of the rows that were trained on, in
         codes beside residuals, which are kept for that: 5 finds anomalies better than
-        the likelihood does, which None stands for.
+        the likelihood does, which None stands for. A model that is to be chosen by
+        `score` needs None.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from

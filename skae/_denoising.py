@@ -307,19 +307,21 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Divide each code by its standard deviation over the training rows, as PCA does.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``0.3 * min(k, 16) * sqrt(d / n)`` for n distinct rows, d columns and k codes.
+        ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns
+        (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
-        choice between them: those that PCA of all rows finds the least likely.
-        `offset_` follows from it. 0.5 is a good choice where it is not known how many
-        rows are anomalies, 0 where none is.
+        choice between them: those that PCA of all rows (of a batch, those before it)
+        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
+        is not known how many rows are anomalies, 0 where none is.
     n_neighbors : int or None, default=None
         Score rows by their distance to so many of the rows that were trained on, in
         codes beside residuals, which are kept for that: 5 finds anomalies better than
-        the likelihood does, which None stands for.
+        the likelihood does, which None stands for. A model that is to be chosen by
+        `score` needs None.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from

@@ -182,10 +182,10 @@ class Fit:
         rng = np.random.default_rng(self.seed)
         sample, weight = sample_rows(given.X, given.weight, n_rows, rng)
         scores = fit.scores(sample)
-        if contamination:
-            offset = quantile(scores, weight, contamination)
+        if contamination:  # of few rows at least one is an anomaly
+            offset = lowest(scores, weight, contamination, at_least=1)
         else:
-            low, high = (quantile(scores, weight, share) for share in (0.25, 0.75))
+            low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
             offset = low - FENCE * (high - low)
         return replace(fit, offset=offset)
 
@@ -311,7 +311,7 @@ def _likely(objective: Objective, rows: Rows, start: Start) -> Rows:
     scores = np.empty(rows.X.shape[0])
     for part in row_chunks(rows.X):
         scores[part] = start.score_samples(as_dense(rows.X[part]))
-    keep = scores >= quantile(scores, rows.weight, contamination)
+    keep = scores >= lowest(scores, rows.weight, contamination)
     return replace(
         rows,
         X=rows.X[keep],
@@ -320,13 +320,19 @@ def _likely(objective: Objective, rows: Rows, start: Start) -> Rows:
     )
 
 
-def quantile(scores: NDArray, weight: NDArray | None, share: float) -> float:
-    """Return the score that rows of at most this share of the weight are below."""
+def lowest(
+    scores: NDArray, weight: NDArray | None, share: float, at_least: int = 0
+) -> float:
+    """Return the score that rows of at most this share of all the weight are below.
+
+    `at_least` as many rows are, unless scores are equal.
+    """
     order = np.argsort(scores, kind="stable")
-    weight = np.ones(len(scores)) if weight is None else weight[order]
-    below = np.cumsum(weight) - weight  # what those before each weigh
-    last = np.searchsorted(below, share * weight.sum() * (1 + 1e-12), "right") - 1
-    return float(scores[order[last]])
+    w = np.ones(len(scores)) if weight is None else weight[order]
+    w = w * max(1.0, len(w) / w.sum())  # that counts copies
+    below = np.cumsum(w) - w  # what those before each weigh
+    most = max(share * w.sum() * (1 + 1e-12), at_least)
+    return float(scores[order[np.searchsorted(below, most, "right") - 1]])
 
 
 def _mean_filled(params: Any, rows: Rows) -> Any:

@@ -53,8 +53,8 @@ class Neighbors:
         hashes, rows = np.unique(hashes, return_index=True)
         if n_neighbors >= len(rows):
             warnings.warn(
-                f"n_neighbors={n_neighbors}, but only {len(rows)} distinct rows are "
-                "trained on: a row is compared with all others.",
+                f"n_neighbors={n_neighbors}, but the distinct rows that are trained on "
+                f"are only {len(rows)}: a row is compared with all others.",
                 stacklevel=2,
             )
         features = np.empty((len(rows), len(model.explained_variance) + X.shape[1]))

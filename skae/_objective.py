@@ -29,7 +29,7 @@ from ._step import seeded_globally
 from ._trained import TrainedNetwork
 from .architectures import MLP
 
-MANY_CODES = 16  # from which on the weight decay does not grow
+MOST_DECAY = 1.0  # that ``alpha="auto"`` asks for
 
 
 class Objective(ABC):
@@ -98,13 +98,16 @@ class Objective(ABC):
         The fewer rows there are for each column, the more a network has to be held, and
         the more codes it has, the less it loses by that.
         """
-        return 0.3 * min(n_components, MANY_CODES) * math.sqrt(n_features / n_rows)
+        return min(0.3 * n_components * math.sqrt(n_features / n_rows), MOST_DECAY)
 
     # Final
 
     def plan_at(self, start: Start, plan: TrainingPlan) -> TrainingPlan:
         """Return the plan of a table, now that its start is known."""
-        decay = self.decay(plan.n_rows, len(start.mean), start.n_codes)
+        n_features = len(start.mean)
+        if getattr(self.params.architecture, "repeats_over_steps", False):
+            n_features = self.sample_shape[-1]
+        decay = self.decay(plan.n_rows, n_features, start.n_codes)
         return plan.at(start, self.params, decay, takes_longer=self.takes_longer)
 
     def random_start(self, pca: Start) -> RandomStart:

@@ -84,13 +84,15 @@ class TrainedNetwork:
     and codes are dense and results have their dtype: the network is trained in float32
     and cast where it is given float64. `held_out_error` is the mean squared error,
     summed over the features, of rows that the network did not train on, if there are
-    any. With `is_ordered`, the first codes are codes by themselves.
+    any. With `is_ordered`, the first codes are codes by themselves; with `is_linear`
+    the codes are the start's.
     """
 
     module: BaseModule
     start: Start
     held_out_error: float | None = None
     is_ordered: bool = False
+    is_linear: bool = False
     order: NDArray = field(init=False)  # (k,), places of the codes in the module
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
@@ -156,6 +158,8 @@ class TrainedNetwork:
     @property
     def explained_variance(self) -> NDArray:
         """Variance of each code, shape (k,)."""
+        if self.is_linear:
+            return self.start.explained_variance
         return np.diagonal(self.codes.covariance).copy()
 
     def _noise_variance(

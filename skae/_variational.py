@@ -41,7 +41,7 @@ from ._losses import (
 )
 from ._missing import known_cells
 from ._module import BaseModule, InUnits, LinearResidual
-from ._objective import MANY_CODES, Objective
+from ._objective import MOST_DECAY, Objective
 from ._parameters import check_flag, is_auto, new_random_state
 from ._plan import TrainingPlan
 from ._start import RANK_TOLERANCE, Start
@@ -54,6 +54,8 @@ MAX_LOG_VARIANCE = 2.0
 # A code whose posterior mean varies less than this at the start is not blown up to the
 # variance that PCA's code has.
 SMALLEST_SHARE = 0.01
+# More codes have no more weight decay.
+MANY_CODES = 16
 
 
 @dataclass(frozen=True)
@@ -417,7 +419,7 @@ class Variational(Objective):
         A likelihood asks for more precise reconstructions than the squared error does.
         """
         k = min(n_components, MANY_CODES)
-        return 0.02 * k**2 * math.sqrt(n_features / n_rows)
+        return min(0.02 * k**2 * math.sqrt(n_features / n_rows), MOST_DECAY)
 
     def _is_random(self) -> bool:
         return self.params.init == "random" or self.params.likelihood == "bernoulli"
@@ -538,17 +540,18 @@ class VAE(BaseAutoencoder):
         Divide each code by its standard deviation over the training rows, as PCA does.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``0.02 * min(k, 16)**2 * sqrt(d / n)`` for n distinct rows, d columns and k
-        codes.
+        ``min(1, 0.02 * min(k, 16)**2 * sqrt(d / n))`` for n distinct rows, d columns
+        (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
-        choice between them: those that PCA of all rows finds the least likely.
-        `offset_` follows from it. 0.5 is a good choice where it is not known how many
-        rows are anomalies, 0 where none is.
+        choice between them: those that PCA of all rows (of a batch, those before it)
+        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
+        is not known how many rows are anomalies, 0 where none is.
     n_neighbors : int or None, default=None
         Score rows by their distance to so many of the rows that were trained on, in
         codes beside residuals, which are kept for that: 5 finds anomalies better than
-        the likelihood does, which None stands for.
+        the likelihood does, which None stands for. A model that is to be chosen by
+        `score` needs None.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from

@@ -69,7 +69,7 @@ class Case(NamedTuple):
     setting: Any = nullcontext
 
 
-EXPECTED_WARNINGS = r"feature names|more than \d+ steps|n_neighbors=\d+, but only"
+EXPECTED_WARNINGS = r"feature names|more than \d+ steps|n_neighbors=\d+, but the"
 
 
 class Wrong(Exception):

@@ -534,7 +534,7 @@ def test_any_batch_size_trains(estimator, batch_size, X):
     assert np.isfinite(estimator.score(X))
 
 
-@pytest.mark.filterwarnings("ignore:n_neighbors=2, but only")
+@pytest.mark.filterwarnings("ignore:n_neighbors=2, but the distinct")
 @pytest.mark.parametrize("n", [2, 3, 9, 10, 11, 17])
 def test_a_few_rows_are_enough(estimator, n, X):
     estimator.set_params(n_components=1).fit(X[:n])
@@ -549,7 +549,7 @@ def test_one_column_is_enough(estimator, X):
     assert np.isfinite(estimator.score(X[:, :1]))
 
 
-@pytest.mark.filterwarnings("ignore:n_neighbors=2, but only")
+@pytest.mark.filterwarnings("ignore:n_neighbors=2, but the distinct")
 def test_constant_data_give_finite_numbers(estimator):
     X = np.full((20, 3), 7.0)
     estimator.set_params(n_components=2).fit(X)

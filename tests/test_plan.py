@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae.architectures import Recurrent
 
 CLASSES = (AutoencoderTransformer, DenoisingAutoencoder, VAE)
 
@@ -27,9 +28,17 @@ def decays(model):
 def test_the_decay_follows_rows_columns_and_codes(cls, k):
     X = load_digits().data[:500]
     model = cls(k, max_iter=1, random_state=0).fit(X)
-    m = min(k, 16)
-    factor = 0.02 * m**2 if cls is VAE else 0.3 * m
-    assert decays(model)[-1] == pytest.approx(factor * math.sqrt(64 / 500))
+    factor = 0.02 * min(k, 16) ** 2 if cls is VAE else 0.3 * k
+    expected = min(1, factor * math.sqrt(64 / 500))
+    assert decays(model)[-1] == pytest.approx(expected)
+
+
+def test_steps_of_a_series_share_their_weights():
+    X = load_digits().images[:100]  # as 8 steps of 8 columns
+    model = AutoencoderTransformer(
+        2, architecture=Recurrent(hidden_size=4), max_iter=1, random_state=0
+    ).fit(X)
+    assert decays(model) == [pytest.approx(0.6 * math.sqrt(8 / 100))]
 
 
 def test_copies_do_not_count_as_rows():

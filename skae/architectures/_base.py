@@ -26,6 +26,10 @@ class Architecture(BaseEstimator, ABC):
     ``reads_known = True`` and is called with a second tensor of the shape of the first,
     which says what is known; it is None if all is. What is not known has some value."""
 
+    repeats_over_steps = False
+    """Whether every step of a series goes through the same weights, so that what they
+    have to be held against is the columns of a step (see ``alpha="auto"``)."""
+
     is_vectorised = True
     """Whether :func:`torch.func.vmap` can train several of its networks at once."""
 

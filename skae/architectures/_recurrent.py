@@ -246,6 +246,7 @@ class Recurrent(Architecture):
     """
 
     handles_padding = True
+    repeats_over_steps = True
     is_vectorised = False
 
     def __init__(
