@@ -35,7 +35,7 @@ from ._dataset import STATISTICS_ROWS, sample_rows
 from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, InUnits
-from ._objective import Objective
+from ._objective import MOST_DECAY, Objective
 from ._parameters import new_torch_generator
 from ._plan import TrainingPlan
 from ._start import RANK_TOLERANCE, Start
@@ -213,6 +213,10 @@ class Denoising(Objective):
             return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, keep, added))
         return LinearDenoiser.of(pca, denoiser=self._fitted(pca, X, weight, seed))
 
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``: corruption holds it as well."""
+        return min(5 * n_features / n_rows, MOST_DECAY)
+
     def _fitted(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> NDArray:
         """Regress PCA's codes on corrupted copies of the rows; return (k, d)."""
         rng = np.random.default_rng(seed)
@@ -307,8 +311,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Divide each code by its standard deviation over the training rows, as PCA does.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns
-        (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
+        ``min(1, 5 * d / n)`` for n distinct rows and d columns (those of a step, with
+        :class:`~skae.architectures.Recurrent`).
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.

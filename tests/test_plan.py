@@ -28,9 +28,12 @@ def decays(model):
 def test_the_decay_follows_rows_columns_and_codes(cls, k):
     X = load_digits().data[:500]
     model = cls(k, max_iter=1, random_state=0).fit(X)
-    factor = 0.02 * min(k, 16) ** 2 if cls is VAE else 0.3 * k
-    expected = min(1, factor * math.sqrt(64 / 500))
-    assert decays(model)[-1] == pytest.approx(expected)
+    expected = {
+        AutoencoderTransformer: 0.3 * k * math.sqrt(64 / 500),
+        DenoisingAutoencoder: 5 * 64 / 500,
+        VAE: 0.02 * min(k, 16) ** 2 * math.sqrt(64 / 500),
+    }
+    assert decays(model)[-1] == pytest.approx(min(1, expected[cls]))
 
 
 def test_steps_of_a_series_share_their_weights():
