@@ -11,17 +11,18 @@ count. The ratio is the median over the rounds; below 1, threads pay.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from time import sleep
+from time import perf_counter, sleep
 
 import harness
 import torch
 from bench_overhead import curved_table
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from skae import AutoencoderTransformer
 
@@ -32,12 +33,14 @@ SIZES = [
     (1800, 64, (64,)),
     (1800, 64, "auto"),
     (5000, 784, "auto"),
-    (20_000, 784, (2048, 1024)),
+    (2000, 784, (2048, 1024)),
     (100_000, 50, (128,)),
     (100_000, 50, "auto"),
 ]
 EPOCHS = 4
 N_COMPONENTS = 3
+LIBRARIES = ThreadpoolController()
+SHORTEST = 0.05  # seconds of a measurement; quick calls are repeated
 
 
 @contextmanager
@@ -60,10 +63,23 @@ def in_one_thread(call: Callable[[], object]) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
+        with LIBRARIES.limit(limits=1):
             call()
     finally:
         torch.set_num_threads(before)
+
+
+def lasting(call: Callable[[], object]) -> Callable[[], None]:
+    """Return a call often enough to be measured."""
+    start = perf_counter()
+    call()
+    times = math.ceil(SHORTEST / (perf_counter() - start))
+
+    def repeated() -> None:
+        for _ in range(times):
+            call()
+
+    return repeated
 
 
 def measure(n: int, d: int, hidden: object, repeats: int) -> list[float]:
@@ -74,7 +90,7 @@ def measure(n: int, d: int, hidden: object, repeats: int) -> list[float]:
     ).fit(X)
     ratios = []
     for method in ("fit", "transform", "score_samples"):
-        call = partial(getattr(model, method), X)
+        call = lasting(partial(getattr(model, method), X))
         calls = {"default": call, "one": partial(in_one_thread, call)}
         times = harness.interleave(calls, repeats)
         ratios.append(harness.ratio(times, "default", "one"))

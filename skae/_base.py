@@ -39,7 +39,7 @@ from ._rows import (
     used_rows,
 )
 from ._samples import n_steps_of, takes_padding
-from ._step import in_threads, usual_settings
+from ._step import in_threads, one_thread, usual_settings
 
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 # From so many multiplications on, such passes are shared out to threads.
@@ -147,7 +147,7 @@ class BaseAutoencoder(
             networks or another objective. An earlier fit is left unharmed.
         """
         del y
-        with unchanged_on_error(self), usual_settings():
+        with unchanged_on_error(self), usual_settings(), one_thread:
             earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
             X = self._new_rows(X, reset=earlier is None, min_rows=2)
             weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
@@ -193,7 +193,7 @@ class BaseAutoencoder(
             rows.
         """
         del y
-        with unchanged_on_error(self), usual_settings():
+        with unchanged_on_error(self), usual_settings(), one_thread:
             earlier = getattr(self, "_fit", None)
             first = earlier is None
             X = self._new_rows(X, first, min_rows=2 if first else 1, all_steps=True)
@@ -518,7 +518,8 @@ class BaseAutoencoder(
 
         is_long = X.shape[0] * self._fit.n_parameters >= THREADED_INFERENCE
         n_threads = torch.get_num_threads() if is_long else 1
-        in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
+        with one_thread:
+            in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
         return result
 
     def _as_samples(self, rows: NDArray) -> NDArray:

@@ -51,6 +51,7 @@ from ._solvers import (
 )
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
+from ._step import threads_for
 from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training
 
@@ -290,7 +291,8 @@ def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
     k = most if isinstance(k, Integral) and k > most else k
     seed = rng if params.random_state is None else params.random_state
     solver = {p: getattr(params, p) for p in SOLVER_PARAMETERS if hasattr(params, p)}
-    return linear_start(_mean_filled(params, rows), k, rows.weight, seed, **solver)
+    with threads_for(n * most * rows.X.shape[1]):
+        return linear_start(_mean_filled(params, rows), k, rows.weight, seed, **solver)
 
 
 def contamination_of(objective: Objective) -> float:

@@ -25,7 +25,7 @@ from ._checkpoint import ResumableNet
 from ._dataset import TrainingData
 from ._dense import DenseStep
 from ._gate import LOST_ERRORS, PairedImprovement
-from ._step import THREADED_WORK, RandomNumbers, one_cycle, quick_step, threads_for
+from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
@@ -160,7 +160,7 @@ class AutoencoderNet(ResumableNet):
         n_before = len(self.history) if n_before is None else n_before
         with (
             RandomNumbers(self.module_, self.seed + n_before) as self.numbers_,
-            threads_for(self.module_, n_rows, THREADED_WORK),
+            threads_for(n_rows * sum(p.numel() for p in self.module_.parameters())),
         ):
             self.shuffler_ = torch.Generator().manual_seed(self.seed)
             self._fit_loop(X, self.max_epochs if epochs is None else epochs)

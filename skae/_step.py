@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import RLock, local
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
-# From so many multiplications in a step of training on, several threads are used.
+# From so many multiplications in one operation on, several threads are used.
 # Threads that wait for a core that another program has spin: below 1e9 in one operation
 # two of them are slower than one as soon as a neighbour is busy, and up to 140 times.
 THREADED_WORK = 4_000_000_000
@@ -96,14 +98,15 @@ def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
 class OneThread:
     """Use one thread inside a ``with`` block, then as many as before.
 
-    Blocks may be nested, and overlap in several Python threads. The number belongs to
-    a Python thread, and a new one starts with the number that was set last, anywhere:
-    the first block in knows what all go back to.
+    That is of torch, and of the libraries behind NumPy. Blocks may be nested, and
+    overlap in several Python threads. Torch's number belongs to a Python thread, and a
+    new one starts with the number that was set last, anywhere: the first block in knows
+    what all go back to.
     """
 
     def __init__(self) -> None:
         self._lock, self._n_inside, self._n_threads = RLock(), 0, 1
-        self._depth = local()
+        self._depth, self._libraries = local(), ExitStack()
 
     def __enter__(self) -> None:
         depth = getattr(self._depth, "value", 0)
@@ -113,6 +116,7 @@ class OneThread:
         with self._lock:
             if not self._n_inside:
                 self._n_threads = torch.get_num_threads()
+                self._libraries.enter_context(blas().limit(limits=1))
             self._n_inside += 1
             torch.set_num_threads(1)
 
@@ -123,15 +127,44 @@ class OneThread:
         with self._lock:
             self._n_inside -= 1
             torch.set_num_threads(self._n_threads)
+            if not self._n_inside:
+                self._libraries.close()
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Use as many threads as before for a while, for work that is worth it."""
+        with self._lock:
+            is_alone = self._n_inside == 1
+            if is_alone:
+                torch.set_num_threads(self._n_threads)
+                self._libraries.close()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if is_alone:
+                    torch.set_num_threads(1)
+                    self._libraries.enter_context(blas().limit(limits=1))
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """Return the libraries that NumPy and SciPy compute by."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 one_thread = OneThread()
 
 
-def threads_for(module: nn.Module, n_rows: int, enough: int) -> Any:
-    """Return a block with one thread, unless a pass over the rows is work enough."""
-    n_parameters = sum(p.numel() for p in module.parameters())
-    return nullcontext() if n_rows * n_parameters >= enough else one_thread
+def threads_for(work: float) -> Any:
+    """Return a block with one thread, or more for an operation of much work.
+
+    Parameters
+    ----------
+    work : float
+        Multiplications of the operation.
+    """
+    return one_thread.lifted() if work >= THREADED_WORK else one_thread
 
 
 def in_threads(

@@ -17,7 +17,9 @@ from skae._module import BaseModule
 from skae._step import (
     OneThread,
     RandomNumbers,
+    blas,
     one_cycle,
+    one_thread,
     quick_step,
     seeded_globally,
     threads_for,
@@ -187,10 +189,19 @@ def test_blocks_that_overlap_know_nothing_of_each_other():
 
 
 @pytest.mark.usefixtures("three_threads")
-@pytest.mark.parametrize(("n_rows", "n_threads"), [(9, 1), (10, 3)])
-def test_a_pass_has_several_threads_if_it_is_work_enough(n_rows, n_threads):
-    with threads_for(nn.Linear(4, 2, bias=False), n_rows, enough=80):
-        assert torch.get_num_threads() == n_threads
+@pytest.mark.parametrize(("work", "is_one"), [(1e9, True), (1e10, False)])
+def test_an_operation_has_several_threads_if_it_is_work_enough(work, is_one):
+    before = libraries()
+    for block in (nullcontext(), one_thread):
+        with block, threads_for(work):
+            assert torch.get_num_threads() == (1 if is_one else 3)
+            assert libraries() == ([1] * len(before) if is_one else before)
+        assert torch.get_num_threads() == 3
+        assert libraries() == before
+
+
+def libraries():
+    return [library["num_threads"] for library in blas().info()]
 
 
 # Settings
