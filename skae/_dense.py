@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from ._module import RESHAPING, BaseModule, LinearResidual, OfSamples
-from ._step import ADAM_STATE, is_plain_adamw
+from ._step import ADAM_STATE, fused_adamw, is_plain_adamw
 
 if TYPE_CHECKING:
     from ._net import AutoencoderNet
@@ -213,22 +213,8 @@ class FlatGroup:
     def step(self) -> None:
         """Take a step, by the gradients that are in place."""
         self.n_steps += 1
-        group = self.group
-        torch._fused_adamw_(
-            [self.values],
-            [self.gradients],
-            [self.averages],
-            [self.squares],
-            [],
-            [self.n_steps],
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
+        moments = [self.averages], [self.squares], [self.n_steps]
+        fused_adamw(self.group, [self.values], [self.gradients], *moments)
 
 
 class FlatAdamW:

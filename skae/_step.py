@@ -50,6 +50,32 @@ def is_plain_adamw(optimizer: torch.optim.Optimizer) -> bool:
     )
 
 
+def fused_adamw(
+    group: dict[str, Any],
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    averages: list[Tensor],
+    squares: list[Tensor],
+    n_steps: list[Tensor],
+) -> None:
+    """Take a step of AdamW by torch's fused kernel alone."""
+    torch._fused_adamw_(
+        parameters,
+        gradients,
+        averages,
+        squares,
+        [],
+        n_steps,
+        lr=group["lr"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+    )
+
+
 def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     """Return what takes a step of the optimizer, as ``optimizer.step`` does.
 
@@ -76,21 +102,7 @@ def quick_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
             groups, gradients, moments, strict=True
         ):
             torch._foreach_add_(n_steps, 1)
-            torch._fused_adamw_(
-                group["params"],
-                part,
-                averages,
-                squares,
-                [],
-                n_steps,
-                lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
+            fused_adamw(group, group["params"], part, averages, squares, n_steps)
 
     return step
 
