@@ -94,6 +94,7 @@ class TrainedNetwork:
     is_ordered: bool = False
     is_linear: bool = False
     order: NDArray = field(init=False)  # (k,), places of the codes in the module
+    is_constant: NDArray = field(init=False)  # (d,), columns that come back exactly
     codes: GaussianCodes = field(init=False)
     noise_variance: float = field(init=False)
     explained_variance_ratio: NDArray = field(init=False)  # (k,)
@@ -103,6 +104,7 @@ class TrainedNetwork:
     def __post_init__(self) -> None:
         """Leave the codes as the module has them."""
         self.order = np.arange(len(self.start.code_scale))
+        self.is_constant = np.zeros(len(self.start.mean), dtype=bool)
 
     def measure(
         self,
@@ -129,8 +131,12 @@ class TrainedNetwork:
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)  # whose squares neither overflow nor vanish
+        # Which they would not by a network: its optimizer blows up rounding errors.
+        has_no_axis = np.abs(self.start.components).max(0, initial=0) < 1e-9
+        self.is_constant = (rows == rows[0]).all(0) & has_no_axis
         if earlier is not None:
             self.order = earlier.order
+            self.is_constant &= earlier.is_constant
         codes = self.transform(rows)
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
@@ -227,6 +233,7 @@ class TrainedNetwork:
         module = self._module_for(u.dtype)
         with inference(module):
             x = module.decode(u.to(_device(module))).cpu().numpy()
+        x[:, self.is_constant] = 0
         return x * self.start.scale + self.start.mean.astype(x.dtype)
 
     def score_samples(self, X: NDArray) -> NDArray:

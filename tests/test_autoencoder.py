@@ -17,7 +17,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 
 import skae
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae._autoencoder import AutoencoderModule
 from skae._base import BaseAutoencoder
 from skae.architectures import MLP, Modules
@@ -377,3 +377,15 @@ def test_a_pickle_holds_the_weights_once_and_the_two_moments_of_the_optimizer():
     assert model.best_iter_ > 0
     n_bytes = sum(p.nbytes for p in model.module_.parameters())
     assert len(pickle.dumps(model)) < 3.5 * n_bytes
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder, VAE])
+@pytest.mark.parametrize("value", [0.0, 5.0, 1e6])
+def test_a_constant_column_comes_back_as_it_is(cls, value):
+    X = np.column_stack([load_wine().data, np.full(178, value)])
+    X[:, :-1] -= X[:, :-1].mean(0)
+    X[:, :-1] /= X[:, :-1].std(0)
+    model = cls(3, random_state=1).fit(X)
+    assert model.best_iter_ > 0
+    rebuilt = model.inverse_transform(model.transform(X))
+    assert_allclose(rebuilt[:, -1], value, rtol=1e-12)

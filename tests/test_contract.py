@@ -578,6 +578,7 @@ def test_works_in_a_pipeline_and_a_grid_search(estimator):
 # What the documentation says of the parameters that estimators share
 
 OWN_WORDS = {
+    "alpha",  # whose rule is the estimator's own
     "n_components",
     "architecture",
     "init",
