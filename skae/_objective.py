@@ -36,7 +36,8 @@ class Objective(ABC):
     """What an estimator trains: a module, for a loss, from a start.
 
     A concrete objective defines :meth:`module` and :meth:`loss`, and may change
-    :meth:`start`, :meth:`model`, `outputs_per_code` and `net_class`. The rest is final.
+    :meth:`start`, :meth:`model`, :meth:`decay`, `sorts_codes`, `takes_longer`,
+    `outputs_per_code` and `net_class`. The rest is final.
 
     Parameters
     ----------
@@ -48,16 +49,6 @@ class Objective(ABC):
 
     outputs_per_code: ClassVar[int] = 1
     """How many numbers the encoder gives for each code."""
-
-    @property
-    def sorts_codes(self) -> bool:
-        """Whether codes are sorted by explained variance after training."""
-        return True
-
-    @property
-    def takes_longer(self) -> bool:
-        """Whether training takes more epochs than that of a plain autoencoder."""
-        return False
 
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
@@ -99,6 +90,16 @@ class Objective(ABC):
         the more codes it has, the less it loses by that.
         """
         return min(0.3 * n_components * math.sqrt(n_features / n_rows), MOST_DECAY)
+
+    @property
+    def sorts_codes(self) -> bool:
+        """Whether codes are sorted by explained variance after training."""
+        return True
+
+    @property
+    def takes_longer(self) -> bool:
+        """Whether training takes more epochs than that of a plain autoencoder."""
+        return False
 
     # Final
 
