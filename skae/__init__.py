@@ -2,8 +2,16 @@
 
 from ._autoencoder import AutoencoderTransformer
 from ._denoising import DenoisingAutoencoder
+from ._imputer import MaskedImputer
+from ._masked import MaskedAutoencoder
 from ._variational import VAE
 
 __version__ = "0.1.0"
 
-__all__ = ["VAE", "AutoencoderTransformer", "DenoisingAutoencoder"]
+__all__ = [
+    "VAE",
+    "AutoencoderTransformer",
+    "DenoisingAutoencoder",
+    "MaskedAutoencoder",
+    "MaskedImputer",
+]

@@ -467,8 +467,8 @@ class BaseAutoencoder(
         all_steps: bool = False,
     ) -> Any:
         """Return checked rows to fit on."""
-        padded = takes_padding(self.architecture)
-        X = check_rows(self, X, reset=reset, min_rows=min_rows, padded=padded)
+        padded = self._takes_padding(self.architecture)
+        X = self._checked(X, padded, reset=reset, min_rows=min_rows)
         if reset:
             self._row_shape = self.sample_shape_
         if padded and not sp.issparse(X):
@@ -477,13 +477,23 @@ class BaseAutoencoder(
 
     def _fitted_rows(self, X: Any) -> Any:
         """Return checked rows for what was fitted."""
-        padded = takes_padding(self._fit.objective.params.architecture)
-        X = check_rows(self, X, reset=False, padded=padded)
+        padded = self._takes_padding(self._fit.objective.params.architecture)
+        X = self._checked(X, padded, reset=False)
         if padded and not sp.issparse(X):
             X = self._seen_steps(X, False)
         names = getattr(self, "feature_names_in_", None)
         check_range(X, self._fit.net.criterion_.value_range, names)
         return X
+
+    def _takes_padding(self, architecture: Any) -> bool:
+        """Whether NaN is the end of a series: else it is a cell that is missing."""
+        handles_missing = self._objective_class.handles_missing
+        return not handles_missing and takes_padding(architecture)
+
+    def _checked(self, X: Any, padded: bool, **how: Any) -> Any:
+        """Return rows as numbers, with NaN where that is allowed."""
+        missing = self._objective_class.handles_missing
+        return check_rows(self, X, padded=padded, missing=missing, **how)
 
     def _seen_steps(self, X: NDArray, reset: bool) -> NDArray:
         """Return series up to the last step that `fit` saw of any of them.
@@ -554,6 +564,7 @@ class BaseAutoencoder(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._objective_class.handles_missing
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

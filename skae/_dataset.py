@@ -99,6 +99,18 @@ def sample_rows(
     return as_dense(X), weight
 
 
+def missing_share(X: Any) -> NDArray:
+    """Return the share of each column of a table that is NaN, shape (n_features,)."""
+    n_missing = np.zeros(X.shape[1])
+    if X.dtype == np.uint8 or sp.issparse(X):
+        return n_missing
+    for rows in row_chunks(X):
+        known = known_cells(X[rows])
+        if known is not None:
+            n_missing += (~known).sum(0)
+    return n_missing / X.shape[0]
+
+
 def as_type(values: NDArray, dtype: np.dtype) -> NDArray:
     """Return numbers in the type of the rows, or as they are if it is too small."""
     with np.errstate(over="ignore"):
@@ -279,6 +291,11 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    @property
+    def seen(self) -> tuple[RowDataset, Tensor, Tensor]:
+        """The rows, numbers of those that train, and that all of these may be seen."""
+        return self.dataset, self.train, torch.ones_like(self.train, dtype=torch.bool)
 
     @property
     def n_units(self) -> int:

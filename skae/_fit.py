@@ -13,9 +13,9 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.decomposition import IncrementalPCA
 
 from ._dataset import (
     STATISTICS_ROWS,
@@ -23,6 +23,7 @@ from ._dataset import (
     float_dtype,
     is_streamed,
     memory_map,
+    missing_share,
     row_chunks,
     sample_rows,
 )
@@ -44,10 +45,7 @@ from ._rows import Rows, check_range, used_rows
 from ._samples import takes_padding
 from ._solvers import (
     SOLVER_PARAMETERS,
-    follow,
-    incremental_start,
     linear_start,
-    new_incremental_pca,
 )
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
@@ -82,8 +80,8 @@ class Fit:
         Of the rows.
     lasting : dict
         Parameters that training cannot go on without.
-    solver : IncrementalPCA or None
-        What follows the batches of `partial_fit`.
+    solver : IncrementalPCA, another object, or None
+        What follows the batches of `partial_fit`: see :meth:`Objective.follow`.
     improvement : PairedImprovement
         What these have shown so far.
     neighbors : Neighbors or None
@@ -104,7 +102,7 @@ class Fit:
     n_samples: int
     dtype: np.dtype
     lasting: dict[str, str]
-    solver: IncrementalPCA | None = None
+    solver: Any = None
     improvement: PairedImprovement = field(default_factory=PairedImprovement)
     neighbors: Neighbors | None = None
     offset: float = 0.0
@@ -201,10 +199,10 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     _check_range(objective, given)
     given = all_given = _used(given, min_rows=2)
     if earlier is None:
-        pca = _find_pca(params, given, rng)
+        pca = _find_pca(objective, given, rng)
         if contamination_of(objective):
             given = _likely(objective, given, pca)
-            pca = _find_pca(params, given, rng)
+            pca = _find_pca(objective, given, rng)
     else:
         check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
@@ -212,11 +210,14 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         given = _likely(objective, given, pca)
     rows, distinct, deciding = _distinct(given, pca)
     if rows is not given and earlier is None:
-        pca = _find_pca(params, rows, rng)  # of these rows and weights, in this order
+        pca = _find_pca(
+            objective, rows, rng
+        )  # of these rows and weights, in this order
     plan = _plan(params, rows, distinct)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
-        start = objective.start(pca, _mean_filled(params, rows), rows.weight, seed)
+        X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
+        start = objective.start(pca, X, rows.weight, seed)
         check_reached(params.n_components, start)
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
@@ -283,7 +284,8 @@ def _used(rows: Rows, min_rows: int) -> Rows:
     return replace(rows, X=X, weight=weight, groups=groups)
 
 
-def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
+def _find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
+    params = objective.params
     k, n = params.n_components, rows.X.shape[0]
     if rows.weight is not None:  # a row may stand for several
         n = max(n, round(rows.weight.sum()))
@@ -292,7 +294,9 @@ def _find_pca(params: Any, rows: Rows, rng: RandomState) -> Start:
     seed = rng if params.random_state is None else params.random_state
     solver = {p: getattr(params, p) for p in SOLVER_PARAMETERS if hasattr(params, p)}
     with threads_for(n * most * rows.X.shape[1]):
-        return linear_start(_mean_filled(params, rows), k, rows.weight, seed, **solver)
+        X = _mean_filled(objective, rows)
+        weight = rows.weight if X.shape[0] == rows.X.shape[0] else None
+        return linear_start(X, k, weight, seed, **solver)
 
 
 def contamination_of(objective: Objective) -> float:
@@ -337,9 +341,15 @@ def lowest(
     return float(scores[order[np.searchsorted(below, most, "right") - 1]])
 
 
-def _mean_filled(params: Any, rows: Rows) -> Any:
-    if not takes_padding(params.architecture):
+def _mean_filled(objective: Objective, rows: Rows) -> Any:
+    may_miss = objective.handles_missing and not sp.issparse(rows.X)
+    if not may_miss and not takes_padding(objective.params.architecture):
         return rows.X
+    if is_streamed(rows.X):  # of which a sample has to do
+        if not missing_share(rows.X).any():
+            return rows.X
+        rng = np.random.default_rng(0)
+        return mean_filled(*sample_rows(rows.X, rows.weight, STATISTICS_ROWS, rng))
     return mean_filled(rows.X, rows.weight)
 
 
@@ -386,7 +396,11 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     _check_range(objective, given)
     rows = all_rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
     if contamination_of(objective):
-        pca = earlier.start if earlier else _find_pca(params, rows, new_random_state(0))
+        pca = (
+            earlier.start
+            if earlier
+            else _find_pca(objective, rows, new_random_state(0))
+        )
         rows = _likely(objective, rows, pca)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)
@@ -429,23 +443,21 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
 
 def _followed(
     objective: Objective, rows: Rows, earlier: Fit | None
-) -> tuple[int, IncrementalPCA | None, Start]:
+) -> tuple[int, Any, Start]:
     """Return the seed, the solver, and the start that it has reached with a batch."""
     params = objective.params
     before = None if earlier is None else earlier.start
     if earlier is None:
         seed = int(new_random_state(params.random_state).randint(2**31 - 1))
-        solver = new_incremental_pca(params.n_components, rows.X.shape)
+        solver = None
     else:
         check_unchanged(earlier.lasting, lasting_parameters(params))
         seed, solver = earlier.seed, earlier.solver
         if solver is None:  # `fit` has found the start
             return seed, None, earlier.start
     X = rows.X
-    if takes_padding(params.architecture):
+    if takes_padding(params.architecture) and not objective.handles_missing:
         X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
-    solver = follow(solver, X)
-    pca = incremental_start(solver, before)
-    start = objective.start(pca, X, rows.weight, seed)
+    solver, start = objective.follow(solver, before, X, rows.weight, seed)
     check_reached(params.n_components, start)
     return seed, solver, start

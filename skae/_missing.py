@@ -1,11 +1,12 @@
-"""What probabilistic PCA says of the cells of a row that are missing.
+"""What a normal distribution says of the cells of a row that are missing.
 
 With the loadings W of the known cells o of a row and the noise s2 (Tipping & Bishop
 1999), the codes given these cells are normal:
 
     M = sum_j o_j w_j w_j' + s2 I,    z = M^-1 W' (o * x),    covariance s2 M^-1,
 
-and a missing cell is expected to be ``w_j' z``. Tables mark such cells by NaN, and so
+and a missing cell is expected to be ``w_j' z``. Where every column has a noise of its
+own, the same holds of the cells in units of it. Tables mark such cells by NaN, and so
 does padding, the missing end of a short series. Behind the door, which is the check of
 the rows, everything works on rows that are filled and the mask of what is known.
 """
@@ -16,7 +17,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+
+CHUNK_NUMBERS = 2**21  # of the matrices of some rows: 16 MB
 
 
 def known_cells(X: NDArray) -> NDArray | None:
@@ -42,64 +46,122 @@ def mean_filled(X: NDArray, weight: NDArray | None, otherwise: Any = 0.0) -> NDA
 class MissingCells:
     """What is expected in the missing cells of rows, and how likely the known ones are.
 
+    Rows are normal with covariance ``W W' + diag(v)``.
+
     Parameters
     ----------
-    axes : ndarray of shape (k, d)
-        Principal axes.
-    variance : ndarray of shape (k,)
-        Variance along each.
-    noise : float
-        Variance in each of the other directions.
+    loadings : ndarray of shape (d, k)
+        W.
+    noise : ndarray of shape (d,)
+        Variance v of each column beside it, above 0.
     """
 
-    def __init__(self, axes: NDArray, variance: NDArray, noise: float) -> None:
-        self.noise = noise
+    def __init__(self, loadings: NDArray, noise: NDArray) -> None:
+        self.loadings, self.noise = loadings, noise
+        root = np.sqrt(noise)[:, None]
+        self._scaled = loadings / root  # (d, k), V
+        self._weighted = self._scaled / root  # (d, k)
+
+    @classmethod
+    def of_axes(cls, axes: NDArray, variance: NDArray, noise: float) -> MissingCells:
+        """Return those of probabilistic PCA.
+
+        Parameters
+        ----------
+        axes : ndarray of shape (k, d)
+            Principal axes.
+        variance : ndarray of shape (k,)
+            Variance along each.
+        noise : float
+            Variance in each of the other directions.
+        """
         root = np.sqrt(np.maximum(variance - noise, 0))
-        self.loadings = axes.T * root  # (d, k)
+        return cls(axes.T * root, np.full(axes.shape[1], noise))
+
+    def posterior(self, centred: NDArray, known: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the means, (n, k), and covariances, (n, k, k), of the codes of rows.
+
+        They are those given the known cells of `centred` rows.
+        """
+        x = np.where(known, centred, 0.0)
+        n, k = len(x), self.loadings.shape[1]
+        codes, covariance = np.empty((n, k)), np.empty((n, k, k))
+        for rows, which, precision in self._patterns(known):
+            covariance[rows] = np.linalg.inv(precision)[which]
+            products = x[rows] @ self._weighted
+            codes[rows] = (covariance[rows] @ products[:, :, None])[..., 0]
+        return codes, covariance
+
+    def codes(self, centred: NDArray, known: NDArray) -> NDArray:
+        """Return the posterior means of the codes given the known cells, (n, k)."""
+        x = np.where(known, centred, 0.0)
+        codes = np.empty((len(x), self.loadings.shape[1]))
+        for rows, which, precision in self._patterns(known):
+            products = x[rows] @ self._weighted
+            inverse = np.linalg.inv(precision)[which]
+            codes[rows] = (inverse @ products[:, :, None])[..., 0]
+        return codes
 
     def expected(self, centred: NDArray, known: NDArray) -> NDArray:
         """Return the posterior means of missing cells beside the known ones, (n, d).
 
         `centred` are rows less the mean, with anything in the missing cells.
         """
-        x = np.where(known, centred, 0.0)
-        filled = x.copy()
-        for rows, mask, precision in self._patterns(known):
-            z = np.linalg.solve(precision, (x[rows] @ self.loadings).T).T
-            filled[rows] = np.where(mask, x[rows], z @ self.loadings.T)
-        return filled
+        filled = self.codes(centred, known) @ self.loadings.T
+        return np.where(known, centred, filled.astype(centred.dtype))
 
     def posterior_variance(self, known: NDArray) -> NDArray:
         """Return the variance of each code given the known cells, shape (n, k)."""
         variance = np.empty((len(known), self.loadings.shape[1]))
-        for rows, _, precision in self._patterns(known):
-            variance[rows] = self.noise * np.diagonal(np.linalg.inv(precision))
+        for rows, which, precision in self._patterns(known):
+            inverse = np.linalg.inv(precision)
+            variance[rows] = np.diagonal(inverse, axis1=1, axis2=2)[which]
         return variance
+
+    def draws(self, filled: NDArray, known: NDArray, rng: Generator) -> NDArray:
+        """Return rows with missing cells drawn given the known ones, (n, d).
+
+        Parameters
+        ----------
+        filled : ndarray of shape (n, d)
+            Rows, in any place, with what is expected in their missing cells.
+        known : ndarray of shape (n, d)
+        rng : numpy.random.Generator
+        """
+        drawn = filled.copy()
+        for rows, which, precision in self._patterns(known):
+            k = precision.shape[1]
+            # M = C C' and z ~ N(0, M^-1) are C'^-1 e.
+            root = np.linalg.cholesky(precision)[which]
+            normal = rng.standard_normal((len(which), k, 1))
+            codes = np.linalg.solve(np.swapaxes(root, 1, 2), normal)[..., 0]
+            noise = rng.standard_normal(filled[rows].shape) * np.sqrt(self.noise)
+            drawn[rows] += np.where(known[rows], 0.0, codes @ self.loadings.T + noise)
+        return drawn
 
     def score_samples(self, centred: NDArray, known: NDArray) -> NDArray:
         """Return the log-likelihood of the known cells in nats, shape (n,)."""
         x = np.where(known, centred, 0.0).astype(np.float64)
-        scores = np.empty(len(x))
-        for rows, mask, precision in self._patterns(known):
-            products = x[rows] @ self.loadings  # (rows, k)
-            codes = np.linalg.solve(precision, products.T).T
-            squares = (x[rows] ** 2).sum(1) - (products * codes).sum(1)
-            n_known = int(mask.sum())
-            log_det = np.linalg.slogdet(precision)[1]
-            log_det += (n_known - len(precision)) * np.log(self.noise)
-            constant = log_det + n_known * np.log(2 * np.pi)
-            scores[rows] = -0.5 * (squares / self.noise + constant)
-        return scores
+        scores = known @ np.log(2 * np.pi * self.noise) + x**2 @ (1 / self.noise)
+        for rows, which, precision in self._patterns(known):
+            products = x[rows] @ self._weighted  # (n, k)
+            inverse = np.linalg.inv(precision)[which]
+            scores[rows] -= np.einsum("ni,nij,nj->n", products, inverse, products)
+            scores[rows] += np.linalg.slogdet(precision)[1][which]
+        return -0.5 * scores
 
-    def _patterns(self, known: NDArray) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
-        """Yield row numbers, their pattern of known cells, (d,), and its M, (k, k)."""
-        packed = np.packbits(known, axis=1)
-        patterns, inverse = np.unique(packed, axis=0, return_inverse=True)
-        order = np.argsort(inverse.ravel(), kind="stable")
-        rows = np.split(order, np.cumsum(np.bincount(inverse.ravel()))[:-1])
+    def _patterns(self, known: NDArray) -> Iterator[tuple[slice, NDArray, NDArray]]:
+        """Yield some rows, the pattern of each, (n,), and M of the patterns, (p, k, k).
+
+        In units of the noise it is ``I + sum_j o_j v_j v_j'``.
+        """
         d, k = self.loadings.shape
-        noise = self.noise * np.eye(k)
-        for i, pattern in enumerate(np.unpackbits(patterns, axis=1, count=d)):
-            mask = pattern.astype(bool)
-            part = self.loadings[mask]
-            yield rows[i], mask, part.T @ part + noise
+        step = max(1, CHUNK_NUMBERS // max(k * k, k * d, 1))
+        for start in range(0, len(known), step):
+            rows = slice(start, start + step)
+            packed = np.packbits(known[rows], axis=1)
+            patterns, which = np.unique(packed, axis=0, return_inverse=True)
+            masks = np.unpackbits(patterns, axis=1, count=d)
+            precision = (self._scaled.T * masks[:, None, :]) @ self._scaled
+            precision += np.eye(k)
+            yield rows, which.ravel(), precision

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from ._dataset import RowDataset
     from ._dense import DenseStep
     from ._losses import Loss
 
@@ -109,6 +110,18 @@ class BaseModule(nn.Module):
 
     def set_units(self, mean: NDArray, scale: float) -> None:
         """Learn that rows are given as ``(x - mean) / scale``, if that matters."""
+
+    def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
+        """Learn what rows there are to train on, if that matters.
+
+        Parameters
+        ----------
+        dataset : RowDataset
+        rows : Tensor of int of shape (n,)
+            Their numbers.
+        may_see : Tensor of bool of shape (n,)
+            Those that do not judge this module.
+        """
 
     def set_linear_path(
         self,
@@ -236,11 +249,18 @@ class LinearResidual(nn.Module):
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Map a tensor of shape (n, n_in) to (n, n_out)."""
         if self.network is None:
-            return torch.nn.functional.linear(x, self.weight, self.bias)
+            return self.linear(x)
+        return torch.addmm(self.residual(x, known), x, self.weight.T) + self.bias
+
+    def linear(self, x: Tensor) -> Tensor:
+        """Return what the linear map alone makes of a tensor of shape (n, n_in)."""
+        return torch.nn.functional.linear(x, self.weight, self.bias)
+
+    def residual(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return what the network adds."""
+        assert self.network is not None
         residual = self.network(x, known) if self.reads_known else self.network(x)
-        if self.has_gain:
-            residual = self.gain * residual
-        return torch.addmm(residual, x, self.weight.T) + self.bias
+        return self.gain * residual if self.has_gain else residual
 
 
 class OfSamples(nn.Module):
@@ -268,14 +288,42 @@ class OfSamples(nn.Module):
         return self.network(x, known)
 
 
+class OfStackedSamples(nn.Module):
+    """A network of several arrays for each sample, given as rows beside one another.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From ``(n, *shape)`` to ``(n, n_out)``, where `shape` is that of a sample with
+        the channels of all arrays.
+    sample_shape : tuple of int
+        Shape of a sample, with an axis of channels.
+    axis : int
+        The axis of the channels.
+    """
+
+    def __init__(
+        self, network: nn.Module, sample_shape: tuple[int, ...], axis: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.sample_shape = sample_shape
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor of shape (n, n_arrays * n_features) to (n, n_out)."""
+        arrays = x.unflatten(1, (-1, *self.sample_shape)).unbind(1)
+        return self.network(torch.cat(arrays, self.axis + 1))
+
+
 def last_layer(network: nn.Module) -> Any:
     """Return the layer with weights that a network ends with, if it can be found.
 
     It is the last part of a Sequential, or of what a Sequential ends with; what only
     reshapes does not count.
     """
-    while isinstance(network, nn.Sequential | OfSamples):
-        if isinstance(network, OfSamples):
+    while isinstance(network, nn.Sequential | OfSamples | OfStackedSamples):
+        if isinstance(network, OfSamples | OfStackedSamples):
             network = network.network
             continue
         parts = [part for part in network if not isinstance(part, RESHAPING)]
@@ -292,12 +340,14 @@ def with_linear_paths(
     n_components: int,
     n_outputs: int,
     *,
-    linear_encoder: bool,
+    linear_encoder: bool = False,
+    linear_decoder: bool = False,
 ) -> tuple[LinearResidual, LinearResidual]:
-    """Put a linear path beside both networks, or in place of the encoder's."""
+    """Put a linear path beside both networks, or in place of one."""
     shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
-    beside = None if linear_encoder else encoder
+    to_code = None if linear_encoder else encoder
+    to_row = None if linear_decoder else decoder
     return (
-        LinearResidual(beside, n_features, n_outputs, gain=shared),
-        LinearResidual(decoder, n_components, n_features, gain=shared),
+        LinearResidual(to_code, n_features, n_outputs, gain=shared),
+        LinearResidual(to_row, n_components, n_features, gain=shared),
     )

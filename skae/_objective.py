@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from torch import nn
 
 from ._gate import StackedModules
 from ._losses import Loss
-from ._module import BaseModule, OfSamples, with_linear_paths
+from ._module import BaseModule, OfSamples, OfStackedSamples, with_linear_paths
 from ._net import AutoencoderNet
 from ._parameters import (
     check_callbacks,
@@ -24,10 +25,12 @@ from ._parameters import (
     resolve_device,
 )
 from ._plan import TrainingPlan
+from ._solvers import follow, incremental_start, new_incremental_pca
 from ._start import RandomStart, Start
 from ._step import seeded_globally
 from ._trained import TrainedNetwork
 from .architectures import MLP
+from .architectures._base import Architecture
 
 MOST_DECAY = 1.0  # that ``alpha="auto"`` asks for
 
@@ -49,6 +52,15 @@ class Objective(ABC):
 
     outputs_per_code: ClassVar[int] = 1
     """How many numbers the encoder gives for each code."""
+
+    handles_missing: ClassVar[bool] = False
+    """Whether any cell may be missing; the start then says what is expected there."""
+
+    n_inputs: ClassVar[int] = 1
+    """How many arrays of a row's shape the encoder gets, beside one another."""
+
+    draws_per_row: ClassVar[int] = 1
+    """How often each of few held-out rows is judged, with random numbers of its own."""
 
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
@@ -72,6 +84,25 @@ class Objective(ABC):
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return the closed form to begin at, given PCA of (weighted) rows."""
         return self.random_start(pca) if self.params.init == "random" else pca
+
+    def follow(
+        self,
+        solver: Any,
+        before: Start | None,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> tuple[Any, Start]:
+        """Return what has followed the batches of `partial_fit` to `X`, and the start.
+
+        `solver` and `before` are these after the batches up to then, or None. They stay
+        as they are.
+        """
+        if solver is None:
+            solver = new_incremental_pca(self.params.n_components, X.shape)
+        solver = follow(solver, X)
+        pca = incremental_start(solver, before)
+        return solver, self.start(pca, X, weight, seed)
 
     def model(
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
@@ -121,13 +152,13 @@ class Objective(ABC):
         """Return a module at a start."""
         d, k = len(start.mean), start.n_codes
         n_outputs = k * self.outputs_per_code
-        encoder, decoder = self._networks(plan, n_outputs, seed)
-        if k != n_outputs:
+        encoder, decoder = self._networks(plan, n_outputs, seed, self.n_inputs)
+        if k != n_outputs or self.n_inputs != 1:
             if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
                 raise ValueError(
                     f"architecture={self.params.architecture!r}: the decoder shares "
                     f"its weights with the encoder, which needs {n_outputs} outputs "
-                    f"for {k} codes."
+                    f"for {k} codes, and {self.n_inputs * d} inputs for {d} columns."
                 )
             decoder = self._networks(plan, k, seed)[1]
         parameters = [*encoder.parameters(), *decoder.parameters()]
@@ -137,21 +168,31 @@ class Objective(ABC):
                 "none has requires_grad=True."
             )
         if len(self.sample_shape) > 1:
-            encoder = OfSamples(encoder, self.sample_shape)
+            if self.n_inputs == 1:
+                encoder = OfSamples(encoder, self.sample_shape)
             decoder = nn.Sequential(decoder, nn.Flatten())
         if start.is_fallback:
             linear = getattr(self.params, "linear_encoder", False)
             encoder, decoder = with_linear_paths(
-                encoder, decoder, d, k, n_outputs, linear_encoder=linear
+                encoder,
+                decoder,
+                d,
+                k,
+                n_outputs,
+                linear_encoder=linear,
+                linear_decoder=start.is_whole,
             )
         module = self.module(encoder, decoder).float()
         start.apply(module)
         return module
 
     def _networks(
-        self, plan: TrainingPlan, k: int, seed: int
+        self, plan: TrainingPlan, k: int, seed: int, n_inputs: int = 1
     ) -> tuple[nn.Module, nn.Module]:
-        """Return the networks of the architecture for codes of width `k`."""
+        """Return the networks of the architecture for codes of width `k`.
+
+        The encoder takes so many arrays beside one another.
+        """
         architecture = self.params.architecture
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.params.activation)
@@ -160,9 +201,20 @@ class Objective(ABC):
                 f"architecture={architecture.__name__} is a class: give an instance."
             )
         generator = new_torch_generator(seed)
+        shape, axis, one = self.sample_shape, 0, self.sample_shape
+        if n_inputs > 1:
+            for_channels = getattr(
+                architecture, "for_channels", partial(Architecture.for_channels, None)
+            )
+            own, one, axis = for_channels(self.sample_shape)
+            architecture = own or architecture
+            shape = tuple(n * n_inputs if i == axis else n for i, n in enumerate(one))
         with seeded_globally(seed):  # for parts that are a user's own
-            networks = architecture.build(self.sample_shape, k, generator)
-            return check_networks(architecture, networks, self.sample_shape, k)
+            networks = architecture.build(shape, k, generator)
+            encoder, decoder = check_networks(architecture, networks, shape, k)
+        if n_inputs > 1 and len(one) > 1:
+            encoder = OfStackedSamples(encoder, one, axis)
+        return encoder, decoder
 
     def new_net(
         self,

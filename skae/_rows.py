@@ -52,6 +52,7 @@ def check_rows(
     reset: bool,
     min_rows: int | None = None,
     padded: bool = False,
+    missing: bool = False,
 ) -> Any:
     """Return `X` as rows of float32 or float64, without needless copies.
 
@@ -71,6 +72,8 @@ def check_rows(
         Fewest rows that can be fitted. None: they are not to be fitted.
     padded : bool, default=False
         Whether NaN at the end of a row is the padding of a series.
+    missing : bool, default=False
+        Whether any cell may be NaN.
 
     Returns
     -------
@@ -93,6 +96,7 @@ def check_rows(
         names,
         estimator.sample_shape_,
         padded=padded,
+        missing=missing,
         to_fit=min_rows is not None,
     )
     return rows
@@ -177,6 +181,7 @@ def check_values(
     sample_shape: tuple[int, ...] = (),
     *,
     padded: bool = False,
+    missing: bool = False,
     to_fit: bool = False,
 ) -> None:
     """Raise a ValueError that names the first column with a value that cannot be used.
@@ -192,6 +197,8 @@ def check_values(
         Shape of a sample, for the message.
     padded : bool, default=False
         Whether a row is a series that may end in NaN.
+    missing : bool, default=False
+        Whether any cell of a dense table may be NaN.
     to_fit : bool, default=False
         Whether the squares of the rows may not vanish either.
     """
@@ -204,7 +211,8 @@ def check_values(
             dense = X[rows].toarray() if sp.issparse(X) else chunk
             if padded:
                 check_padding(dense, sample_shape, rows.start)
-            bad = np.argwhere(np.isinf(dense) if padded else ~np.isfinite(dense))
+            may_be_nan = padded or (missing and not sp.issparse(X))
+            bad = np.argwhere(np.isinf(dense) if may_be_nan else ~np.isfinite(dense))
             if len(bad):
                 i, j = bad[0]
                 row, value = rows.start + i, dense[i, j]

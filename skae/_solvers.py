@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -127,11 +126,7 @@ def incremental_start(pca: IncrementalPCA, previous: Start | None) -> Start:
     that the codes of successive calls can be compared.
     """
     start = _from_incremental(pca, pca.n_components_)
-    if previous is None:
-        return start
-    signs = np.sign(np.sum(start.components * previous.components, axis=1))
-    signs[signs == 0] = 1.0
-    return replace(start, components=start.components * signs[:, None])
+    return start if previous is None else start.with_signs_of(previous)
 
 
 def _full_rank_if_none(n_components: Any, n: int, d: int) -> Any:

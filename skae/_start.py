@@ -87,7 +87,7 @@ class Start:
         module.set_units(units.mean, units.scale)
         shift = self.mean - units.mean
         whitener = self.encoding / self.deviations[:, None]  # (k, d)
-        colourer = self.components.T * self.deviations  # (d, k)
+        colourer = self.decoding * self.deviations  # (d, k)
         module.set_linear_path(
             units.scale * whitener,
             -whitener @ shift,
@@ -111,6 +111,16 @@ class Start:
     def encoding(self) -> NDArray:
         """Map from centred rows to codes in PCA's units, shape (k, d)."""
         return self.components
+
+    @property
+    def decoding(self) -> NDArray:
+        """Map from codes in PCA's units to centred rows, shape (d, k)."""
+        return self.components.T
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether codes are the rows, in other coordinates."""
+        return False
 
     @property
     def deviations(self) -> NDArray:
@@ -157,6 +167,12 @@ class Start:
             explained_variance_ratio=np.append(self.explained_variance_ratio, zeros),
         )
 
+    def with_signs_of(self, previous: Start) -> Self:
+        """Return the same start with axes that point to where earlier ones did."""
+        signs = np.sign(np.sum(self.components * previous.components, axis=1))
+        signs[signs == 0] = 1.0
+        return replace(self, components=self.components * signs[:, None])
+
     # Missing cells
 
     @cached_property
@@ -166,7 +182,7 @@ class Start:
         noise = max(
             noise, RANK_TOLERANCE * variance.max(initial=0.0)
         )  # to keep some digits
-        return MissingCells(self.components, variance, noise)
+        return MissingCells.of_axes(self.components, variance, noise)
 
     def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
         """Return rows with what is expected in place of what is missing."""
@@ -194,7 +210,7 @@ class Start:
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
         mean = self.mean.astype(codes.dtype)
-        return codes @ self.components.astype(codes.dtype) + mean
+        return codes @ self.decoding.T.astype(codes.dtype) + mean
 
     def score_samples(self, X: NDArray) -> NDArray:
         """Return PCA's log-likelihood of dense rows in nats, shape (n,).
@@ -216,7 +232,8 @@ class Start:
     def _score_whole(self, X: NDArray) -> NDArray:
         variance, noise = self.sound_variances
         codes = self.transform(X)
-        residual = X - self.inverse_transform(codes)
+        axes, mean = self.components.astype(X.dtype), self.mean.astype(X.dtype)
+        residual = X - (codes @ axes + mean)
         n_residual = X.shape[1] - self.n_components
         return gaussian_log_density(codes, variance) + residual_log_density(
             residual, noise, n_residual

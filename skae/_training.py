@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ._dataset import RowDataset, TrainingData, as_tensor
 from ._gate import GateDecision, StackedModules, judge, threshold
+from ._missing import mean_filled
 from ._module import BaseModule
 from ._net import AutoencoderNet
 from ._objective import Objective
@@ -24,6 +25,9 @@ from ._solvers import linear_start
 from ._split import DistinctRows, assign_folds, choose_held_out
 from ._start import Start
 from ._trained import TrainedNetwork
+
+# Held-out rows from which on none is judged several times.
+MOST_DRAWS = 5000
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Training:
     def dataset(self, X: Any) -> RowDataset:
         """Return rows as tensors, on the device."""
         params, start = self.objective.params, self.start
-        fill = start.filled if takes_padding(params.architecture) else None
+        may_miss = self.objective.handles_missing or takes_padding(params.architecture)
+        fill = start.filled if may_miss else None
         device = resolve_device(params.device)
         return RowDataset(X, start.mean, start.scale, device, fill)
 
@@ -97,6 +102,16 @@ class Training:
             dataset, train, valid, w, valid_dataset=self.dataset(given.X_val)
         )
 
+    def repeated(self, data: TrainingData) -> TrainingData:
+        """Return the same with held-out rows as often as they are to be judged."""
+        n = len(data.valid)
+        draws = min(self.objective.draws_per_row, MOST_DRAWS // max(n, 1))
+        if draws <= 1:
+            return data
+        unit = torch.arange(n, device=data.valid.device)
+        unit = unit if data.units is None else data.units
+        return replace(data, valid=data.valid.repeat(draws), units=unit.repeat(draws))
+
     def batch(self, given: Rows) -> TrainingData:
         """Return a batch of `partial_fit`, all of which trains."""
         dataset = self.dataset(given.X)
@@ -116,6 +131,7 @@ class Training:
         self, net: AutoencoderNet, data: TrainingData, *, continued: bool
     ) -> GateDecision:
         """Train `net` and judge it against the start."""
+        data = self.repeated(data)
         required, in_folds = not self.start.is_fallback, data.fold_of is not None
         asked = self.threshold(data.n_units, in_folds=in_folds)
         if in_folds:
@@ -125,9 +141,11 @@ class Training:
                 net.history_ = probe.history_
                 return decision
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
+            net.module_.see(*everything.seen)
             net.partial_fit(everything, epochs=max(1, decision.best_iter))
         else:
             before = None
+            net.module_.see(*data.seen)
             if continued and len(data.valid):
                 before = self.new_net().held_out_losses(data)
             start = copy.deepcopy(net.module_.state_dict())
@@ -146,9 +164,9 @@ class Training:
         """
         assert data.fold_of is not None
         x, known = data.dataset.take(data.train)
-        x = x if known is None else x * known  # missing cells count as the mean
         start, k = self.start, self.start.n_components
         rows = x.cpu().double().numpy() * start.scale + start.mean
+        missing = None if known is None else ~known.cpu().numpy()
         fold_of = data.fold_of[data.train].cpu().numpy()
         weights = None if data.weight is None else data.weight[data.train].cpu().numpy()
         modules = []
@@ -156,11 +174,17 @@ class Training:
             keep = fold_of != fold
             weight = None if weights is None else weights[keep]
             fewer = min(k, int(keep.sum()), rows.shape[1])
-            pca = linear_start(rows[keep], fewer, weight, random_state=0)
+            own_rows = filled = rows[keep]
+            if missing is not None:
+                own_rows = np.where(missing[keep], np.nan, own_rows)
+                filled = mean_filled(own_rows, weight, start.mean)
+            pca = linear_start(filled, fewer, weight, random_state=0)
             pca = replace(pca, scale=start.scale)
-            own = self.objective.start(pca, rows[keep], weight, self.seed)
+            given = own_rows if self.objective.handles_missing else filled
+            own = self.objective.start(pca, given, weight, self.seed)
             module = self.objective.new_module(start, self.plan, self.seed)
             own.padded(k).apply(module, start)
+            module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
             modules.append(module)
         architecture = self.objective.params.architecture
         few = None

@@ -55,7 +55,7 @@ def cells():
 def test_a_missing_cell_is_expected_where_the_known_ones_lead(model, cells):
     given, _, C = model
     X, known = cells
-    filled = MissingCells(*given).expected(np.where(known, X, NAN), known)
+    filled = MissingCells.of_axes(*given).expected(np.where(known, X, NAN), known)
     for row, o, ours in zip(X, known, filled, strict=True):
         expected = C[np.ix_(~o, o)] @ np.linalg.solve(C[np.ix_(o, o)], row[o])
         assert_allclose(ours[~o], expected, rtol=1e-9, atol=1e-12)
@@ -66,7 +66,7 @@ def test_codes_are_as_uncertain_as_the_known_cells_leave_them(model, cells):
     """The posterior covariance is I - W' C^-1 W of the known cells (Bishop 2006)."""
     given, W, C = model
     known = cells[1]
-    variances = MissingCells(*given).posterior_variance(known)
+    variances = MissingCells.of_axes(*given).posterior_variance(known)
     for o, ours in zip(known, variances, strict=True):
         posterior = np.eye(3) - W[o].T @ np.linalg.solve(C[np.ix_(o, o)], W[o])
         assert_allclose(ours, np.diag(posterior), rtol=1e-9)
@@ -75,7 +75,7 @@ def test_codes_are_as_uncertain_as_the_known_cells_leave_them(model, cells):
 def test_the_score_of_known_cells_is_their_marginal_density(model, cells):
     given, _, C = model
     X, known = cells
-    scores = MissingCells(*given).score_samples(np.where(known, X, NAN), known)
+    scores = MissingCells.of_axes(*given).score_samples(np.where(known, X, NAN), known)
     assert scores[1] == pytest.approx(0)  # nothing is known
     for row, o, ours in zip(X[2:], known[2:], scores[2:], strict=True):
         density = multivariate_normal(np.zeros(o.sum()), C[np.ix_(o, o)])
@@ -84,7 +84,7 @@ def test_the_score_of_known_cells_is_their_marginal_density(model, cells):
 
 def test_rows_do_not_depend_on_the_rows_beside_them(model, cells):
     X, known = cells
-    missing = MissingCells(*model[0])
+    missing = MissingCells.of_axes(*model[0])
     whole = missing.expected(X, known), missing.score_samples(X, known)
     order = np.random.RandomState(2).permutation(40)[:11]
     assert_allclose(missing.expected(X[order], known[order]), whole[0][order])

@@ -33,6 +33,26 @@ class Architecture(BaseEstimator, ABC):
     is_vectorised = True
     """Whether :func:`torch.func.vmap` can train several of its networks at once."""
 
+    def for_channels(
+        self, sample_shape: tuple[int, ...]
+    ) -> tuple[Architecture, tuple[int, ...], int]:
+        """Return how encoders see several arrays of a sample's shape at once.
+
+        Such an array is the mask of a row's missing cells, for
+        :class:`skae.MaskedAutoencoder`.
+
+        Returns
+        -------
+        architecture : Architecture
+            What builds an encoder of samples with more channels.
+        shape : tuple of int
+            Shape of a sample with an axis of channels.
+        axis : int
+            That axis, whose length is multiplied.
+        """
+        shape = tuple(sample_shape)
+        return self, shape if len(shape) != 2 else (1, *shape), 0
+
     @abstractmethod
     def build(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from sklearn.base import clone
 from torch import nn
 from torch.nn.utils import skip_init
 
@@ -154,6 +155,13 @@ class Convolutional(Architecture):
         self.stride = stride
         self.activation = activation
         self.hidden_layer_sizes = hidden_layer_sizes
+
+    def for_channels(
+        self, sample_shape: tuple[int, ...]
+    ) -> tuple[Convolutional, tuple[int, ...], int]:
+        """Return how encoders see several images at once: as channels of one."""
+        image = self._check_image(sample_shape)
+        return clone(self).set_params(image_shape=None), image, 0
 
     def build(
         self,

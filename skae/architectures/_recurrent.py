@@ -264,6 +264,12 @@ class Recurrent(Architecture):
         self.bidirectional = bidirectional
         self.segment_length = segment_length
 
+    def for_channels(
+        self, sample_shape: tuple[int, ...]
+    ) -> tuple[Recurrent, tuple[int, ...], int]:
+        """Return how encoders see several series at once: as channels of one."""
+        return self, (*sample_shape, 1)[:2], 1
+
     def build(
         self,
         sample_shape: tuple[int, ...],

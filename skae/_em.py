@@ -1,0 +1,459 @@
+"""The normal distribution of rows some of whose cells are missing, by EM.
+
+E: given a mean and a covariance C, each row is completed by what is expected in its
+missing cells, and by their covariance given the known ones. With ``P = C^-1`` and the
+missing cells m of a row, these are ``-P_mm^-1 P_mo x_o`` and ``P_mm^-1``.
+M: the mean and the covariance of the completed rows, constrained (Dempster, Laird &
+Rubin 1977). Two constraints are used: probabilistic PCA of k axes, and a covariance
+whose correlations are all smaller by one factor. That factor, or k, can be chosen by
+known cells that are hidden.
+
+In wide tables the codes of probabilistic PCA are completed in place of the rows
+(Tipping & Bishop 1999; Ilin & Raiko 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from sklearn.utils.extmath import svd_flip
+from torch import Tensor
+
+from ._dataset import as_dense, row_chunks, sample_rows
+from ._missing import MissingCells
+
+# The covariance of rows this wide is found as a whole.
+MOST_COLUMNS = 128
+# Rows that EM goes over again and again; of more, all have the last word.
+EM_ROWS = 10_000
+N_ITER, TOL = 50, 1e-3
+# Factors by which correlations may be smaller, and numbers of axes: of which known
+# cells choose that are hidden in so many rows.
+SHRINKAGES = (1.0, 0.6, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+RANKS = (1, 2, 4, 8, 16, 32, 64)
+CHOOSING_ROWS = 1000
+CHOOSING_ITER = 15
+# Few rows are taken several times, with other cells hidden.
+CHOOSING_CELLS, MOST_DRAWS = 10_000, 5
+# Standard errors by which a stronger choice may be worse.
+CHANCE = 1.0
+# They go on while errors are not larger than the smallest by more than this factor.
+PATIENCE = 1.05
+# Share of the known cells that is hidden to choose, unless more are missing.
+MIN_HIDDEN = 0.1
+MIN_ROWS = 10  # with fewer nothing is chosen
+# Variances below this share of a column's, or of the mean one, are rounding errors.
+VARIANCE_FLOOR = 1e-9
+CHUNK_NUMBERS = 2**22  # of the matrices of some rows: 32 MB
+MOST_NUMBERS = 2**26  # of the sums over rows in wide tables: 512 MB
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over rows: of their weights, the rows, and their products."""
+
+    weight: float
+    total: NDArray  # (d,)
+    products: NDArray  # (d, d)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            self.weight + other.weight,
+            self.total + other.total,
+            self.products + other.products,
+        )
+
+    @property
+    def mean(self) -> NDArray:
+        """Mean of the rows, shape (d,)."""
+        return self.total / self.weight
+
+    @property
+    def covariance(self) -> NDArray:
+        """Covariance, shape (d, d): unbiased where no cell is missing."""
+        centred = self.products - np.outer(self.mean, self.total)
+        return centred / max(self.weight - 1, 1)
+
+
+@dataclass(frozen=True)
+class NormalRows:
+    """A normal distribution of rows."""
+
+    mean: NDArray  # (d,)
+    covariance: NDArray  # (d, d)
+    share: float = 0.0  # by which its correlations are smaller
+
+    def completed(self, X: NDArray, weight: NDArray | None) -> tuple[NDArray, Moments]:
+        """Return rows with what is expected in place of NaN, and their moments.
+
+        The moments are expected ones: those of the means, and what is uncertain.
+        """
+        n, d = X.shape
+        precision = torch.from_numpy(np.linalg.inv(self.covariance))
+        known = ~np.isnan(X)
+        filled = np.where(known, X - self.mean, 0.0)
+        uncertain = np.zeros((d, d))
+        incomplete = np.flatnonzero(~known.all(1))
+        step = max(1, CHUNK_NUMBERS // d**2)
+        for start in range(0, len(incomplete), step):
+            rows = incomplete[start : start + step]
+            w = None if weight is None else torch.from_numpy(weight[rows]).double()
+            x, o = torch.from_numpy(filled[rows]), torch.from_numpy(known[rows])
+            expected, covariance = _given(precision, x, o, w)
+            filled[rows] += expected.numpy()
+            uncertain += covariance.numpy()
+        w = np.ones(n) if weight is None else weight
+        total = w @ filled
+        products = (w[:, None] * filled).T @ filled + uncertain
+        rows_total = total + w.sum() * self.mean
+        cross = np.outer(self.mean, total)
+        products += cross + cross.T + w.sum() * np.outer(self.mean, self.mean)
+        return filled + self.mean, Moments(float(w.sum()), rows_total, products)
+
+
+def _given(
+    precision: Tensor, x: Tensor, known: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return what is expected beside known cells, (n, d), and a sum of covariances.
+
+    In the known cells, where `x` is centred, both are 0; elsewhere `x` is 0.
+    """
+    o = known.to(x.dtype)
+    m = 1 - o
+    # The block of the missing cells, and 1 in the diagonal for each known one.
+    blocks = m[:, :, None] * m[:, None, :]
+    blocks *= precision
+    blocks.diagonal(dim1=1, dim2=2).add_(o)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(blocks)[0])
+    pulled = m * (x @ precision)
+    expected = -torch.bmm(inverse, pulled[:, :, None])[:, :, 0]
+    w = x.new_ones(len(x)) if weight is None else weight
+    covariance = (w @ inverse.flatten(1)).view_as(precision)
+    covariance.diagonal().sub_(w @ o)
+    return expected, covariance
+
+
+# What a covariance may be
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a covariance may be: of probabilistic PCA, or of smaller correlations."""
+
+    share: float = 0.0
+    n_axes: int | None = None
+
+    def of(self, covariance: NDArray) -> NDArray:
+        """Return the nearest such covariance, shape (d, d)."""
+        if self.n_axes is None:
+            return shrunk(covariance, self.share)
+        variances, axes = np.linalg.eigh(covariance)
+        n_left = len(variances) - self.n_axes
+        noise = max(float(variances[:n_left].mean()), 0.0) if n_left else 0.0
+        loadings = axes[:, n_left:] * np.sqrt(np.maximum(variances[n_left:] - noise, 0))
+        return loadings @ loadings.T + noise * np.eye(len(variances))
+
+    def normal(self, moments: Moments) -> NormalRows:
+        """Return the normal distribution that is the likeliest."""
+        covariance = _floored(self.of(moments.covariance))
+        return NormalRows(moments.mean, covariance, self.share)
+
+
+def shrunk(covariance: NDArray, share: float) -> NDArray:
+    """Return a covariance with correlations that are smaller by a share."""
+    smaller = (1 - share) * covariance
+    np.fill_diagonal(smaller, np.diagonal(covariance))
+    return smaller
+
+
+def _floored(covariance: NDArray) -> NDArray:
+    """Return a covariance that can be inverted."""
+    diagonal = np.diagonal(covariance)
+    floor = VARIANCE_FLOOR * max(diagonal.mean(), np.finfo(float).tiny)
+    return covariance + floor * np.eye(len(diagonal))
+
+
+# Tables that are not wide
+
+
+def first_guess(X: NDArray, weight: NDArray | None) -> NormalRows:
+    """Return the normal distribution that the known pairs of cells suggest."""
+    known = ~np.isnan(X)
+    w = known * (1.0 if weight is None else weight[:, None])
+    n = np.maximum(w.sum(0), np.finfo(float).tiny)
+    mean = np.where(known, X * w, 0.0).sum(0) / n
+    centred = np.where(known, X - mean, 0.0)
+    variance = (w * centred**2).sum(0) / n
+    pairs = np.maximum(w.T @ known, np.finfo(float).tiny)
+    root = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    correlation = (w * centred).T @ centred / pairs / root[:, None] / root
+    values, axes = np.linalg.eigh(correlation)
+    covariance = (axes * np.maximum(values, 1e-3)) @ axes.T * root[:, None] * root
+    return NormalRows(mean, _floored(shrunk(covariance, 0.1)))
+
+
+def fit_normal(
+    X: NDArray,
+    weight: NDArray | None,
+    constraint: Constraint,
+    guess: NormalRows,
+    n_iter: int = N_ITER,
+) -> NormalRows:
+    """Return the normal distribution of rows, (n, d), of which some cells are NaN.
+
+    It ends when no correlation changes by more than `TOL`.
+    """
+    normal = guess
+    for _ in range(n_iter):
+        before, normal = normal, _next_normal(normal, X, weight, constraint)
+        root = np.sqrt(np.diagonal(normal.covariance))
+        change = np.abs(normal.covariance - before.covariance) / root / root[:, None]
+        if change.max() < TOL:
+            break
+    return normal
+
+
+def _next_normal(
+    normal: NormalRows, X: Any, weight: NDArray | None, constraint: Constraint
+) -> NormalRows:
+    moments = None
+    for part in row_chunks(X):
+        rows = as_dense(X[part]).astype(np.float64, copy=False)
+        own = normal.completed(rows, None if weight is None else weight[part])[1]
+        moments = own if moments is None else moments + own
+    assert moments is not None
+    return constraint.normal(moments)
+
+
+def hidden_cells(
+    X: NDArray, rng: Generator, missing_share: float
+) -> tuple[NDArray, NDArray]:
+    """Return rows with some known cells hidden, and which, both of shape (n, d)."""
+    share = max(MIN_HIDDEN, missing_share)
+    hidden = ~np.isnan(X) & (rng.uniform(size=X.shape) < share)
+    return np.where(hidden, np.nan, X), hidden
+
+
+def choose_shrinkage(
+    X: NDArray, weight: NDArray | None, missing_share: float, rng: Generator
+) -> tuple[float, NormalRows]:
+    """Return the share by which correlations are smaller, and what has been found."""
+    rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
+    normal = first_guess(rows, weight)
+    if len(rows) < MIN_ROWS:
+        return SHRINKAGES[0], normal
+    draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
+    rows = np.tile(rows, (draws, 1))
+    weight = None if weight is None else np.tile(weight, draws)
+    shown, hidden = hidden_cells(rows, rng, missing_share)
+    deviation = np.sqrt(np.diagonal(normal.covariance))
+    fits, losses = [], []
+    for share in SHRINKAGES:
+        constraint = Constraint(share)
+        normal = fit_normal(shown, weight, constraint, normal, CHOOSING_ITER)
+        error = (normal.completed(shown, weight)[0] - rows) / deviation
+        squares = np.where(hidden, error**2, 0.0).sum(1)  # of each row
+        losses.append(squares.reshape(draws, -1).sum(0))
+        fits.append((share, normal))
+        if losses[-1].sum() > PATIENCE * min(loss.sum() for loss in losses):
+            break
+    return fits[strongest(losses)]
+
+
+def strongest(losses: list[NDArray]) -> int:
+    """Return the first of some choices that chance may have made worse than the best.
+
+    Parameters
+    ----------
+    losses : list of ndarray of shape (n,)
+        Of the same rows, by each choice.
+    """
+    best = min(losses, key=np.sum)
+    for i, loss in enumerate(losses):
+        worse = loss - best
+        if worse.mean() <= CHANCE * worse.std() / len(worse) ** 0.5:
+            return i
+    return len(losses) - 1
+
+
+def normal_of_rows(
+    X: Any, weight: NDArray | None, k: int | None, rng: Generator, missing_share: float
+) -> NormalRows:
+    """Return the normal distribution of a table, of probabilistic PCA with `k` axes.
+
+    Of a large table `EM_ROWS` rows are gone over again and again, and all rows once.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        A table on disk is read in chunks.
+    weight : ndarray of shape (n_samples,) or None
+    k : int or None
+        None: any covariance, with correlations shrunk as hidden cells choose.
+    rng : numpy.random.Generator
+    missing_share : float
+        Share of the cells that is missing.
+    """
+    rows, w = sample_rows(X, weight, EM_ROWS, rng)
+    rows = rows.astype(np.float64, copy=False)
+    if k is None:
+        share, guess = choose_shrinkage(rows, w, missing_share, rng)
+        constraint = Constraint(share)
+    else:
+        constraint, guess = Constraint(n_axes=k), first_guess(rows, w)
+    normal = fit_normal(rows, w, constraint, guess)
+    if len(rows) < X.shape[0]:
+        normal = _next_normal(normal, X, weight, constraint)
+    return normal
+
+
+# Wide tables
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Probabilistic PCA by its loadings."""
+
+    mean: NDArray  # (d,)
+    loadings: NDArray  # (d, k)
+    noise: float
+
+    def expected(self, X: NDArray) -> NDArray:
+        """Return rows with what is expected in place of NaN, shape (n, d)."""
+        known = ~np.isnan(X)
+        noise = np.full(len(self.mean), self.noise)
+        missing = MissingCells(self.loadings, noise)
+        return missing.expected(X - self.mean, known) + self.mean
+
+    def axes(self) -> tuple[NDArray, NDArray]:
+        """Return principal axes, (k, d), and the variances along them, (k,)."""
+        U, singular, _ = np.linalg.svd(self.loadings, full_matrices=False)
+        axes = svd_flip(None, U.T, u_based_decision=False)[1]
+        return axes, singular**2 + self.noise
+
+
+def first_factors(X: NDArray, weight: NDArray | None, k: int) -> Factors:
+    """Return probabilistic PCA of rows with means in place of NaN."""
+    known = ~np.isnan(X)
+    w = known * (1.0 if weight is None else weight[:, None])
+    mean = np.where(known, X * w, 0.0).sum(0) / np.maximum(w.sum(0), 1e-300)
+    centred = np.where(known, X - mean, 0.0)
+    if weight is not None:
+        centred *= np.sqrt(weight / weight.mean())[:, None]
+    n, d = X.shape
+    singular, axes = np.linalg.svd(centred, full_matrices=False)[1:]
+    variances = singular**2 / max(n - 1, 1)
+    noise = variances[k:].sum() / max(min(n, d) - k, 1)
+    floor = VARIANCE_FLOOR * max(variances.sum() / d, np.finfo(float).tiny)
+    root = np.sqrt(np.maximum(variances[:k] - noise, floor))
+    return Factors(mean, axes[:k].T * root, max(noise, floor))
+
+
+def fit_factors(X: Any, weight: NDArray | None, guess: Factors, n_iter: int) -> Factors:
+    """Return probabilistic PCA of rows, shape (n, d), of which some cells are NaN."""
+    factors = guess
+    for _ in range(n_iter):
+        before, factors = factors, _next_factors(factors, X, weight)
+        if abs(factors.noise - before.noise) < TOL * before.noise:
+            break
+    return factors
+
+
+def _next_factors(factors: Factors, X: Any, weight: NDArray | None) -> Factors:
+    d, k = factors.loadings.shape
+    missing = MissingCells(factors.loadings, np.full(d, factors.noise))
+    # Of each column over the rows where it is known: weights, x, z, x z, z z', x x.
+    counts, totals, squares = np.zeros(d), np.zeros(d), np.zeros(d)
+    of_codes, cross = np.zeros((d, k)), np.zeros((d, k))
+    products = np.zeros((d, k * k))
+    for rows, w in _parts(X, weight, max(k * k, d)):
+        known = ~np.isnan(rows)
+        x = np.where(known, rows - factors.mean, 0.0)
+        codes, uncertain = missing.posterior(x, known)
+        second = codes[:, :, None] * codes[:, None, :] + uncertain
+        o = known * (1.0 if w is None else w[:, None])
+        counts += o.sum(0)
+        totals += (o * x).sum(0)
+        squares += (o * x**2).sum(0)
+        of_codes += o.T @ codes
+        cross += (o * x).T @ codes
+        products += o.T @ second.reshape(len(rows), -1)
+    n = np.maximum(counts, np.finfo(float).tiny)
+    # The regression of each column on codes and 1, by codes less their means.
+    mean_codes, mean_x = of_codes / n[:, None], totals / n
+    gram = products.reshape(d, k, k) - n[:, None, None] * (
+        mean_codes[:, :, None] * mean_codes[:, None, :]
+    )
+    gram += (
+        np.eye(k)
+        * (1e-6 * np.trace(gram, axis1=1, axis2=2) / k + 1e-300)[:, None, None]
+    )
+    product = cross - totals[:, None] * mean_codes
+    loadings = np.linalg.solve(gram, product[:, :, None])[:, :, 0]
+    shift = mean_x - (loadings * mean_codes).sum(1)
+    rest = squares - n * mean_x**2 - (loadings * product).sum(1)
+    noise = max(rest.sum() / counts.sum(), 0.0)
+    floor = VARIANCE_FLOOR * max(squares.sum() / counts.sum(), np.finfo(float).tiny)
+    return Factors(factors.mean + shift, loadings, max(noise, floor))
+
+
+def _parts(
+    X: Any, weight: NDArray | None, numbers: int
+) -> Iterator[tuple[NDArray, NDArray | None]]:
+    for part in row_chunks(X, 8 * X.shape[1] * max(1, CHUNK_NUMBERS // numbers)):
+        rows = as_dense(X[part]).astype(np.float64, copy=False)
+        yield rows, None if weight is None else weight[part]
+
+
+def factors_of_rows(
+    X: Any, weight: NDArray | None, k: int | None, rng: Generator, missing_share: float
+) -> Factors:
+    """Return probabilistic PCA of a wide table; see :func:`normal_of_rows`.
+
+    With ``k=None`` hidden cells choose the number of axes.
+    """
+    rows, w = sample_rows(X, weight, EM_ROWS, rng)
+    rows = rows.astype(np.float64, copy=False)
+    most = min(*rows.shape)
+    if k is None:
+        k = choose_rank(rows, w, missing_share, rng)
+    if len(rows[0]) * k**2 > MOST_NUMBERS:
+        most = int((MOST_NUMBERS / len(rows[0])) ** 0.5)
+        raise ValueError(
+            f"n_components={k}: X has missing cells and {len(rows[0])} columns, of "
+            f"which at most {most} components can be found, or None."
+        )
+    factors = fit_factors(rows, w, first_factors(rows, w, min(k, most)), N_ITER)
+    if len(rows) < X.shape[0]:
+        factors = _next_factors(factors, X, weight)
+    return factors
+
+
+def choose_rank(
+    X: NDArray, weight: NDArray | None, missing_share: float, rng: Generator
+) -> int:
+    """Return the number of axes by which hidden cells are completed best."""
+    rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
+    most = min(len(rows) - 1, rows.shape[1])
+    if len(rows) < MIN_ROWS:
+        return max(most, 1)
+    shown, hidden = hidden_cells(rows, rng, missing_share)
+    best, chosen = np.inf, 1
+    for k in RANKS:
+        if k > most:
+            break
+        guess = first_factors(shown, weight, k)
+        factors = fit_factors(shown, weight, guess, CHOOSING_ITER)
+        error = factors.expected(shown) - rows
+        loss = float((error[hidden] ** 2).mean()) if hidden.any() else 0.0
+        if loss < best:
+            best, chosen = loss, k
+        if loss > PATIENCE * best:
+            break
+    return chosen

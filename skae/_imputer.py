@@ -1,0 +1,674 @@
+"""MaskedImputer: tables with missing cells, of numbers and categories, completed.
+
+Numbers are standardised column by column. A category becomes one column for each of its
+values, of 0 and 1, which are hidden, completed and drawn together: what is expected
+there are probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.impute import MissingIndicator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
+from ._parameters import naming, unchanged_on_error
+from ._rows import check_values
+
+# What a network is made of and trained by is said to the autoencoder.
+PASSED_ON = (
+    "n_components",
+    "mask_fraction",
+    "hidden_layer_sizes",
+    "activation",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "validation_fraction",
+    "n_iter_no_change",
+    "tol",
+    "verbose",
+    "random_state",
+    "device",
+    "callbacks",
+    "net_params",
+)
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column of numbers, in deviations from its mean."""
+
+    mean: float
+    scale: float
+
+    @classmethod
+    def of(cls, column: NDArray) -> NumberColumn:
+        """Standardise a column of which some numbers are NaN."""
+        scale = float(np.nanstd(column))
+        return cls(float(np.nanmean(column)), scale if scale > 0 else 1.0)
+
+    width = 1
+
+    def encoded(self, column: NDArray) -> NDArray:
+        """Return numbers near 1, shape (n, 1)."""
+        return ((column - self.mean) / self.scale)[:, None]
+
+    def completed(
+        self, column: NDArray, codes: NDArray, missing: NDArray, rng: Any
+    ) -> NDArray:
+        """Return the column with its missing cells decoded, shape (n,)."""
+        return np.where(missing, codes[:, 0] * self.scale + self.mean, column)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """A column of categories, as a column of 0 and 1 for each.
+
+    Together they vary as much as a column of numbers does.
+    """
+
+    categories: list[Any]
+    scale: float
+
+    @classmethod
+    def of(cls, column: NDArray, missing: NDArray) -> CategoryColumn:
+        """Find the categories of a column of objects."""
+        present = column[~missing]
+        categories = list(dict.fromkeys(present.tolist()))
+        try:
+            categories = sorted(categories)
+        except TypeError:  # of several types, which have no order
+            categories = sorted(categories, key=lambda value: (str(type(value)), value))
+        shares = np.array([np.mean(present == value) for value in categories])
+        variance = float((shares * (1 - shares)).sum())
+        return cls(categories, variance**0.5 if variance > 0 else 1.0)
+
+    @property
+    def width(self) -> int:
+        """How many columns it becomes."""
+        return len(self.categories)
+
+    def encoded(self, column: NDArray, missing: NDArray) -> NDArray:
+        """Return a column for each category, NaN where it is missing or another one."""
+        places = {value: i for i, value in enumerate(self.categories)}
+        which = np.array(
+            [
+                -1 if m else places.get(v, -1)
+                for v, m in zip(column, missing, strict=True)
+            ]
+        )
+        codes = np.full((len(column), self.width), np.nan)
+        known = which >= 0
+        codes[known] = 0.0
+        codes[known, which[known]] = 1.0
+        return codes / self.scale
+
+    def completed(
+        self, column: NDArray, codes: NDArray, missing: NDArray, rng: Any
+    ) -> NDArray:
+        """Return the column with the likeliest category in missing cells, or a draw."""
+        completed = column.copy()
+        shares = codes[missing] * self.scale
+        if rng is not None:
+            shares = np.maximum(shares, 0)
+            total = shares.sum(1, keepdims=True)
+            even = np.full_like(shares, 1 / self.width)
+            shares = np.where(total > 0, shares / np.where(total > 0, total, 1), even)
+            limits = shares.cumsum(1)
+            which = (rng.uniform(size=(len(shares), 1)) > limits[:, :-1]).sum(1)
+        else:
+            which = shares.argmax(1)
+        for row, i in zip(np.flatnonzero(missing), which, strict=True):
+            completed[row] = self.categories[i]
+        return completed
+
+
+class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """A transformer that completes tables by a :class:`MaskedAutoencoder`.
+
+    It stands where :class:`~sklearn.impute.IterativeImputer` stands: in front of an
+    estimator that does not take missing values. Columns of numbers are standardised
+    first; columns of categories are completed by the likeliest one.
+
+    Parameters
+    ----------
+    n_components : int, float or None, default=None
+        Number of codes: a bottleneck, of which 4 to 32 complete patterns well. A float
+        in (0, 1) takes as many as PCA needs for this share of the variance. None makes
+        no bottleneck: there are as many codes as columns, up to 128 of these, and the
+        correlations of the start are shrunk by the factor by which known cells that
+        are hidden are completed best; beyond, that choice is one of up to 64 codes.
+    missing_values : float, str or None, default=nan
+        What stands for a missing cell.
+    categorical_features : array-like of int, str or bool, "from_dtype" or None, \
+            default=None
+        Which columns are categories: their numbers, their names, or a mask, as in
+        :class:`~sklearn.ensemble.HistGradientBoostingClassifier`. "from_dtype" takes
+        those columns of a frame that are of a categorical or a text type.
+    sample_posterior : bool, default=False
+        Draw what is missing given the known cells, in place of what is expected. Every
+        call of :meth:`transform` draws anew: several completed tables show how much is
+        uncertain (multiple imputation).
+    add_indicator : bool, default=False
+        Append columns that say where something was missing.
+    keep_empty_features : bool, default=False
+        Keep columns without any value in :meth:`fit`, with 0 in them; else they are
+        left out.
+    mask_fraction : (float, float), default=(0.05, 0.85)
+        Smallest and largest share of a row's known cells that is hidden from the
+        network while it trains. A share is drawn for each row of a batch; columns that
+        miss values themselves are hidden more often than others.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
+        when `architecture` is None.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used when `architecture` is None.
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``min(1, 5 * d / n)`` for n distinct rows and d columns (those of a step, with
+        :class:`~skae.architectures.Recurrent`).
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
+        below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
+        there; at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is the normal distribution.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        the normal distribution and the network. "auto" holds out 10 % of 1000 rows or
+        more (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
+        network that wins is trained again on all rows. The network has to be better by
+        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        split; below 10 distinct rows, or 5 held-out ones, the
+        normal distribution is kept.
+        Recurrent networks, which train one after the other, have folds below 200 rows
+        only.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows, the order of the rows, the hidden
+        cells and PCA's randomised solver. None takes them from ``numpy.random``, whose
+        seed is thus honoured; torch's random state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    autoencoder_ : MaskedAutoencoder
+        What completes the encoded table, with the history of its fit.
+    categories_ : dict of int to list
+        The categories of each column of them, by the number of the column.
+    indicator_ : sklearn.impute.MissingIndicator or None
+        With `add_indicator`.
+    n_features_in_ : int
+        Number of columns seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all are strings.
+
+    See Also
+    --------
+    MaskedAutoencoder : What does the work, for numbers, images and series; also has
+        codes of incomplete rows and their likelihood.
+
+    Notes
+    -----
+    What is completed is right on average where cells are missing at random, given the
+    known ones (Rubin 1976). Cells that are missing because of their own value, such as
+    high incomes, are not, and no method can tell from the table alone.
+
+    Probabilities of categories are fitted by squared errors (Brier 1950), so that the
+    start is exact for them too. A category that was not seen in :meth:`fit` is left as
+    it is, and says nothing of the other cells.
+
+    References
+    ----------
+    Rubin (1976), Inference and missing data.
+
+    Brier (1950), Verification of forecasts expressed in terms of probability.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skae import MaskedImputer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X[::3, 2] = np.nan
+    >>> imputer = MaskedImputer(max_iter=5, random_state=0)
+    >>> model = make_pipeline(imputer, LogisticRegression(max_iter=1000)).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{name: MaskedAutoencoder._parameter_constraints[name] for name in PASSED_ON},
+        "missing_values": [Real, str, None],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "sample_posterior": ["boolean"],
+        "add_indicator": ["boolean"],
+        "keep_empty_features": ["boolean"],
+    }
+
+    autoencoder_: MaskedAutoencoder
+
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        *,
+        missing_values: Any = np.nan,
+        categorical_features: Any = None,
+        sample_posterior: bool = False,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
+        mask_fraction: tuple[float, float] = (0.05, 0.85),
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "relu",
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.missing_values = missing_values
+        self.categorical_features = categorical_features
+        self.sample_posterior = sample_posterior
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+        self.mask_fraction = mask_fraction
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    # Fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+    ) -> Any:
+        """Find the columns' units and categories, and fit the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            An array, or a pandas or polars frame.
+        y : any, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            A row of weight 2 counts like the same row given twice.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that are not independent, and so held out together.
+
+        Returns
+        -------
+        self : object
+            The fitted imputer.
+
+        Raises
+        ------
+        ValueError
+            If `X` has infinity, fewer than 2 rows, or a column of numbers in which
+            something is none; or if a parameter is invalid.
+        """
+        del y
+        with unchanged_on_error(self):
+            check_mask_fraction(self.mask_fraction)
+            columns = self._columns(X, reset=True)
+            missing = np.column_stack([self._missing(c) for c in columns])
+            self._is_empty = missing.all(0)
+            self._units: list[Any] = []
+            for j, column in enumerate(columns):
+                if self._is_empty[j]:
+                    self._units.append(None)
+                elif j in self._categorical:
+                    self._units.append(CategoryColumn.of(column, missing[:, j]))
+                else:
+                    self._units.append(NumberColumn.of(column))
+            self.categories_ = {
+                j: list(self._units[j].categories)
+                for j in sorted(self._categorical)
+                if not self._is_empty[j]
+            }
+            self.indicator_ = None
+            if self.add_indicator:
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(
+                    missing_as_nan(missing)
+                )
+            passed = {name: getattr(self, name) for name in PASSED_ON}
+            self.autoencoder_ = MaskedAutoencoder(**passed)
+            widths = [0 if unit is None else unit.width for unit in self._units]
+            self.autoencoder_._blocks = np.repeat(np.arange(len(widths)), widths)
+            self._random_state = check_random_state(self.random_state)
+            if sum(widths):
+                encoded = self._encoded(columns, missing)
+                self.autoencoder_.fit(encoded, None, sample_weight, groups=groups)
+        return self
+
+    # What a fitted imputer does
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return the table with its missing cells completed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            With the columns that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            Without the columns that were empty in :meth:`fit`, unless
+            `keep_empty_features`; with a column that says where something was missing
+            for each in which something was, in :meth:`fit`, with `add_indicator`. Known
+            cells are as they were. With columns of categories, a frame comes back as a
+            frame, and an array as one of objects.
+
+        Warns
+        -----
+        UserWarning
+            If no cell of a row is known: it becomes the mean.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has other columns than in :meth:`fit`, or infinity.
+        """
+        check_is_fitted(self)
+        columns = self._columns(X, reset=False)
+        missing = np.column_stack([self._missing(column) for column in columns])
+        warn_of_empty_rows(np.where(missing, np.nan, 0.0))
+        rng = self._random_state if self.sample_posterior else None
+        widths = [0 if unit is None else unit.width for unit in self._units]
+        codes = np.empty((len(missing), 0))
+        if sum(widths):
+            codes = self.autoencoder_._imputed(self._encoded(columns, missing), rng)
+        parts = np.split(codes, np.cumsum(widths)[:-1], axis=1)
+        completed: dict[int, NDArray] = {}
+        for j, (column, unit) in enumerate(zip(columns, self._units, strict=True)):
+            if unit is not None:
+                completed[j] = unit.completed(column, parts[j], missing[:, j], rng)
+            elif self.keep_empty_features:
+                fill = column if j in self._categorical else np.zeros_like(column)
+                completed[j] = np.where(missing[:, j], fill, column)
+        indicated = np.empty((len(missing), 0))
+        if self.indicator_ is not None:
+            indicated = self.indicator_.transform(missing_as_nan(missing))
+        return self._table(X, completed, missing, indicated)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
+        """Return the names of the columns of the completed table.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns, if :meth:`fit` saw none.
+
+        Returns
+        -------
+        ndarray of str
+            Those of the columns, then ``missingindicator_`` and the name for each
+            column that `add_indicator` adds.
+        """
+        check_is_fitted(self)
+        names = super().get_feature_names_out(input_features)
+        kept = names if self.keep_empty_features else names[~self._is_empty]
+        if self.indicator_ is None:
+            return kept
+        added = [
+            f"missingindicator_{name}" for name in names[self.indicator_.features_]
+        ]
+        return np.concatenate([kept, np.asarray(added, dtype=object)])
+
+    # Columns
+
+    def _columns(self, X: Any, reset: bool) -> list[NDArray]:
+        """Return the columns of a checked table: of floats, or of objects."""
+        asked = self.categorical_features
+        if asked is None and self.missing_values is not None:
+            finite: Any = "allow-nan" if is_nan(self.missing_values) else True
+            rows = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                ensure_min_samples=2 if reset else 1,
+            )
+            names = getattr(self, "feature_names_in_", None)
+            check_values(rows, names, missing=finite == "allow-nan", to_fit=reset)
+            if reset:
+                self._categorical: set[int] = set()
+            if not is_nan(self.missing_values):
+                rows = np.where(rows == self.missing_values, np.nan, rows)
+            return list(rows.T)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        raw = raw_columns(X)
+        n_rows = len(raw[0]) if raw else 0
+        if n_rows < (2 if reset else 1):
+            raise ValueError(
+                f"Found array with {n_rows} sample(s) while a minimum of "
+                f"{2 if reset else 1} is required."
+            )
+        if reset:
+            names = list(getattr(X, "columns", range(len(raw))))
+            self._categorical = categorical_columns(asked, X, names)
+        columns = []
+        for j, column in enumerate(raw):
+            if j in self._categorical:
+                columns.append(np.asarray(column, dtype=object))
+                continue
+            missing = self._missing(np.asarray(column, dtype=object))
+            try:
+                numbers = np.where(missing, np.nan, column).astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"Column {column_name(X, j)} of X is not numeric: name it in "
+                    f"categorical_features. ({error})"
+                ) from error
+            with naming(f"column {column_name(X, j)}"):
+                check_values(numbers[:, None], missing=True, to_fit=False)
+            columns.append(numbers)
+        return columns
+
+    def _missing(self, column: NDArray) -> NDArray:
+        """Return which cells of a column are missing, shape (n,)."""
+        if column.dtype.kind == "f":
+            return np.isnan(column)
+        marker = self.missing_values
+        return np.array([is_nan(v) or v is None or equals(v, marker) for v in column])
+
+    def _encoded(self, columns: list[NDArray], missing: NDArray) -> NDArray:
+        """Return all that the autoencoder sees, shape (n, n_encoded)."""
+        parts = []
+        for j, (column, unit) in enumerate(zip(columns, self._units, strict=True)):
+            if isinstance(unit, CategoryColumn):
+                parts.append(unit.encoded(column, missing[:, j]))
+            elif unit is not None:
+                parts.append(unit.encoded(column))
+        return np.concatenate(parts, axis=1)
+
+    def _table(
+        self, X: Any, columns: dict[int, NDArray], missing: NDArray, indicated: NDArray
+    ) -> Any:
+        """Return completed columns as a table of the kind of `X`."""
+        values = list(columns.values())
+        if not self._categorical:
+            flat = np.column_stack(values) if values else np.empty((len(missing), 0))
+            return np.concatenate([flat, indicated], axis=1) if indicated.size else flat
+        added = list(indicated.T)
+        if not hasattr(X, "columns"):
+            return np.column_stack([np.asarray(c, object) for c in [*values, *added]])
+        names = self.get_feature_names_out(list(map(str, X.columns)))
+        frame: dict[str, Any] = {}
+        for name, (j, column) in zip(names, columns.items(), strict=False):
+            given = X[X.columns[j]]
+            frame[name] = like_column(given, column) if missing[:, j].any() else given
+        frame.update(zip(names[len(columns) :], added, strict=True))
+        if hasattr(X, "iloc"):
+            return type(X)(frame, index=X.index)
+        return type(X)(frame)
+
+    # What scikit-learn asks
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_random_state")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def missing_as_nan(missing: NDArray) -> NDArray:
+    """Return a table of 0, and NaN where something is missing."""
+    return np.where(missing, np.nan, 0.0)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a value is NaN, of any library."""
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas' NA is neither equal nor unequal to itself
+        return True
+
+
+def equals(value: Any, marker: Any) -> bool:
+    """Whether a value is the marker of missing cells."""
+    return type(value) is type(marker) and value == marker
+
+
+def raw_columns(X: Any) -> list[Any]:
+    """Return the columns of a frame or of anything with two axes."""
+    if hasattr(X, "columns"):
+        return [np.asarray(X[name]) for name in X.columns]
+    array = np.asarray(X, dtype=object if not hasattr(X, "dtype") else None)
+    if array.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got an array of shape {array.shape}. Reshape your data."
+        )
+    return list(array.T)
+
+
+def column_name(X: Any, j: int) -> str:
+    """Return how a message names a column."""
+    return repr(X.columns[j]) if hasattr(X, "columns") else str(j)
+
+
+def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
+    """Return the numbers of the columns of categories.
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there, or "from_dtype" without a frame.
+    """
+    if asked is None:
+        return set()
+    if isinstance(asked, str):
+        if not hasattr(X, "dtypes"):
+            raise ValueError(
+                'categorical_features="from_dtype" needs a frame: give the numbers of '
+                "the columns."
+            )
+        return {j for j, name in enumerate(names) if is_categorical(X[name])}
+    chosen = np.asarray(asked, dtype=None if hasattr(asked, "dtype") else object)
+    flat = chosen.ravel().tolist()
+    if flat and all(isinstance(value, bool | np.bool_) for value in flat):
+        if len(flat) != len(names):
+            raise ValueError(
+                f"categorical_features has {len(flat)} entries, but X has {len(names)} "
+                "columns."
+            )
+        return {j for j, value in enumerate(flat) if value}
+    found = set()
+    for value in flat:
+        if isinstance(value, Integral) and -len(names) <= value < len(names):
+            found.add(int(value) % len(names))
+        elif value in names and not isinstance(value, Integral):
+            found.add(names.index(value))
+        else:
+            raise ValueError(
+                f"categorical_features={asked!r}: {value!r} is no column of X: use "
+                f"names of columns, or numbers from 0 to {len(names) - 1}."
+            )
+    return found
+
+
+def is_categorical(column: Any) -> bool:
+    """Whether a frame's column is of categories or of text, by its type."""
+    kind = str(column.dtype).lower()
+    return kind.startswith(("category", "categorical", "enum", "object", "str"))
+
+
+def like_column(given: Any, completed: NDArray) -> Any:
+    """Return a completed column of a frame, of the type of the given one if it can be."""
+    if completed.dtype.kind == "f":
+        return completed
+    if hasattr(given, "to_frame") and hasattr(given, "index"):
+        return type(given)(completed, index=given.index, dtype=given.dtype)
+    return type(given)(given.name, completed.tolist(), dtype=given.dtype)

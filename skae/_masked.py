@@ -1,0 +1,1000 @@
+"""The masked autoencoder: the normal distribution of incomplete rows, and a network.
+
+A row is completed by what a normal distribution expects in its missing cells, given the
+others (``_em.py``, ``_missing.py``). A network that sees the completed row, what was
+missing, and what the nearest training rows have there, learns to correct that: known
+cells are hidden from it, and it is trained on those.
+
+With as many codes as columns the corrected row is all there is, and its code is PCA's.
+With fewer, the network is an encoder beside PCA's, and another one decodes.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import svd_flip
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._base import BaseAutoencoder
+from ._dataset import RowDataset, missing_share, sample_rows
+from ._em import (
+    EM_ROWS,
+    MOST_COLUMNS,
+    Constraint,
+    Moments,
+    NormalRows,
+    factors_of_rows,
+    normal_of_rows,
+)
+from ._losses import ReconstructionLoss
+from ._missing import MissingCells, known_cells, mean_filled
+from ._module import BaseModule, LinearResidual
+from ._objective import MOST_DECAY, Objective
+from ._rows import check_rows
+from ._solvers import follow, incremental_start, new_incremental_pca
+from ._start import Start
+from ._trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from ._losses import Loss
+    from ._plan import TrainingPlan
+
+# The row, what is missing of it, and what two averages of neighbours say beyond it.
+N_INPUTS = 4
+# Neighbours whose average is taken, and how much more the near ones count at first.
+N_NEIGHBORS = 10
+SHARPNESS = (1.0, 4.0)
+# Training rows among which they are found, and numbers of these.
+MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
+# Distances are compared in blocks of so many rows.
+BLOCK = 32
+FAR = 1e30  # a squared distance
+# Share of the known cells that is hidden from a network that is judged, at least.
+MIN_HIDDEN = 0.1
+# A column is not hidden more often than that.
+MOST_HIDDEN = 0.95
+
+
+@dataclass(frozen=True)
+class MaskedStart(Start):
+    """A normal distribution of rows, and what it expects in missing cells."""
+
+    missing_share: NDArray | None = None  # (d,), of each column
+    noise: NDArray | None = None  # (d,), where all axes are kept
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether codes are the rows, in other coordinates."""
+        return self.noise is not None
+
+    @cached_property
+    def missing_cells(self) -> MissingCells:
+        """What this model says of missing cells, in the units of the rows."""
+        if self.noise is None:
+            variance, noise = self.sound_variances
+            return MissingCells.of_axes(self.components, variance, noise)
+        rest = self.covariance - np.diag(self.noise)
+        variances, axes = np.linalg.eigh(rest)
+        return MissingCells(axes * np.sqrt(np.maximum(variances, 0)), self.noise)
+
+    @property
+    def decoding(self) -> NDArray:
+        """Map from codes to what is expected of the rows, shape (d, k).
+
+        A row is that and noise, so that a code says less of a row than it does for PCA.
+        """
+        variance, noise = self.sound_variances
+        kept = np.maximum(1 - noise / variance, 0) if not self.is_whole else 1.0
+        return self.components.T * kept
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Set a module to this start, and tell it of missing cells."""
+        super().apply(module, units)
+        units = units or self
+        cells, shift = self.missing_cells, self.mean - units.mean
+        if isinstance(module, MaskedModule):
+            module.set_missing(
+                cells.loadings / units.scale,
+                cells.noise / units.scale**2,
+                shift / units.scale,
+                self.missing_share,
+            )
+
+
+class MaskedModule(BaseModule):
+    """An autoencoder of rows of which some cells are hidden.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, N_INPUTS * n_features)`` to ``(n, n_components)``, beside a linear
+        path of the row itself.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_features)``.
+    n_features : int
+    mask_fraction : (float, float)
+        Smallest and largest share of the known cells that is hidden while training.
+    block : ndarray of int of shape (n_features,)
+        What is hidden together has the same number, from 0 on.
+
+    Notes
+    -----
+    ``forward`` hides cells, and completes what is left as the start does. ``encode``
+    gets rows that are completed.
+    """
+
+    loadings: Tensor
+    scaled: Tensor
+    inverse_root: Tensor
+    centre: Tensor
+    frequency: Tensor
+    rate: Tensor
+    block: Tensor
+    memory: Tensor
+    memory_known: Tensor
+    memory_hash: Tensor
+    may_see: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        n_features: int,
+        mask_fraction: tuple[float, float],
+        block: NDArray,
+    ) -> None:
+        super().__init__(encoder, decoder)
+        d = n_features
+        self.mask_fraction = mask_fraction
+        self.n_blocks = int(block.max()) + 1
+        self.is_whole = getattr(decoder, "network", decoder) is None
+        self.neighbor_gain = nn.Parameter(torch.zeros(d))
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
+        # The start, of which the number of loadings is not known yet.
+        self.register_buffer("loadings", torch.zeros(d, 0))  # W
+        self.register_buffer("scaled", torch.zeros(d, 0))  # W / sqrt(noise)
+        self.register_buffer("inverse_root", torch.ones(d))  # of the noise
+        self.register_buffer("centre", torch.zeros(d))
+        # How often a column is hidden, in relation to others, and how many cells are.
+        self.register_buffer("frequency", torch.ones(d))
+        self.register_buffer("rate", torch.tensor(MIN_HIDDEN))
+        self.register_buffer("block", torch.from_numpy(block))
+        # Training rows, of which some may be those that judge.
+        self.register_buffer("memory", torch.zeros(0, d))
+        self.register_buffer("memory_known", torch.zeros(0, d))
+        self.register_buffer("memory_hash", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("may_see", torch.zeros(0, dtype=torch.bool))
+
+    # What is known before training
+
+    def set_missing(
+        self, loadings: NDArray, noise: NDArray, centre: NDArray, share: NDArray | None
+    ) -> None:
+        """Take over what a start says of missing cells, of standardised rows.
+
+        Parameters
+        ----------
+        loadings : ndarray of shape (n_features, k)
+        noise, centre : ndarray of shape (n_features,)
+        share : ndarray of shape (n_features,) or None
+            How many of the cells of each column are missing.
+        """
+        like = self.centre
+        root = np.sqrt(noise)
+        self.loadings = torch.from_numpy(loadings).to(like)
+        self.scaled = torch.from_numpy(loadings / root[:, None]).to(like)
+        self.inverse_root = torch.from_numpy(1 / root).to(like)
+        self.centre = torch.from_numpy(np.ascontiguousarray(centre)).to(like)
+        if share is None or not share.any():
+            return
+        # Half as often as each other, and half as often as it is missing.
+        self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
+        self.rate = torch.tensor(max(share.mean(), MIN_HIDDEN)).to(like)
+
+    def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
+        """Remember training rows, among which neighbours are found.
+
+        Parameters
+        ----------
+        dataset : RowDataset
+        rows : Tensor of shape (n,)
+            Their numbers; of many, evenly spaced ones are taken.
+        may_see : Tensor of shape (n,)
+            Those that do not judge.
+        """
+        most = max(1, min(MOST_ROWS, MOST_NUMBERS // dataset.shape[1]))
+        if len(rows) > most:
+            at = torch.arange(most, device=rows.device) * len(rows) // most
+            rows, may_see = rows[at], may_see[at]
+        x, known = dataset.take_scattered(rows)
+        self.memory_hash = row_hash(x)
+        known = torch.ones_like(x, dtype=torch.bool) if known is None else known
+        self.memory = self.completed(x, known).to(self.memory)
+        self.memory_known = known.to(self.memory)
+        self.may_see = may_see
+
+    # One training pass
+
+    def forward(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is made of rows with cells hidden, their codes, and weights.
+
+        The weights, of shape (n, n_features), are those of the cells in the loss: above
+        0 for hidden ones.
+        """
+        hidden, weight = self.hidden(x, known)
+        shown = ~hidden if known is None else known & ~hidden
+        z = self._codes(self.completed(x, shown), shown, row_hash(x))
+        return self.decode(z), z, weight
+
+    def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Choose which known cells to hide; return that, and their weights in the loss.
+
+        Both have shape (n, n_features). On average the weights add up to that number.
+        """
+        n, d = x.shape
+        device, draws = x.device, self.generator
+        low, high = self.mask_fraction
+        share = self.rate.expand(n, 1)
+        if self.training:
+            uniform = torch.rand(n, 1, generator=draws, device=device)
+            share = low + (high - low) * uniform
+        uniform = torch.rand(n, self.n_blocks, generator=draws, device=device)
+        often = (share * self.frequency).clamp_max(MOST_HIDDEN)
+        hidden = uniform[:, self.block] < often
+        mean = 0.5 * (low + high) if self.training else self.rate
+        weight = 1 / mean
+        if known is not None:
+            hidden = hidden & known
+            n_known = known.sum(1, keepdim=True).clamp_min(1)
+            weight = weight * d / n_known
+        return hidden, hidden * weight
+
+    def completed(self, x: Tensor, shown: Tensor) -> Tensor:
+        """Return rows with what the start expects in place of what is not shown."""
+        k = self.loadings.shape[1]
+        o = shown.to(x.dtype)
+        if not k:
+            return x * o + self.centre * (1 - o)
+        centred = (x - self.centre) * o * self.inverse_root
+        precision = self._precision(o) + torch.eye(k, dtype=x.dtype, device=x.device)
+        root = torch.linalg.cholesky_ex(precision)[0]
+        codes = torch.cholesky_solve((centred @ self.scaled)[..., None], root)[..., 0]
+        expected = codes @ self.loadings.T + self.centre
+        return torch.where(shown, x, expected)
+
+    def _precision(self, o: Tensor) -> Tensor:
+        """Return the sums of ``v v'`` over the shown cells, shape (n, k, k)."""
+        d, k = self.scaled.shape
+        if d * k * k <= MOST_NUMBERS:
+            products = self.scaled[:, :, None] * self.scaled[:, None, :]
+            return (o @ products.flatten(1)).unflatten(1, (k, k))
+        step = max(1, 4 * MOST_NUMBERS // (d * k))
+        parts = [(self.scaled.T * p[:, None, :]) @ self.scaled for p in o.split(step)]
+        return torch.cat(parts)
+
+    def nearest(self, x: Tensor, shown: Tensor, own: Tensor | None) -> Tensor:
+        """Return what two averages of the nearest rows say beyond `x`.
+
+        Parameters
+        ----------
+        x, shown : Tensor of shape (n, n_features)
+            Rows completed by the start, and which cells count for distances.
+        own : Tensor of shape (n,) or None
+            Hashes of the rows, which are not their own neighbours.
+
+        Returns
+        -------
+        Tensor of shape (n, 2, n_features)
+        """
+        with torch.no_grad():
+            o = shown.to(x.dtype)
+            m = self.memory
+            # sum_o (x - m)^2, by one product.
+            rows = torch.cat([o, -2 * o * x], 1)
+            squares = rows @ torch.cat([m.square(), m], 1).T
+            squares = squares + (o * x.square()).sum(1, keepdim=True)
+            banned = ~self.may_see
+            if own is not None:
+                banned = banned | (own[:, None] == self.memory_hash)
+            squares = squares.clamp_min(0).masked_fill(banned, FAR)
+            squares, which = smallest(squares, min(N_NEIGHBORS, len(m)))
+            values, known = m[which], self.memory_known[which]  # (n, K, d)
+            mean = squares.mean(1, keepdim=True)
+            relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
+        weight = torch.softmax(-self.sharpness[:, None] * relative[:, None], -1)
+        total = (weight @ known).clamp_min(1e-6)
+        beyond = weight @ (values * known) / total - x[:, None]
+        # Where no neighbour has a value there is nothing to say.
+        return beyond * (known.sum(1, keepdim=True) > 0)
+
+    def _codes(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
+        """Return the codes of rows that the start has completed, (n, n_components)."""
+        encoder = self.encoder
+        is_linear_too = isinstance(encoder, LinearResidual)
+        if shown is None and self.is_whole:
+            return encoder.linear(x)
+        shown = torch.ones_like(x, dtype=torch.bool) if shown is None else shown
+        missing = (~shown).to(x.dtype)
+        beyond = x.new_zeros(len(x), 2, x.shape[1])
+        if len(self.memory):
+            beyond = self.nearest(x, shown, own) * missing[:, None]
+        inputs = torch.cat([x, missing, beyond.flatten(1)], 1)
+        if not is_linear_too:
+            return encoder(inputs)
+        x = x + self.neighbor_gain * beyond[:, 0]
+        if self.is_whole:
+            return encoder.linear(x + missing * encoder.residual(inputs))
+        return encoder.linear(x) + encoder.residual(inputs)
+
+    # Inference
+
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the codes of rows, completed by the start, shape (n, n_components)."""
+        return self._codes(x, known, None)
+
+
+def row_hash(x: Tensor) -> Tensor:
+    """Return a number for each row of float32, equal for equal rows, shape (n,)."""
+    bits = x.contiguous().view(torch.int32).long() * 0x9E3779B97F4A7C1
+    bits = bits ^ (bits >> 29)
+    place = torch.arange(1, 2 * x.shape[-1], 2, device=x.device)
+    return (bits * place * 0x2545F4914F6CDD1D).sum(-1)
+
+
+def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest of each row, and their places, both of shape (n, k).
+
+    They are in those blocks that have the k smallest minima, which is quicker to find
+    out than by comparing all.
+    """
+    n, size = values.shape
+    if size < 4 * BLOCK * k:
+        return values.topk(k, largest=False)
+    n_blocks = size // BLOCK
+    blocks = values[:, : n_blocks * BLOCK].unflatten(1, (n_blocks, BLOCK))
+    chosen = blocks.amin(2).topk(k, largest=False)[1]  # (n, k)
+    within = torch.arange(BLOCK, device=values.device)
+    places = (chosen[:, :, None] * BLOCK + within).flatten(1)
+    rest = torch.arange(n_blocks * BLOCK, size, device=values.device)
+    places = torch.cat([places, rest.expand(n, -1)], 1)
+    found, at = values.gather(1, places).topk(k, largest=False)
+    return found, places.gather(1, at)
+
+
+class MaskedLoss(ReconstructionLoss):
+    """The squared error of hidden cells, as much as if all were hidden."""
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the term ``reconstruction``, shape (..., n)."""
+        reconstruction, _, weight = output
+        squares = (reconstruction - x).square() * weight
+        return {"reconstruction": squares.sum(-1)}
+
+    def floor(self, start: Start) -> float:
+        """Return nothing: other cells are hidden in every epoch."""
+        return -math.inf
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return nothing: it is measured on rows as they are."""
+        return None
+
+
+class MaskedNetwork(TrainedNetwork):
+    """A network that completes rows, beside the likelihood of its start."""
+
+    def score_samples(self, X: NDArray) -> NDArray:
+        """Return the log-likelihood of the known cells in nats, shape (n,)."""
+        if self.start.is_fallback:
+            return self.start.score_samples(X)
+        return super().score_samples(X)
+
+
+class Masking(Objective):
+    """Cells that are hidden are to come back."""
+
+    handles_missing = True
+    n_inputs = N_INPUTS
+    draws_per_row = 4
+    given_blocks: NDArray | None = None
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> MaskedModule:
+        """Return an autoencoder of rows with hidden cells."""
+        return MaskedModule(
+            encoder,
+            decoder,
+            math.prod(self.sample_shape),
+            tuple(map(float, self.params.mask_fraction)),
+            self.blocks,
+        )
+
+    @property
+    def blocks(self) -> NDArray:
+        """The block of each cell, by number, shape (n_features,)."""
+        if self.given_blocks is not None:
+            return self.given_blocks
+        return patches(self.sample_shape, self.params.patch_size)
+
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return the squared error of hidden cells."""
+        return MaskedLoss()
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return the normal distribution of the rows."""
+        if self.params.init == "random":
+            return self.random_start(pca)
+        return masked_start(pca, X, weight, self.params.n_components, seed)
+
+    def follow(
+        self,
+        solver: Any,
+        before: Start | None,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> tuple[Any, Start]:
+        """Return the normal distribution of all batches, each completed once."""
+        X, k = X.astype(np.float64), self.params.n_components
+        if self.params.init == "random" or X.shape[1] > MOST_COLUMNS:
+            known = known_cells(X)
+            X = mean_filled(X, weight) if before is None else before.filled(X, known)
+            if solver is None:
+                solver = new_incremental_pca(k, X.shape)
+            solver = follow(solver, X)
+            pca = incremental_start(solver, before)
+            if self.params.init == "random":
+                return solver, self.random_start(pca)
+            return solver, MaskedStart.of(pca, missing_share=np.zeros(X.shape[1]))
+        if k is not None:  # or an error
+            k = new_incremental_pca(
+                k, X.shape if before is None else (k, k)
+            ).n_components
+        if solver is None:
+            share, rng = float(np.isnan(X).mean()), np.random.default_rng(seed)
+            normal = normal_of_rows(X, None, k, rng, share)
+            moments = normal.completed(X, None)[1]
+            solver = FollowedRows(moments, normal.share, np.isnan(X).sum(0))
+        else:
+            solver = solver.followed_by(X, solver.normal(k))
+        share = solver.n_missing / solver.moments.weight
+        start = of_normal(solver.normal(k), k, solver.moments.weight, share)
+        return solver, start if before is None else start.with_signs_of(before)
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return the network that completes rows."""
+        return MaskedNetwork(module, start, held_out_error)
+
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``: hiding cells holds it too."""
+        return min(5 * n_features / n_rows, MOST_DECAY)
+
+
+def patches(sample_shape: tuple[int, ...], size: int) -> NDArray:
+    """Return the patch that each cell of a sample is in, by number, (n_features,).
+
+    Images have patches of so many pixels in both directions, and series of so many
+    steps, with all of their channels.
+    """
+    shape = tuple(sample_shape)
+    if len(shape) == 1:
+        return np.arange(shape[0]) // size
+    if len(shape) == 3:
+        _, height, width = shape
+        return np.tile(patches((height, width), size), shape[0])
+    rows, columns = np.indices(shape) // size
+    return (rows * (columns.max() + 1) + columns).ravel()
+
+
+def masked_start(
+    pca: Start, X: Any, weight: NDArray | None, n_components: Any, seed: int
+) -> MaskedStart:
+    """Return the normal distribution of rows, given PCA of them with means for NaN."""
+    share = missing_share(X)
+    rng = np.random.default_rng(seed)
+    if n_components is not None and not share.any():
+        return MaskedStart.of(pca, missing_share=share)
+    k = None if n_components is None else pca.n_components
+    how = as_rows(X), weight, k, rng, float(share.mean())
+    n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
+    if X.shape[1] <= MOST_COLUMNS:
+        return of_normal(normal_of_rows(*how), k, n, share)
+    factors = factors_of_rows(*how)
+    axes, variances = factors.axes()
+    return _of_axes(factors.mean, axes, variances, factors.noise, n, share)
+
+
+def as_rows(X: Any) -> Any:
+    """Return a table, or some rows of a sparse one, in which no cell is missing."""
+    if not sp.issparse(X):
+        return X
+    return sample_rows(X, None, EM_ROWS, np.random.default_rng(0))[0]
+
+
+def of_normal(
+    normal: NormalRows, k: int | None, n_samples: float, share: NDArray
+) -> MaskedStart:
+    """Return a normal distribution as a start, with all axes or `k` of them."""
+    variances, axes = np.linalg.eigh(normal.covariance)
+    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1].T
+    axes = svd_flip(None, np.ascontiguousarray(axes), u_based_decision=False)[1]
+    if k is not None:
+        rest = float(variances[k:].mean()) if k < len(variances) else 0.0
+        kept = axes[:k], variances[:k]
+        return _of_axes(normal.mean, *kept, rest, n_samples, share)
+    start = _of_axes(normal.mean, axes, variances, 0.0, n_samples, share)
+    noise = np.diagonal(normal.covariance) * normal.share
+    return replace(start, noise=noise)
+
+
+def _of_axes(
+    mean: NDArray,
+    axes: NDArray,
+    variances: NDArray,
+    noise: float,
+    n_samples: float,
+    share: NDArray,
+) -> MaskedStart:
+    d = len(mean)
+    total = float(variances.sum() + noise * (d - len(variances)))
+    # The R2 of a row's reconstruction, which is shrunk by noise / variance.
+    floor = np.maximum(variances, np.finfo(float).tiny)
+    explained = variances - np.minimum(noise, variances) ** 2 / floor
+    return MaskedStart(
+        n_samples=n_samples,
+        mean=mean,
+        components=axes,
+        explained_variance=variances,
+        explained_variance_ratio=explained / total if total > 0 else 0 * explained,
+        noise_variance=noise,
+        scale=math.sqrt(total / d) if total > 0 else 1.0,
+        missing_share=share,
+    )
+
+
+@dataclass(frozen=True)
+class FollowedRows:
+    """What is known of the rows of the batches of `partial_fit` up to now."""
+
+    moments: Moments
+    share: float  # by which correlations are smaller
+    n_missing: NDArray  # (d,), cells of each column
+
+    def normal(self, k: int | None) -> NormalRows:
+        """Return the normal distribution that follows, of k axes or any."""
+        return Constraint(self.share, k).normal(self.moments)
+
+    def followed_by(self, X: NDArray, normal: NormalRows) -> FollowedRows:
+        """Return the same with one more batch, completed by a normal distribution."""
+        return FollowedRows(
+            self.moments + normal.completed(X, None)[1],
+            self.share,
+            self.n_missing + np.isnan(X).sum(0),
+        )
+
+
+class MaskedAutoencoder(BaseAutoencoder):
+    """An autoencoder of rows with missing cells, which it completes.
+
+    NaN in `X` is a missing cell, in :meth:`fit` and everywhere else. Fitting finds the
+    normal distribution of the rows by EM, and trains a network to complete rows from
+    which known cells are hidden. It starts at the conditional means of that
+    distribution, and is kept only where hidden cells of rows that it has not seen say
+    that it is better.
+
+    Parameters
+    ----------
+    n_components : int, float or None, default=None
+        Number of codes: a bottleneck, of which 4 to 32 complete patterns well. A float
+        in (0, 1) takes as many as PCA needs for this share of the variance. None makes
+        no bottleneck: there are as many codes as columns, up to 128 of these, and the
+        correlations of the start are shrunk by the factor by which known cells that
+        are hidden are completed best; beyond, that choice is one of up to 64 codes.
+    mask_fraction : (float, float), default=(0.05, 0.85)
+        Smallest and largest share of a row's known cells that is hidden from the
+        network while it trains. A share is drawn for each row of a batch; columns that
+        miss values themselves are hidden more often than others.
+    patch_size : int, default=1
+        Cells are hidden in patches: so many pixels of an image in both directions, or
+        steps of a series, with all of their channels; columns of a table beside one
+        another.
+    missing_values : float, default=nan
+        What stands for a missing cell.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
+        when `architecture` is None.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used when `architecture` is None.
+    architecture : Architecture or None, default=None
+        Which networks to train: :class:`skae.architectures.MLP`,
+        :class:`~skae.architectures.Convolutional` for images and signals,
+        :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Modules` for your own torch modules, or any object
+        with a method ``build``. None is an MLP.
+    init : {"pca", "random"}, default="pca"
+        "pca" starts at the normal distribution, and needs `n_components` of at most
+        ``min(n_samples, n_features)``. "random" is the network alone, without a
+        linear path and without a distribution to fall back on.
+    whiten : bool, default=False
+        Divide each code by its standard deviation over the training rows, as PCA does.
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``min(1, 5 * d / n)`` for n distinct rows and d columns (those of a step, with
+        :class:`~skae.architectures.Recurrent`).
+    contamination : float, default=0.0
+        Share of the rows, at most 0.5, that takes no part in PCA, training and the
+        choice between them: those that PCA of all rows (of a batch, those before it)
+        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
+        is not known how many rows are anomalies, 0 where none is.
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
+        below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
+        there; at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is the normal distribution.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        the normal distribution and the network. "auto" holds out 10 % of 1000 rows or
+        more (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
+        network that wins is trained again on all rows. The network has to be better by
+        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        split; below 10 distinct rows, or 5 held-out ones, the
+        normal distribution is kept.
+        Recurrent networks, which train one after the other, have folds below 200 rows
+        only.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    warm_start : bool, default=False
+        Let :meth:`fit` go on from the network of the last fit. The linear start and the
+        mean stay those of the first one, and a split decides in place of folds. The
+        rate, the decay, the batches and the epochs may change; other networks or
+        another objective are an error.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows, the order of the rows, the hidden
+        cells and PCA's randomised solver. None takes them from ``numpy.random``, whose
+        seed is thus honoured; torch's random state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of codes.
+    n_features_in_ : int
+        Number of columns seen in :meth:`fit`: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample: ``(n_features,)`` for a table, ``(28, 28)`` for images given
+        as an array of shape (n_samples, 28, 28).
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+    n_samples_ : int
+        Number of rows seen in :meth:`fit`.
+    mean_ : ndarray of shape (n_features,)
+        Mean of the rows, missing cells counting as what is expected there.
+    components_ : ndarray of shape (n_components, n_features)
+        Loadings of the columns on the codes, by least squares over the training rows
+        (10,000 of them at most): the principal axes while the start is used.
+    explained_variance_ : ndarray of shape (n_components,)
+        Variance of each code over the training rows (10,000 of them at most).
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Share of the variance of the training rows that each code explains. The sum is
+        the R2 of the reconstruction (of 1000 rows, if there are more, and so an
+        estimate to about 0.01 then); each code has a part of it
+        in proportion to the error that fixing this code at its mean would add.
+    noise_variance_ : float
+        Variance of what the codes leave over, in each of the
+        ``n_features - n_components`` other dimensions, for held-out rows where
+        there are any.
+    n_iter_ : int
+        Epochs run.
+    offset_ : float
+        Rows of a lower score are anomalies: `contamination` of the training rows
+        (10,000 of them at most). With 0 it is Tukey's fence, 1.5 times the distance of
+        the quartiles below the lower one (of 1000 rows).
+    best_iter_ : int
+        Epoch whose weights are used; 0 if the normal distribution was kept.
+    loss_curve_ : list of float
+        Training loss of each epoch: squared error of hidden cells, as if all of a row's
+        were hidden, for rows divided by the one scalar that brings their mean variance
+        to 1.
+    validation_scores_ : list of float
+        R2 of hidden cells of the held-out rows for each epoch, from epoch 0 (the normal
+        distribution) on.
+    history_ : skorch.history.History
+        skorch's history, with an entry for each epoch.
+    module_ : torch.nn.Module
+        The trained module: ``encode`` and ``decode`` for standardised rows and
+        whitened codes.
+    net_ : skorch.NeuralNet
+        The net that trained it.
+    device_ : torch.device
+        Where it is.
+
+    See Also
+    --------
+    MaskedImputer : A transformer that returns completed tables, also of categories.
+    AutoencoderTransformer : For complete rows.
+
+    Notes
+    -----
+    With `n_components` and no missing cell the start is PCA. Codes are PCA's of the
+    completed row, and stand for what is expected of the rows: what
+    :meth:`inverse_transform` makes of each is smaller than PCA's by the factor
+    ``1 - noise_variance_ / explained_variance_``. With ``n_components=None`` a network
+    corrects missing cells, and known ones come back as they are.
+
+    The likelihood, :meth:`score_samples`, is that of the normal distribution, whether
+    or not a network is used: the exact one of the known cells of a row, so that scores
+    of rows with different missing cells are consistent. It is 0 where no cell is known.
+
+    What is completed is right on average where cells are missing at random, given the
+    known ones (Rubin 1976). Cells that are missing because of their own value, such as
+    high incomes, are not, and no method can tell from the table alone.
+
+    Columns are as important as their variances: :class:`MaskedImputer` standardises
+    them, or :class:`~sklearn.preprocessing.StandardScaler` in front, which keeps NaN.
+    A column without any value in :meth:`fit` is expected to be 0.
+
+    Neighbours are found among at most 16,384 of the training rows, which are kept.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM
+    algorithm.
+
+    Tipping & Bishop (1999), Probabilistic principal component analysis.
+
+    He et al. (2022), Masked autoencoders are scalable vision learners.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import MaskedAutoencoder
+    >>> X = load_iris().data
+    >>> incomplete = X.copy()
+    >>> incomplete[::3, 2] = np.nan
+    >>> model = MaskedAutoencoder(max_iter=0, random_state=0).fit(incomplete)
+    >>> completed = model.impute(incomplete)
+    >>> bool(np.abs(completed - X)[::3, 2].mean() < 0.3)
+    True
+    >>> model.transform(incomplete).shape
+    (150, 4)
+    """
+
+    _objective_class = Masking
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        "mask_fraction": ["array-like"],
+        "patch_size": [Interval(Integral, 1, None, closed="left")],
+        "missing_values": [Real],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | None = None,
+        *,
+        mask_fraction: tuple[float, float] = (0.05, 0.85),
+        patch_size: int = 1,
+        missing_values: float = np.nan,
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "relu",
+        architecture: Any = None,
+        init: str = "pca",
+        whiten: bool = False,
+        alpha: float | str = "auto",
+        contamination: float = 0.0,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.mask_fraction = mask_fraction
+        self.patch_size = patch_size
+        self.missing_values = missing_values
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.architecture = architecture
+        self.init = init
+        self.whiten = whiten
+        self.alpha = alpha
+        self.contamination = contamination
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    _blocks: NDArray | None = None  # what is hidden together, if not patches
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        check_mask_fraction(self.mask_fraction)
+        objective = super()._objective()
+        objective.given_blocks = self._blocks
+        return objective
+
+    def _checked(self, X: Any, padded: bool, **how: Any) -> Any:
+        """Return rows as numbers, with NaN where cells are missing."""
+        marker = self.missing_values
+        if np.isnan(marker):
+            return super()._checked(X, padded, **how)
+        rows = check_rows(self, X, padded=padded, missing=False, **how)
+        if sp.issparse(rows):
+            raise ValueError(
+                f"missing_values={marker!r} in a sparse X: mark them in a dense one."
+            )
+        return np.where(rows == marker, np.nan, rows)
+
+    # What a fitted estimator does
+
+    def impute(
+        self,
+        X: Any,
+        *,
+        sample_posterior: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> Any:
+        """Return the rows with their missing cells completed.
+
+        Where nothing is missing, a value comes back to the last bit. Elsewhere it is
+        that of ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
+        sample_posterior : bool, default=False
+            Draw what is missing given the known cells, in place of what is expected:
+            from the normal distribution, moved to what a network expects and made
+            narrower by as much as its errors are smaller.
+        random_state : int, RandomState or None, default=None
+            Of the draws.
+
+        Returns
+        -------
+        ndarray or frame of the shape of `X`
+            In its type: float32 for float32. A frame comes back as one of its kind, and
+            those of its columns in which nothing is missing with the type that they
+            had; the others are floats.
+
+        Warns
+        -----
+        UserWarning
+            If no cell of a row is known: it becomes the mean.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another shape than in :meth:`fit`, or infinity.
+        """
+        check_is_fitted(self)
+        rows = self._fitted_rows(X)
+        if sp.issparse(rows):  # in which nothing is missing
+            return X
+        warn_of_empty_rows(rows)
+        rng = check_random_state(random_state) if sample_posterior else None
+        return like_table(X, self._as_samples(self._imputed(rows, rng)), np.isnan(rows))
+
+    def _imputed(self, rows: NDArray, rng: RandomState | None) -> NDArray:
+        """Return checked rows completed, by what is expected or by draws."""
+
+        def completed(X: NDArray) -> NDArray:
+            known = ~np.isnan(X)
+            rebuilt = self._fit.rebuilt(X) if not known.all() else X
+            return np.where(known, X, rebuilt)
+
+        values = self._map(rows, completed, (rows.shape[1],))
+        if rng is None:
+            return values
+        cells = self._fit.start.missing_cells
+        generator = np.random.default_rng(rng.randint(2**31 - 1))
+        drawn = cells.draws(values.astype(np.float64), ~np.isnan(rows), generator)
+        share = self._uncertain_share
+        return (values + share * (drawn - values)).astype(values.dtype)
+
+    @property
+    def _uncertain_share(self) -> float:
+        """Errors of the network where held-out cells were hidden, by the start's."""
+        scores, best = self.validation_scores_, self.best_iter_
+        if not best or len(scores) <= best or not scores[0] < 1:
+            return 1.0
+        return math.sqrt(min((1 - scores[best]) / (1 - scores[0]), 1.0))
+
+
+def check_mask_fraction(mask_fraction: Any) -> None:
+    """Raise a ValueError unless it is two shares of which the second is not smaller."""
+    try:
+        low, high = map(float, mask_fraction)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not 0 <= low <= high < 1 or high <= 0:
+        raise ValueError(
+            f"mask_fraction={mask_fraction!r}: use two shares of the cells, such as "
+            "(0.05, 0.85), in [0, 1), of which the second is not smaller."
+        )
+
+
+def warn_of_empty_rows(X: NDArray) -> None:
+    """Warn of rows of which nothing is known."""
+    empty = np.isnan(X).all(1)
+    if empty.any():
+        warnings.warn(
+            f"No cell is known in {empty.sum()} of the rows of X (the first is row "
+            f"{np.argmax(empty)}): they become the mean.",
+            stacklevel=3,
+        )
+
+
+def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:
+    """Return completed values in the kind of table that `X` is, a frame or an array.
+
+    Columns in which nothing is missing are those of `X`.
+    """
+    if not hasattr(X, "columns") or not hasattr(X, "__dataframe__"):
+        is_whole = isinstance(X, np.ndarray) and not missing.any()
+        return X.copy() if is_whole else values
+    columns = {
+        name: values[:, j] if missing[:, j].any() else X[name]
+        for j, name in enumerate(X.columns)
+    }
+    if hasattr(X, "iloc"):
+        return type(X)(columns, index=X.index)[list(X.columns)]
+    return type(X)(columns)
