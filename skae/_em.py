@@ -47,7 +47,8 @@ CHANCE = 1.0
 PATIENCE = 1.05
 # Share of the known cells that is hidden to choose, unless more are missing.
 MIN_HIDDEN = 0.1
-MIN_ROWS = 10  # with fewer nothing is chosen
+MIN_ROWS = 10  # with fewer nothing is chosen, but this
+FEW_ROWS_SHARE = 0.3
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
 CHUNK_NUMBERS = 2**22  # of the matrices of some rows: 32 MB
@@ -88,6 +89,7 @@ class NormalRows:
     mean: NDArray  # (d,)
     covariance: NDArray  # (d, d)
     share: float = 0.0  # by which its correlations are smaller
+    of_sample: NDArray | None = None  # (d, d), the covariance that they were before
 
     def completed(self, X: NDArray, weight: NDArray | None) -> tuple[NDArray, Moments]:
         """Return rows with what is expected in place of NaN, and their moments.
@@ -103,9 +105,9 @@ class NormalRows:
         step = max(1, CHUNK_NUMBERS // d**2)
         for start in range(0, len(incomplete), step):
             rows = incomplete[start : start + step]
-            w = None if weight is None else torch.from_numpy(weight[rows]).double()
+            own = None if weight is None else torch.from_numpy(weight[rows]).double()
             x, o = torch.from_numpy(filled[rows]), torch.from_numpy(known[rows])
-            expected, covariance = _given(precision, x, o, w)
+            expected, covariance = _given(precision, x, o, own)
             filled[rows] += expected.numpy()
             uncertain += covariance.numpy()
         w = np.ones(n) if weight is None else weight
@@ -161,8 +163,8 @@ class Constraint:
 
     def normal(self, moments: Moments) -> NormalRows:
         """Return the normal distribution that is the likeliest."""
-        covariance = _floored(self.of(moments.covariance))
-        return NormalRows(moments.mean, covariance, self.share)
+        found = moments.covariance
+        return NormalRows(moments.mean, floored(self.of(found)), self.share, found)
 
 
 def shrunk(covariance: NDArray, share: float) -> NDArray:
@@ -172,10 +174,10 @@ def shrunk(covariance: NDArray, share: float) -> NDArray:
     return smaller
 
 
-def _floored(covariance: NDArray) -> NDArray:
+def floored(covariance: NDArray) -> NDArray:
     """Return a covariance that can be inverted."""
     diagonal = np.diagonal(covariance)
-    floor = VARIANCE_FLOOR * max(diagonal.mean(), np.finfo(float).tiny)
+    floor = VARIANCE_FLOOR * (diagonal.mean() if diagonal.any() else 1.0)
     return covariance + floor * np.eye(len(diagonal))
 
 
@@ -195,7 +197,7 @@ def first_guess(X: NDArray, weight: NDArray | None) -> NormalRows:
     correlation = (w * centred).T @ centred / pairs / root[:, None] / root
     values, axes = np.linalg.eigh(correlation)
     covariance = (axes * np.maximum(values, 1e-3)) @ axes.T * root[:, None] * root
-    return NormalRows(mean, _floored(shrunk(covariance, 0.1)))
+    return NormalRows(mean, floored(shrunk(covariance, 0.1)), 0.1, covariance)
 
 
 def fit_normal(
@@ -247,7 +249,7 @@ def choose_shrinkage(
     rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
-        return SHRINKAGES[0], normal
+        return FEW_ROWS_SHARE, normal
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
     rows = np.tile(rows, (draws, 1))
     weight = None if weight is None else np.tile(weight, draws)

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
 from ._parameters import naming, unchanged_on_error
-from ._rows import check_values
+from ._rows import check_values, is_missing
 
 # What a network is made of and trained by is said to the autoencoder.
 PASSED_ON = (
@@ -234,6 +234,8 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         What completes the encoded table, with the history of its fit.
     categories_ : dict of int to list
         The categories of each column of them, by the number of the column.
+    n_iter_ : int
+        Epochs run.
     indicator_ : sklearn.impute.MissingIndicator or None
         With `add_indicator`.
     n_features_in_ : int
@@ -375,7 +377,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             check_mask_fraction(self.mask_fraction)
             columns = self._columns(X, reset=True)
             missing = np.column_stack([self._missing(c) for c in columns])
-            self._is_empty = missing.all(0)
+            self._is_empty: NDArray = np.asarray(missing.all(0))
             self._units: list[Any] = []
             for j, column in enumerate(columns):
                 if self._is_empty[j]:
@@ -402,6 +404,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if sum(widths):
                 encoded = self._encoded(columns, missing)
                 self.autoencoder_.fit(encoded, None, sample_weight, groups=groups)
+            self.n_iter_ = getattr(self.autoencoder_, "n_iter_", 0)
         return self
 
     # What a fitted imputer does
@@ -486,8 +489,8 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _columns(self, X: Any, reset: bool) -> list[NDArray]:
         """Return the columns of a checked table: of floats, or of objects."""
         asked = self.categorical_features
-        if asked is None and self.missing_values is not None:
-            finite: Any = "allow-nan" if is_nan(self.missing_values) else True
+        if asked is None and isinstance(self.missing_values, Real):
+            finite: Any = "allow-nan" if is_missing(self.missing_values) else True
             rows = validate_data(
                 self,
                 X,
@@ -500,7 +503,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             check_values(rows, names, missing=finite == "allow-nan", to_fit=reset)
             if reset:
                 self._categorical: set[int] = set()
-            if not is_nan(self.missing_values):
+            if not is_missing(self.missing_values):
                 rows = np.where(rows == self.missing_values, np.nan, rows)
             return list(rows.T)
         validate_data(self, X, reset=reset, skip_check_array=True)
@@ -537,7 +540,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if column.dtype.kind == "f":
             return np.isnan(column)
         marker = self.missing_values
-        return np.array([is_nan(v) or v is None or equals(v, marker) for v in column])
+        return np.array([is_missing(v) or equals(v, marker) for v in column])
 
     def _encoded(self, columns: list[NDArray], missing: NDArray) -> NDArray:
         """Return all that the autoencoder sees, shape (n, n_encoded)."""
@@ -589,14 +592,6 @@ def missing_as_nan(missing: NDArray) -> NDArray:
     return np.where(missing, np.nan, 0.0)
 
 
-def is_nan(value: Any) -> bool:
-    """Whether a value is NaN, of any library."""
-    try:
-        return bool(value != value)
-    except TypeError:  # pandas' NA is neither equal nor unequal to itself
-        return True
-
-
 def equals(value: Any, marker: Any) -> bool:
     """Whether a value is the marker of missing cells."""
     return type(value) is type(marker) and value == marker
@@ -608,9 +603,7 @@ def raw_columns(X: Any) -> list[Any]:
         return [np.asarray(X[name]) for name in X.columns]
     array = np.asarray(X, dtype=object if not hasattr(X, "dtype") else None)
     if array.ndim != 2:
-        raise ValueError(
-            f"Expected 2D array, got an array of shape {array.shape}. Reshape your data."
-        )
+        raise ValueError(f"Expected 2D array, got an array of shape {array.shape}.")
     return list(array.T)
 
 
@@ -647,7 +640,7 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
         return {j for j, value in enumerate(flat) if value}
     found = set()
     for value in flat:
-        if isinstance(value, Integral) and -len(names) <= value < len(names):
+        if isinstance(value, Integral) and -len(names) <= int(value) < len(names):
             found.add(int(value) % len(names))
         elif value in names and not isinstance(value, Integral):
             found.add(names.index(value))
@@ -666,7 +659,7 @@ def is_categorical(column: Any) -> bool:
 
 
 def like_column(given: Any, completed: NDArray) -> Any:
-    """Return a completed column of a frame, of the type of the given one if it can be."""
+    """Return a completed column of a frame, of the type of the given one."""
     if completed.dtype.kind == "f":
         return completed
     if hasattr(given, "to_frame") and hasattr(given, "index"):

@@ -38,7 +38,9 @@ from ._em import (
     Moments,
     NormalRows,
     factors_of_rows,
+    floored,
     normal_of_rows,
+    shrunk,
 )
 from ._losses import ReconstructionLoss
 from ._missing import MissingCells, known_cells, mean_filled
@@ -46,7 +48,7 @@ from ._module import BaseModule, LinearResidual
 from ._objective import MOST_DECAY, Objective
 from ._rows import check_rows
 from ._solvers import follow, incremental_start, new_incremental_pca
-from ._start import Start
+from ._start import Start, pca_cells
 from ._trained import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
 # Distances are compared in blocks of so many rows.
 BLOCK = 32
 FAR = 1e30  # a squared distance
+# The least noise of a network's start, as a share of the variance of a column.
+NOISE_FLOOR = 1e-5
+TINY = 1e-200
 # Share of the known cells that is hidden from a network that is judged, at least.
 MIN_HIDDEN = 0.1
 # A column is not hidden more often than that.
@@ -74,22 +79,35 @@ class MaskedStart(Start):
     """A normal distribution of rows, and what it expects in missing cells."""
 
     missing_share: NDArray | None = None  # (d,), of each column
-    noise: NDArray | None = None  # (d,), where all axes are kept
+    share: float | None = None  # by which correlations are shrunk, if all axes are kept
 
     @property
     def is_whole(self) -> bool:
         """Whether codes are the rows, in other coordinates."""
-        return self.noise is not None
+        return self.share is not None
+
+    @property
+    def covariance(self) -> NDArray:
+        """Covariance of the rows, shape (d, d)."""
+        found = super().covariance
+        return found if self.share is None else floored(shrunk(found, self.share))
+
+    @property
+    def precision(self) -> NDArray:
+        """Its inverse."""
+        if self.share is None:
+            return super().precision
+        return np.linalg.inv(self.covariance)
 
     @cached_property
     def missing_cells(self) -> MissingCells:
         """What this model says of missing cells, in the units of the rows."""
-        if self.noise is None:
-            variance, noise = self.sound_variances
-            return MissingCells.of_axes(self.components, variance, noise)
-        rest = self.covariance - np.diag(self.noise)
-        variances, axes = np.linalg.eigh(rest)
-        return MissingCells(axes * np.sqrt(np.maximum(variances, 0)), self.noise)
+        if self.share is None:
+            return pca_cells(self)
+        covariance = self.covariance
+        noise = self.share * np.diagonal(covariance)
+        variances, axes = np.linalg.eigh(covariance - np.diag(noise))
+        return MissingCells(axes * np.sqrt(np.maximum(variances, 0)), noise)
 
     @property
     def decoding(self) -> NDArray:
@@ -97,9 +115,16 @@ class MaskedStart(Start):
 
         A row is that and noise, so that a code says less of a row than it does for PCA.
         """
+        if self.is_whole:
+            return self.components.T
         variance, noise = self.sound_variances
-        kept = np.maximum(1 - noise / variance, 0) if not self.is_whole else 1.0
-        return self.components.T * kept
+        return self.components.T * np.maximum(1 - noise / variance, 0)
+
+    def _score_whole(self, X: NDArray) -> NDArray:
+        if not self.is_whole:
+            return super()._score_whole(X)
+        known = np.ones(X.shape, dtype=bool)
+        return self.missing_cells.score_samples(X - self.mean, known)
 
     def apply(self, module: BaseModule, units: Start | None = None) -> None:
         """Set a module to this start, and tell it of missing cells."""
@@ -107,9 +132,13 @@ class MaskedStart(Start):
         units = units or self
         cells, shift = self.missing_cells, self.mean - units.mean
         if isinstance(module, MaskedModule):
+            # Of which single precision can invert sums of such loadings.
+            variance = (cells.loadings**2).sum(1) + cells.noise
+            floor = NOISE_FLOOR * variance.max()
+            noise = np.maximum(cells.noise, floor if floor > TINY else 1.0)
             module.set_missing(
                 cells.loadings / units.scale,
-                cells.noise / units.scale**2,
+                noise / units.scale**2,
                 shift / units.scale,
                 self.missing_share,
             )
@@ -162,7 +191,8 @@ class MaskedModule(BaseModule):
         self.mask_fraction = mask_fraction
         self.n_blocks = int(block.max()) + 1
         self.is_whole = getattr(decoder, "network", decoder) is None
-        self.neighbor_gain = nn.Parameter(torch.zeros(d))
+        if isinstance(encoder, LinearResidual):  # a row that neighbours correct
+            self.neighbor_gain = nn.Parameter(torch.zeros(d))
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         # The start, of which the number of loadings is not known yet.
         self.register_buffer("loadings", torch.zeros(d, 0))  # W
@@ -325,8 +355,7 @@ class MaskedModule(BaseModule):
 
     def _codes(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
         """Return the codes of rows that the start has completed, (n, n_components)."""
-        encoder = self.encoder
-        is_linear_too = isinstance(encoder, LinearResidual)
+        encoder: Any = self.encoder
         if shown is None and self.is_whole:
             return encoder.linear(x)
         shown = torch.ones_like(x, dtype=torch.bool) if shown is None else shown
@@ -335,7 +364,7 @@ class MaskedModule(BaseModule):
         if len(self.memory):
             beyond = self.nearest(x, shown, own) * missing[:, None]
         inputs = torch.cat([x, missing, beyond.flatten(1)], 1)
-        if not is_linear_too:
+        if not isinstance(encoder, LinearResidual):
             return encoder(inputs)
         x = x + self.neighbor_gain * beyond[:, 0]
         if self.is_whole:
@@ -421,7 +450,7 @@ class Masking(Objective):
             encoder,
             decoder,
             math.prod(self.sample_shape),
-            tuple(map(float, self.params.mask_fraction)),
+            check_mask_fraction(self.params.mask_fraction),
             self.blocks,
         )
 
@@ -461,7 +490,7 @@ class Masking(Objective):
             pca = incremental_start(solver, before)
             if self.params.init == "random":
                 return solver, self.random_start(pca)
-            return solver, MaskedStart.of(pca, missing_share=np.zeros(X.shape[1]))
+            return solver, of_pca(pca, np.zeros(X.shape[1]))
         if k is not None:  # or an error
             k = new_incremental_pca(
                 k, X.shape if before is None else (k, k)
@@ -511,7 +540,7 @@ def masked_start(
     share = missing_share(X)
     rng = np.random.default_rng(seed)
     if n_components is not None and not share.any():
-        return MaskedStart.of(pca, missing_share=share)
+        return of_pca(pca, share)
     k = None if n_components is None else pca.n_components
     how = as_rows(X), weight, k, rng, float(share.mean())
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
@@ -529,20 +558,26 @@ def as_rows(X: Any) -> Any:
     return sample_rows(X, None, EM_ROWS, np.random.default_rng(0))[0]
 
 
+def of_pca(pca: Start, share: NDArray) -> MaskedStart:
+    """Return probabilistic PCA as a start."""
+    kept = pca.explained_variance, pca.noise_variance
+    ratio = explained_share(*kept, len(pca.mean))
+    return MaskedStart.of(pca, explained_variance_ratio=ratio, missing_share=share)
+
+
 def of_normal(
     normal: NormalRows, k: int | None, n_samples: float, share: NDArray
 ) -> MaskedStart:
     """Return a normal distribution as a start, with all axes or `k` of them."""
-    variances, axes = np.linalg.eigh(normal.covariance)
+    covariance = normal.covariance if k is not None else normal.of_sample
+    variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1].T
     axes = svd_flip(None, np.ascontiguousarray(axes), u_based_decision=False)[1]
-    if k is not None:
-        rest = float(variances[k:].mean()) if k < len(variances) else 0.0
-        kept = axes[:k], variances[:k]
-        return _of_axes(normal.mean, *kept, rest, n_samples, share)
-    start = _of_axes(normal.mean, axes, variances, 0.0, n_samples, share)
-    noise = np.diagonal(normal.covariance) * normal.share
-    return replace(start, noise=noise)
+    if k is None:
+        start = _of_axes(normal.mean, axes, variances, 0.0, n_samples, share)
+        return replace(start, share=normal.share)
+    rest = float(variances[k:].mean()) if k < len(variances) else 0.0
+    return _of_axes(normal.mean, axes[:k], variances[:k], rest, n_samples, share)
 
 
 def _of_axes(
@@ -555,19 +590,24 @@ def _of_axes(
 ) -> MaskedStart:
     d = len(mean)
     total = float(variances.sum() + noise * (d - len(variances)))
-    # The R2 of a row's reconstruction, which is shrunk by noise / variance.
-    floor = np.maximum(variances, np.finfo(float).tiny)
-    explained = variances - np.minimum(noise, variances) ** 2 / floor
     return MaskedStart(
         n_samples=n_samples,
         mean=mean,
         components=axes,
         explained_variance=variances,
-        explained_variance_ratio=explained / total if total > 0 else 0 * explained,
+        explained_variance_ratio=explained_share(variances, noise, d),
         noise_variance=noise,
         scale=math.sqrt(total / d) if total > 0 else 1.0,
         missing_share=share,
     )
+
+
+def explained_share(variances: NDArray, noise: float, n_features: int) -> NDArray:
+    """Return the R2 of each axis, (k,): rows come back shrunk by noise / variance."""
+    total = float(variances.sum() + noise * (n_features - len(variances)))
+    floor = np.maximum(variances, np.finfo(float).tiny)
+    explained = variances - np.minimum(noise, variances) ** 2 / floor
+    return explained / total if total > 0 else 0 * explained
 
 
 @dataclass(frozen=True)
@@ -864,8 +904,8 @@ class MaskedAutoencoder(BaseAutoencoder):
 
     def _objective(self) -> Objective:
         """Return what is trained, with the parameters as they are now."""
-        check_mask_fraction(self.mask_fraction)
         objective = super()._objective()
+        assert isinstance(objective, Masking)
         objective.given_blocks = self._blocks
         return objective
 
@@ -959,8 +999,14 @@ class MaskedAutoencoder(BaseAutoencoder):
         return math.sqrt(min((1 - scores[best]) / (1 - scores[0]), 1.0))
 
 
-def check_mask_fraction(mask_fraction: Any) -> None:
-    """Raise a ValueError unless it is two shares of which the second is not smaller."""
+def check_mask_fraction(mask_fraction: Any) -> tuple[float, float]:
+    """Return two shares.
+
+    Raises
+    ------
+    ValueError
+        Unless the second is not smaller than the first.
+    """
     try:
         low, high = map(float, mask_fraction)
     except (TypeError, ValueError):
@@ -970,6 +1016,7 @@ def check_mask_fraction(mask_fraction: Any) -> None:
             f"mask_fraction={mask_fraction!r}: use two shares of the cells, such as "
             "(0.05, 0.85), in [0, 1), of which the second is not smaller."
         )
+    return low, high
 
 
 def warn_of_empty_rows(X: NDArray) -> None:

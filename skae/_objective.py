@@ -204,10 +204,11 @@ class Objective(ABC):
         shape, axis, one = self.sample_shape, 0, self.sample_shape
         if n_inputs > 1:
             for_channels = getattr(
-                architecture, "for_channels", partial(Architecture.for_channels, None)
+                architecture,
+                "for_channels",
+                partial(Architecture.for_channels, architecture),
             )
-            own, one, axis = for_channels(self.sample_shape)
-            architecture = own or architecture
+            architecture, one, axis = for_channels(self.sample_shape)
             shape = tuple(n * n_inputs if i == axis else n for i, n in enumerate(one))
         with seeded_globally(seed):  # for parts that are a user's own
             networks = architecture.build(shape, k, generator)

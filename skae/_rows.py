@@ -340,7 +340,7 @@ def check_groups(groups: Any, X: Any) -> NDArray | None:
             f"label for each, of shape ({X.shape[0]},)."
         )
     if labels.dtype.kind == "O":  # of mixed types, which have no order
-        missing = np.array([_is_missing(label) for label in labels])
+        missing = np.array([is_missing(label) for label in labels])
         labels = np.array([f"{type(label).__name__} {label}" for label in labels])
     else:
         missing = labels != labels
@@ -353,7 +353,8 @@ def check_groups(groups: Any, X: Any) -> NDArray | None:
     return np.unique(labels, return_inverse=True)[1].ravel()
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(label: Any) -> bool:
+    """Whether a value is None or NaN, of any library."""
     try:
         return label is None or bool(label != label)
     except TypeError:  # pandas' NA is neither equal nor unequal to itself

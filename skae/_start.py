@@ -178,11 +178,7 @@ class Start:
     @cached_property
     def missing_cells(self) -> MissingCells:
         """What this model says of missing cells, in the units of the rows."""
-        variance, noise = self.sound_variances
-        noise = max(
-            noise, RANK_TOLERANCE * variance.max(initial=0.0)
-        )  # to keep some digits
-        return MissingCells.of_axes(self.components, variance, noise)
+        return pca_cells(self)
 
     def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
         """Return rows with what is expected in place of what is missing."""
@@ -269,6 +265,13 @@ class RandomStart(Start):
     def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
         """Return rows with the mean in place of what is missing."""
         return X if known is None else np.where(known, X, self.mean.astype(X.dtype))
+
+
+def pca_cells(start: Start) -> MissingCells:
+    """Return what probabilistic PCA says of missing cells."""
+    variance, noise = start.sound_variances
+    noise = max(noise, RANK_TOLERANCE * variance.max(initial=0.0))  # for some digits
+    return MissingCells.of_axes(start.components, variance, noise)
 
 
 def gaussian_log_density(codes: NDArray, variance: NDArray) -> NDArray:

@@ -8,7 +8,13 @@ import torch
 from contractive import ContractiveAutoencoder
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae import (
+    VAE,
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    MaskedImputer,
+)
 from skae.architectures import MLP, Convolutional, Modules, Recurrent
 
 
@@ -37,7 +43,13 @@ def halved(X, generator):
     return torch.where(chosen, X / 2, X)
 
 
-CLASSES = (AutoencoderTransformer, ContractiveAutoencoder, DenoisingAutoencoder, VAE)
+CLASSES = (
+    AutoencoderTransformer,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    VAE,
+)
 # Those that are PCA before they are trained; the others have a start of their own.
 PCA_CLASSES = (AutoencoderTransformer, ContractiveAutoencoder, VAE)
 
@@ -80,6 +92,14 @@ ESTIMATORS = {
         architecture=Modules(Encoder, decoder),
         corruption=halved,
     ),
+    "masked": MaskedAutoencoder(**FAST),
+    "masked, bottleneck": MaskedAutoencoder(
+        2, **FAST, validation_fraction=0.25, whiten=True, contamination=0.2
+    ),
+    "masked, random": MaskedAutoencoder(2, **FAST, init="random"),
+    "masked, modules": MaskedAutoencoder(
+        2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
+    ),
     "contractive": ContractiveAutoencoder(**FAST),
     "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
     **{
@@ -102,4 +122,12 @@ ESTIMATORS = {
         )
         for cls in CLASSES
     },
+}
+
+# What completes tables and has no codes: scikit-learn's checks alone run over it.
+IMPUTERS = {
+    "imputer": MaskedImputer(**FAST),
+    "imputer, draws": MaskedImputer(
+        **FAST, sample_posterior=True, add_indicator=True, keep_empty_features=True
+    ),
 }

@@ -435,7 +435,7 @@ def test_a_failed_fit_leaves_the_earlier_one_unharmed(estimator, X):
     before = outputs(estimator, X)
     state = {k: id(v) for k, v in vars(estimator).items()}
     bad = X.copy()
-    bad[3, 2] = np.nan
+    bad[3, 2] = np.inf  # NaN is a missing cell to some
     for rows in (bad, X[:1], X.astype(str), X[:0], X + 1j, X[0]):
         for method in (estimator.fit, estimator.partial_fit):
             # `X.astype(str)` holds numbers, which scikit-learn accepts by design
@@ -483,7 +483,8 @@ def test_training_reduces_the_loss(estimator):
     curve = np.column_stack([t, t**2, t**3, np.sin(3 * t)])
     estimator.set_params(n_components=1, max_iter=15, batch_size=8)
     estimator.set_params(validation_fraction=0.2).fit(curve)
-    assert estimator.loss_curve_[-1] < estimator.loss_curve_[0]
+    # Over some epochs: what is drawn anew for each may be harder to learn.
+    assert np.mean(estimator.loss_curve_[-5:]) < np.mean(estimator.loss_curve_[:5])
     scores = estimator.validation_scores_
     assert max(scores) > scores[0]
 
