@@ -38,6 +38,7 @@ N_ITER, TOL = 50, 1e-3
 SHRINKAGES = (1.0, 0.6, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 CHOOSING_ROWS = 1000
+RANK_ROWS = 4000  # the more rows, the more axes
 CHOOSING_ITER = 15
 # Few rows are taken several times, with other cells hidden.
 CHOOSING_CELLS, MOST_DRAWS = 10_000, 5
@@ -45,8 +46,8 @@ CHOOSING_CELLS, MOST_DRAWS = 10_000, 5
 CHANCE = 1.0
 # They go on while errors are not larger than the smallest by more than this factor.
 PATIENCE = 1.05
-# Share of the known cells that is hidden to choose, unless more are missing.
-MIN_HIDDEN = 0.1
+# Share of the known cells that is hidden to choose.
+HIDDEN_SHARE = 0.1
 MIN_ROWS = 10  # with fewer nothing is chosen, but this
 FEW_ROWS_SHARE = 0.3
 # Variances below this share of a column's, or of the mean one, are rounding errors.
@@ -233,17 +234,14 @@ def _next_normal(
     return constraint.normal(moments)
 
 
-def hidden_cells(
-    X: NDArray, rng: Generator, missing_share: float
-) -> tuple[NDArray, NDArray]:
+def hidden_cells(X: NDArray, rng: Generator) -> tuple[NDArray, NDArray]:
     """Return rows with some known cells hidden, and which, both of shape (n, d)."""
-    share = max(MIN_HIDDEN, missing_share)
-    hidden = ~np.isnan(X) & (rng.uniform(size=X.shape) < share)
+    hidden = ~np.isnan(X) & (rng.uniform(size=X.shape) < HIDDEN_SHARE)
     return np.where(hidden, np.nan, X), hidden
 
 
 def choose_shrinkage(
-    X: NDArray, weight: NDArray | None, missing_share: float, rng: Generator
+    X: NDArray, weight: NDArray | None, rng: Generator
 ) -> tuple[float, NormalRows]:
     """Return the share by which correlations are smaller, and what has been found."""
     rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
@@ -253,7 +251,7 @@ def choose_shrinkage(
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
     rows = np.tile(rows, (draws, 1))
     weight = None if weight is None else np.tile(weight, draws)
-    shown, hidden = hidden_cells(rows, rng, missing_share)
+    shown, hidden = hidden_cells(rows, rng)
     deviation = np.sqrt(np.diagonal(normal.covariance))
     fits, losses = [], []
     for share in SHRINKAGES:
@@ -285,7 +283,7 @@ def strongest(losses: list[NDArray]) -> int:
 
 
 def normal_of_rows(
-    X: Any, weight: NDArray | None, k: int | None, rng: Generator, missing_share: float
+    X: Any, weight: NDArray | None, k: int | None, rng: Generator
 ) -> NormalRows:
     """Return the normal distribution of a table, of probabilistic PCA with `k` axes.
 
@@ -299,13 +297,11 @@ def normal_of_rows(
     k : int or None
         None: any covariance, with correlations shrunk as hidden cells choose.
     rng : numpy.random.Generator
-    missing_share : float
-        Share of the cells that is missing.
     """
     rows, w = sample_rows(X, weight, EM_ROWS, rng)
     rows = rows.astype(np.float64, copy=False)
     if k is None:
-        share, guess = choose_shrinkage(rows, w, missing_share, rng)
+        share, guess = choose_shrinkage(rows, w, rng)
         constraint = Constraint(share)
     else:
         constraint, guess = Constraint(n_axes=k), first_guess(rows, w)
@@ -414,7 +410,7 @@ def _parts(
 
 
 def factors_of_rows(
-    X: Any, weight: NDArray | None, k: int | None, rng: Generator, missing_share: float
+    X: Any, weight: NDArray | None, k: int | None, rng: Generator
 ) -> Factors:
     """Return probabilistic PCA of a wide table; see :func:`normal_of_rows`.
 
@@ -424,7 +420,7 @@ def factors_of_rows(
     rows = rows.astype(np.float64, copy=False)
     most = min(*rows.shape)
     if k is None:
-        k = choose_rank(rows, w, missing_share, rng)
+        k = choose_rank(rows, w, rng)
     if len(rows[0]) * k**2 > MOST_NUMBERS:
         most = int((MOST_NUMBERS / len(rows[0])) ** 0.5)
         raise ValueError(
@@ -437,15 +433,13 @@ def factors_of_rows(
     return factors
 
 
-def choose_rank(
-    X: NDArray, weight: NDArray | None, missing_share: float, rng: Generator
-) -> int:
+def choose_rank(X: NDArray, weight: NDArray | None, rng: Generator) -> int:
     """Return the number of axes by which hidden cells are completed best."""
-    rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
+    rows, weight = sample_rows(X, weight, RANK_ROWS, rng)
     most = min(len(rows) - 1, rows.shape[1])
     if len(rows) < MIN_ROWS:
         return max(most, 1)
-    shown, hidden = hidden_cells(rows, rng, missing_share)
+    shown, hidden = hidden_cells(rows, rng)
     best, chosen = np.inf, 1
     for k in RANKS:
         if k > most:

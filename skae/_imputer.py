@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
 from ._parameters import naming, unchanged_on_error
-from ._rows import check_values, is_missing
+from ._rows import as_numbers, check_values, is_missing
 
 # What a network is made of and trained by is said to the autoencoder.
 PASSED_ON = (
@@ -491,14 +491,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         asked = self.categorical_features
         if asked is None and isinstance(self.missing_values, Real):
             finite: Any = "allow-nan" if is_missing(self.missing_values) else True
-            rows = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-                ensure_min_samples=2 if reset else 1,
-            )
+            rows = as_numbers(self, X, reset, 2 if reset else 1, sparse=False)
             names = getattr(self, "feature_names_in_", None)
             check_values(rows, names, missing=finite == "allow-nan", to_fit=reset)
             if reset:

@@ -65,6 +65,7 @@ MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
 # Distances are compared in blocks of so many rows.
 BLOCK = 32
 FAR = 1e30  # a squared distance
+CACHED_NUMBERS = 2**19  # of distances at a time
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
 TINY = 1e-200
@@ -333,17 +334,23 @@ class MaskedModule(BaseModule):
         Tensor of shape (n, 2, n_features)
         """
         with torch.no_grad():
-            o = shown.to(x.dtype)
-            m = self.memory
-            # sum_o (x - m)^2, by one product.
-            rows = torch.cat([o, -2 * o * x], 1)
-            squares = rows @ torch.cat([m.square(), m], 1).T
-            squares = squares + (o * x.square()).sum(1, keepdim=True)
-            banned = ~self.may_see
-            if own is not None:
-                banned = banned | (own[:, None] == self.memory_hash)
-            squares = squares.clamp_min(0).masked_fill(banned, FAR)
-            squares, which = smallest(squares, min(N_NEIGHBORS, len(m)))
+            o, m = shown.to(x.dtype), self.memory
+            # sum_o (x - m)^2, but for what is the same for all of memory, is a product.
+            rows = torch.cat([o, -2 * o * x, torch.ones_like(o[:, :1])], 1)
+            far = torch.where(self.may_see, 0.0, FAR).to(m)
+            keys = torch.cat([m.square(), m, far[:, None]], 1).T
+            k = min(N_NEIGHBORS, len(m))
+            found = [
+                smallest(part @ keys, min(k + 1, len(m)))
+                for part in rows.split(max(1, CACHED_NUMBERS // len(m)))
+            ]
+            squares, which = map(torch.cat, zip(*found, strict=True))
+            squares = (squares + (o * x.square()).sum(1, keepdim=True)).clamp_min(0)
+            if own is not None:  # which is among the nearest, or as good as others are
+                is_own = own[:, None] == self.memory_hash[which]
+                squares = squares.masked_fill(is_own, FAR)
+            squares, at = squares.topk(k, largest=False)
+            which = which.gather(1, at)
             values, known = m[which], self.memory_known[which]  # (n, K, d)
             mean = squares.mean(1, keepdim=True)
             relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
@@ -459,7 +466,9 @@ class Masking(Objective):
         """The block of each cell, by number, shape (n_features,)."""
         if self.given_blocks is not None:
             return self.given_blocks
-        return patches(self.sample_shape, self.params.patch_size)
+        architecture = self.params.architecture
+        is_series = getattr(architecture, "repeats_over_steps", False)
+        return patches(self.sample_shape, self.params.patch_size, is_series=is_series)
 
     def loss(self, plan: TrainingPlan) -> Loss:
         """Return the squared error of hidden cells."""
@@ -496,8 +505,7 @@ class Masking(Objective):
                 k, X.shape if before is None else (k, k)
             ).n_components
         if solver is None:
-            share, rng = float(np.isnan(X).mean()), np.random.default_rng(seed)
-            normal = normal_of_rows(X, None, k, rng, share)
+            normal = normal_of_rows(X, None, k, np.random.default_rng(seed))
             moments = normal.completed(X, None)[1]
             solver = FollowedRows(moments, normal.share, np.isnan(X).sum(0))
         else:
@@ -517,7 +525,9 @@ class Masking(Objective):
         return min(5 * n_features / n_rows, MOST_DECAY)
 
 
-def patches(sample_shape: tuple[int, ...], size: int) -> NDArray:
+def patches(
+    sample_shape: tuple[int, ...], size: int, *, is_series: bool = False
+) -> NDArray:
     """Return the patch that each cell of a sample is in, by number, (n_features,).
 
     Images have patches of so many pixels in both directions, and series of so many
@@ -526,6 +536,8 @@ def patches(sample_shape: tuple[int, ...], size: int) -> NDArray:
     shape = tuple(sample_shape)
     if len(shape) == 1:
         return np.arange(shape[0]) // size
+    if is_series:
+        return np.repeat(np.arange(shape[0]) // size, shape[1])
     if len(shape) == 3:
         _, height, width = shape
         return np.tile(patches((height, width), size), shape[0])
@@ -542,7 +554,7 @@ def masked_start(
     if n_components is not None and not share.any():
         return of_pca(pca, share)
     k = None if n_components is None else pca.n_components
-    how = as_rows(X), weight, k, rng, float(share.mean())
+    how = as_rows(X), weight, k, rng
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
     if X.shape[1] <= MOST_COLUMNS:
         return of_normal(normal_of_rows(*how), k, n, share)
@@ -1035,7 +1047,7 @@ def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:
 
     Columns in which nothing is missing are those of `X`.
     """
-    if not hasattr(X, "columns") or not hasattr(X, "__dataframe__"):
+    if not hasattr(X, "columns"):
         is_whole = isinstance(X, np.ndarray) and not missing.any()
         return X.copy() if is_whole else values
     columns = {

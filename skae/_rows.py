@@ -87,7 +87,7 @@ def check_rows(
     check_kind(X)
     fitted = None if reset else estimator.sample_shape_
     X, shape = as_rows(X, padded, fitted)
-    rows = _as_numbers(estimator, X, reset, min_rows or 1)
+    rows = as_numbers(estimator, X, reset, min_rows or 1)
     if reset:
         estimator.sample_shape_ = shape or (rows.shape[1],)
     names = getattr(estimator, "feature_names_in_", None)
@@ -102,17 +102,24 @@ def check_rows(
     return rows
 
 
-def _as_numbers(estimator: BaseEstimator, X: Any, reset: bool, min_rows: int) -> Any:
+def as_numbers(
+    estimator: BaseEstimator,
+    X: Any,
+    reset: bool,
+    min_rows: int,
+    *,
+    sparse: bool = True,
+) -> Any:
     """Return rows as scikit-learn checks them, with errors that name the column."""
     dtypes: list[Any] = [np.float64, np.float32]
-    if getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
+    if sparse and getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
         dtypes.append(np.uint8)
     try:
         return validate_data(
             estimator,
             X,
             reset=reset,
-            accept_sparse="csr",
+            accept_sparse="csr" if sparse else False,
             dtype=dtypes,
             ensure_all_finite=False,
             ensure_min_samples=min_rows,

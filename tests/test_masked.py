@@ -1,0 +1,668 @@
+"""The masked autoencoder and the imputer: what is expected of missing cells."""
+
+import itertools
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import skae
+from skae import MaskedAutoencoder, MaskedImputer
+from skae._em import (
+    MOST_COLUMNS,
+    Constraint,
+    factors_of_rows,
+    first_factors,
+    first_guess,
+    fit_factors,
+    fit_normal,
+    strongest,
+)
+from skae._masked import patches, row_hash, smallest
+from skae.architectures import Convolutional, Modules, Recurrent
+
+NAN = np.nan
+FAST = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
+
+
+def correlated(n=200, d=5, rank=2, noise=0.3, seed=0):
+    """Return rows of a factor model."""
+    rng = np.random.RandomState(seed)
+    rows = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+    return rows + noise * rng.standard_normal((n, d)) + 3
+
+
+def with_holes(X, share=0.2, seed=1):
+    """Return rows with cells missing at random; every row keeps one."""
+    rng = np.random.RandomState(seed)
+    missing = rng.uniform(size=X.shape) < share
+    missing[np.arange(len(X)), rng.randint(X.shape[1], size=len(X))] = False
+    return np.where(missing, NAN, X)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return with_holes(correlated())
+
+
+# EM, against a likelihood that it must not lower
+
+
+def log_likelihood(normal, X):
+    known = ~np.isnan(X)
+    total = 0.0
+    for row, o in zip(X, known, strict=True):
+        C = normal.covariance[np.ix_(o, o)]
+        total += multivariate_normal(normal.mean[o], C).logpdf(row[o])
+    return total
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 4])
+def test_em_never_lowers_the_likelihood(n_axes):
+    X = with_holes(correlated(n=80), 0.3)
+    # EM of maximum likelihood divides by n, and PCA by n - 1: a copy of each row hides
+    # the difference.
+    X = np.tile(X, (40, 1))
+    constraint, normal = Constraint(n_axes=n_axes), first_guess(X, None)
+    normal = constraint.normal(normal.completed(X, None)[1])
+    found = []
+    for _ in range(6):
+        found.append(log_likelihood(normal, X[:80]))
+        normal = constraint.normal(normal.completed(X, None)[1])
+    assert (np.diff(found) > -1e-2).all()
+    assert found[-1] > found[0]
+
+
+def test_em_reaches_a_stationary_point_of_the_likelihood():
+    """The likelihood's gradient by torch is the oracle."""
+    X = with_holes(correlated(n=60, d=4), 0.25)
+    copies = np.tile(X, (200, 1))
+    normal = fit_normal(
+        copies[: 60 * 50], None, Constraint(), first_guess(X, None), n_iter=400
+    )
+    mean = torch.tensor(normal.mean, requires_grad=True)
+    root = torch.linalg.cholesky(torch.tensor(normal.covariance))
+    root.requires_grad_(True)
+    C, total = root @ root.T, torch.zeros(())
+    for row in X:
+        o = np.flatnonzero(~np.isnan(row))
+        density = torch.distributions.MultivariateNormal(mean[o], C[np.ix_(o, o)])
+        total = total + density.log_prob(torch.tensor(row[o]))
+    total.backward()
+    assert mean.grad.abs().max() / len(X) < 0.02
+    assert root.grad.tril().abs().max() / len(X) < 0.02
+
+
+def test_factors_are_probabilistic_pca_where_nothing_is_missing():
+    X = correlated(n=300, d=8, rank=3)
+    guess = first_factors(X, None, 3)
+    factors = fit_factors(X, None, guess, 200)
+    axes, variances = factors.axes()
+    pca = PCA(3).fit(X)
+    assert_allclose(np.abs(axes @ pca.components_.T), np.eye(3), atol=2e-2)
+    assert_allclose(variances, pca.explained_variance_, rtol=2e-2)
+    assert factors.noise == pytest.approx(pca.noise_variance_, rel=2e-2)
+
+
+def test_factors_and_the_whole_covariance_agree(monkeypatch):
+    """Two ways to find the same maximum of the likelihood."""
+    monkeypatch.setattr(skae._em, "TOL", 1e-9)
+    X = with_holes(correlated(n=400, d=6, rank=2), 0.2)
+    guess = first_guess(X, None)
+    normal = fit_normal(X, None, Constraint(n_axes=2), guess, n_iter=1500)
+    factors = fit_factors(X, None, first_factors(X, None, 2), 1500)
+    assert_allclose(factors.expected(X), normal.completed(X, None)[0], atol=1e-3)
+
+
+def test_a_wide_table_is_completed_by_as_many_axes_as_help():
+    X = with_holes(correlated(n=150, d=MOST_COLUMNS + 2, rank=3, noise=0.1), 0.2)
+    factors = factors_of_rows(X, None, None, np.random.default_rng(0))
+    assert 2 <= factors.loadings.shape[1] <= 8
+    truth = correlated(n=150, d=MOST_COLUMNS + 2, rank=3, noise=0.1)
+    error = (factors.expected(X) - truth)[np.isnan(X)]
+    assert (error**2).mean() < 0.05 * truth.var()
+    model = MaskedAutoencoder(max_iter=0, random_state=0).fit(X)
+    assert model.n_components_ <= 8
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_the_stronger_choice_is_taken_where_chance_may_have_decided():
+    rng = np.random.RandomState(0)
+    loss = rng.uniform(size=500)
+    assert strongest([loss + 1e-3 * rng.standard_normal(500), loss]) == 0
+    assert strongest([loss + 0.1, loss]) == 1
+
+
+# The start
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_with_components_and_no_hole_the_start_is_pca(k):
+    X = correlated()
+    model = MaskedAutoencoder(k, max_iter=0).fit(X)
+    pca = PCA(k).fit(X)
+    assert_allclose(model.transform(X), pca.transform(X), atol=1e-9)
+    assert_allclose(model.score_samples(X), pca.score_samples(X), rtol=1e-9)
+    assert_allclose(model.get_covariance(), pca.get_covariance(), rtol=1e-9)
+
+
+def test_without_components_codes_are_pcas():
+    X = correlated()
+    model = MaskedAutoencoder(max_iter=0, random_state=0).fit(X)
+    pca = PCA().fit(X)
+    assert_allclose(model.transform(X), pca.transform(X), atol=1e-8)
+    assert_allclose(model.inverse_transform(model.transform(X)), X, atol=1e-10)
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_the_likelihood_is_the_marginal_of_the_covariance(k, X):
+    model = MaskedAutoencoder(k, max_iter=0, random_state=0).fit(X)
+    C, mean = model.get_covariance(), model.mean_
+    assert_allclose(C @ model.get_precision(), np.eye(5), atol=1e-8)
+    for row, ours in zip(X, model.score_samples(X), strict=True):
+        o = ~np.isnan(row)
+        expected = multivariate_normal(mean[o], C[np.ix_(o, o)]).logpdf(row[o])
+        assert ours == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_what_is_completed_is_the_conditional_mean(k, X):
+    model = MaskedAutoencoder(k, max_iter=0, random_state=0).fit(X)
+    C, mean, completed = model.get_covariance(), model.mean_, model.impute(X)
+    for row, ours in zip(X, completed, strict=True):
+        o = ~np.isnan(row)
+        there = C[np.ix_(~o, o)] @ np.linalg.solve(C[np.ix_(o, o)], (row - mean)[o])
+        assert_allclose(ours[~o], mean[~o] + there, atol=1e-8)
+        assert_array_equal(ours[o], row[o])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**16), st.sampled_from([None, 2]))
+def test_known_cells_add_up(seed, k):
+    """The score of a row is that of some cells, plus the others given these."""
+    X = with_holes(correlated())
+    model = MaskedAutoencoder(k, max_iter=0, random_state=0).fit(X)
+    rng = np.random.RandomState(seed)
+    rows = correlated(n=20, seed=seed)
+    j, others = rng.randint(5), np.arange(5)
+    fewer = rows.copy()
+    fewer[:, j] = NAN
+    C, mean, rest = model.get_covariance(), model.mean_, others[others != j]
+    weights = np.linalg.solve(C[np.ix_(rest, rest)], C[rest, j])
+    variance = C[j, j] - C[j, rest] @ weights
+    expected = mean[j] + (rows[:, rest] - mean[rest]) @ weights
+    given_others = multivariate_normal(0, variance).logpdf(rows[:, j] - expected)
+    difference = model.score_samples(rows) - model.score_samples(fewer)
+    assert_allclose(difference, given_others, atol=1e-8)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**16), st.sampled_from([1, 2]))
+def test_the_order_of_rows_and_columns_does_not_matter(seed, k):
+    X = with_holes(correlated())
+    rng = np.random.RandomState(seed)
+    rows, columns = rng.permutation(200), rng.permutation(5)
+    model = MaskedAutoencoder(k, max_iter=0).fit(X)
+    other = MaskedAutoencoder(k, max_iter=0).fit(X[rows][:, columns])
+    assert_allclose(other.impute(X[:, columns]), model.impute(X)[:, columns], atol=1e-7)
+    assert_allclose(
+        other.score_samples(X[:, columns]), model.score_samples(X), atol=1e-6
+    )
+
+
+# What is completed
+
+MODELS = {
+    "start": MaskedAutoencoder(max_iter=0, random_state=0),
+    "network": MaskedAutoencoder(**FAST),
+    "bottleneck": MaskedAutoencoder(2, **FAST),
+    "random": MaskedAutoencoder(2, **FAST, init="random"),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return clone(MODELS[request.param])
+
+
+def test_known_cells_come_back_to_the_last_bit(model, X):
+    completed = model.fit(X).impute(X)
+    assert np.isfinite(completed).all()
+    known = ~np.isnan(X)
+    assert_array_equal(completed[known], X[known])
+    rebuilt = model.inverse_transform(model.transform(X))
+    assert_allclose(completed[~known], rebuilt[~known], rtol=1e-12)
+
+
+def test_complete_rows_are_left_alone(model, X):
+    whole = correlated(seed=5)
+    model.fit(X)
+    assert_array_equal(model.impute(whole), whole)
+
+
+def test_single_precision_is_kept(model, X):
+    single = X.astype(np.float32)
+    completed = model.fit(single).impute(single)
+    assert completed.dtype == np.float32
+    known = ~np.isnan(single)
+    assert_array_equal(completed[known], single[known])
+
+
+def test_a_pickle_completes_the_same(model, X):
+    model.fit(X)
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.impute(X), model.impute(X))
+
+
+def test_rows_do_not_depend_on_the_rows_beside_them(model, X):
+    model.fit(X)
+    assert_allclose(model.impute(X[7:9]), model.impute(X)[7:9], rtol=1e-9)
+
+
+def test_patterns_that_were_not_seen_are_completed(model):
+    X = correlated()
+    model.fit(X)  # nothing is missing
+    for n in range(1, 5):
+        for missing in itertools.combinations(range(5), n):
+            rows = X[:3].copy()
+            rows[:, missing] = NAN
+            assert np.isfinite(model.impute(rows)).all()
+
+
+def test_a_row_without_a_known_cell_is_the_mean(X):
+    model = MaskedAutoencoder(max_iter=0, random_state=0).fit(X)
+    rows = X[:3].copy()
+    rows[1] = NAN
+    with pytest.warns(UserWarning, match="the first is row 1"):
+        completed = model.impute(rows)
+    assert_allclose(completed[1], model.mean_)
+    assert model.score_samples(rows)[1] == 0
+
+
+def test_a_column_without_a_value_is_expected_to_be_0(model, X):
+    X = X.copy()
+    X[:, 3] = NAN
+    completed = model.fit(X).impute(X)
+    assert np.isfinite(completed).all()
+    if model.init != "random":
+        assert_allclose(completed[:, 3], 0, atol=1e-6)
+
+
+def test_another_marker(X):
+    marked = np.where(np.isnan(X), -999.0, X)
+    one = MaskedAutoencoder(missing_values=-999, **FAST).fit(marked)
+    other = MaskedAutoencoder(**FAST).fit(X)
+    assert_array_equal(one.impute(marked), other.impute(X))
+    with pytest.raises(ValueError, match="NaN"):
+        one.impute(X)
+
+
+def test_infinity_is_an_error(model, X):
+    X = X.copy()
+    X[4, 2] = np.inf
+    with pytest.raises(ValueError, match="infinity in column 2 \\(row 4\\)"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize("share", [0.5, (0.5,), (0.9, 0.1), (0.0, 1.0), "half", None])
+def test_a_wrong_share_is_an_error(share, X):
+    with pytest.raises((ValueError, TypeError), match="mask_fraction"):
+        MaskedAutoencoder(mask_fraction=share).fit(X)
+
+
+def test_frames_come_back_as_frames():
+    frame = pd.DataFrame(
+        {"a": [1.5, NAN, 2.5, 3.0] * 5, "b": range(20)}, index=range(10, 30)
+    )
+    completed = MaskedAutoencoder(max_iter=0).fit(frame).impute(frame)
+    assert list(completed.columns) == ["a", "b"]
+    assert completed.index.equals(frame.index)
+    assert completed["b"].dtype == frame["b"].dtype
+    assert completed["a"].notna().all()
+    polars = pl.from_pandas(frame)
+    completed = MaskedAutoencoder(max_iter=0).fit(polars).impute(polars)
+    assert completed["b"].dtype == polars["b"].dtype
+
+
+def test_draws_have_the_conditional_distribution(X):
+    model = MaskedAutoencoder(max_iter=0, random_state=0).fit(X)
+    C, row = model.get_covariance(), X[:1].copy()
+    row[0, :2], row[0, 2:] = NAN, 3.0
+    rows = np.repeat(row, 20_000, axis=0)
+    draws = model.impute(rows, sample_posterior=True, random_state=0)[:, :2]
+    expected = model.impute(row)[0, :2]
+    others = C[:2, 2:] @ np.linalg.solve(C[2:, 2:], C[2:, :2])
+    conditional = C[:2, :2] - others
+    deviation = np.sqrt(np.diagonal(conditional))
+    assert_allclose(draws.mean(0), expected, atol=5 * deviation.max() / 20_000**0.5)
+    assert_allclose(np.cov(draws.T), conditional, atol=0.05 * conditional.max())
+    again = model.impute(rows, sample_posterior=True, random_state=0)[:, :2]
+    assert_array_equal(again, draws)
+
+
+# The network
+
+
+def curve(n=1500, seed=0):
+    """Return rows on a curve, which no normal distribution knows."""
+    t = np.random.RandomState(seed).uniform(-2, 2, n)
+    noise = 0.05 * np.random.RandomState(seed + 1).standard_normal((n, 4))
+    return np.column_stack([t, t**2, np.sin(3 * t), np.cos(2 * t)]) + noise
+
+
+def hidden_error(model, X, seed=0):
+    hidden = np.isnan(with_holes(X, 0.25, seed))
+    completed = model.impute(np.where(hidden, NAN, X))
+    return np.sqrt(((completed - X)[hidden] ** 2).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_completes_what_is_not_linear(seed):
+    X = with_holes(curve(seed=seed), 0.1)
+    start = MaskedAutoencoder(max_iter=0, random_state=seed).fit(X)
+    model = MaskedAutoencoder(max_iter=20, random_state=seed).fit(X)
+    new = curve(300, seed=seed + 10)
+    assert model.best_iter_ > 0
+    assert hidden_error(model, new) < 0.6 * hidden_error(start, new)
+
+
+def test_normal_rows_keep_the_start():
+    X = with_holes(correlated(n=1200), 0.2)
+    for seed in range(3):
+        model = MaskedAutoencoder(max_iter=10, random_state=seed).fit(X)
+        start = MaskedAutoencoder(max_iter=0, random_state=seed).fit(X)
+        new = correlated(n=500, seed=7 + seed)
+        assert hidden_error(model, new) <= 1.01 * hidden_error(start, new)
+
+
+def test_no_row_is_its_own_neighbour_while_training():
+    X = with_holes(curve(200), 0.1)
+    model = MaskedAutoencoder(**FAST).fit(X)
+    module, n = model.module_, len(model.module_.memory)
+    x, known = module.memory, module.memory_known.bool()
+    own = module.memory_hash
+    beyond = module.nearest(x, known, own)
+    free = module.nearest(x, known, None)
+    assert beyond.shape == (n, 2, 4)
+    # A row that sees itself has nothing to learn from the sharper average.
+    assert (beyond - free).abs().amax((1, 2)).min() > 0
+
+
+def test_what_judges_is_not_among_the_neighbours():
+    X = curve(400)
+    model = MaskedAutoencoder(validation_fraction=0.25, **FAST).fit(X)
+    assert len(model.module_.memory) == 300
+
+
+def test_the_smallest_are_found_in_blocks():
+    generator = torch.Generator().manual_seed(0)
+    for size in (5, 100, 1300, 2000):
+        values = torch.rand(7, size, generator=generator)
+        found, places = smallest(values, 3)
+        assert_array_equal(found, values.sort(1).values[:, :3])
+        assert_array_equal(values.gather(1, places), found)
+
+
+def test_equal_rows_have_equal_hashes():
+    x = torch.rand(1000, 3)
+    assert len(row_hash(x).unique()) == 1000
+    assert_array_equal(row_hash(x[[5]]), row_hash(x)[[5]])
+    assert_array_equal(row_hash(x.flip(1))[0] == row_hash(x)[0], False)
+
+
+def test_patches():
+    assert_array_equal(patches((5,), 2), [0, 0, 1, 1, 2])
+    image = patches((4, 4), 2).reshape(4, 4)
+    assert_array_equal(image[:2, :2], 0)
+    assert len(np.unique(image)) == 4
+    channels = patches((3, 4, 4), 2).reshape(3, 16)
+    assert_array_equal(channels[0], channels[2])
+    series = patches((6, 2), 1, is_series=True).reshape(6, 2)
+    assert len(np.unique(series)) == 6
+    assert_array_equal(series[:, 0], series[:, 1])
+
+
+ARCHITECTURES = {
+    "convolutional": (Convolutional(channels=(4,), hidden_layer_sizes=()), (8, 6)),
+    "channels": (Convolutional(channels=(4,), hidden_layer_sizes=()), (2, 8, 6)),
+    "flat": (Convolutional((8, 6), channels=(4,), hidden_layer_sizes=()), (48,)),
+    "recurrent": (Recurrent(hidden_size=4), (12, 2)),
+    "one channel": (Recurrent(hidden_size=4), (12,)),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("k", [None, 3])
+def test_every_architecture_sees_the_mask(name, k):
+    architecture, shape = ARCHITECTURES[name]
+    d = int(np.prod(shape))
+    X = with_holes(correlated(n=120, d=d, rank=3), 0.3).reshape(120, *shape)
+    model = MaskedAutoencoder(
+        k,
+        architecture=architecture,
+        max_iter=2,
+        patch_size=2,
+        random_state=0,
+        validation_fraction=0.2,
+        init="pca",
+    ).fit(X)
+    completed = model.impute(X)
+    assert completed.shape == X.shape
+    known = ~np.isnan(X)
+    assert_array_equal(completed[known], X[known])
+    module = model.module_
+    x = torch.zeros(2, d)
+    known = torch.ones(2, d, dtype=torch.bool)
+    known[1, :3] = False
+    with torch.no_grad():
+        encoder = module.encoder.network
+        for part in encoder.modules():  # networks that were zero would say nothing
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        codes = module.encode(x, known)
+    assert not torch.allclose(codes[0], codes[1])
+
+
+def test_a_users_networks_see_the_mask():
+    def encoder(n_features, n_components):
+        widths.add(n_features)
+        return torch.nn.Linear(n_features, n_components)
+
+    widths = set()
+    X = with_holes(correlated())
+    architecture = Modules(encoder, torch.nn.Linear)
+    model = MaskedAutoencoder(2, architecture=architecture, max_iter=2, random_state=0)
+    assert np.isfinite(model.fit(X).impute(X)).all()
+    assert 4 * 5 in widths
+
+
+def test_batches_complete_as_well():
+    X = with_holes(correlated(n=900), 0.2)
+    model = MaskedAutoencoder(**FAST)
+    for part in np.split(X, 3):
+        model.partial_fit(part)
+    whole = MaskedAutoencoder(max_iter=0, random_state=0).fit(X)
+    assert_allclose(model.mean_, whole.mean_, atol=0.05)
+    new = correlated(n=300, seed=9)
+    assert hidden_error(model, new) < 1.05 * hidden_error(whole, new)
+
+
+def test_a_table_on_disk(tmp_path):
+    X = with_holes(correlated(n=700), 0.2)
+    path = tmp_path / "X.npy"
+    np.save(path, X)
+    on_disk = np.load(path, mmap_mode="r")
+    one = MaskedAutoencoder(**FAST).fit(on_disk)
+    other = MaskedAutoencoder(**FAST).fit(X)
+    assert_array_equal(one.impute(on_disk), other.impute(X))
+
+
+def test_weights_count_copies(X):
+    weight = np.random.RandomState(0).randint(1, 4, len(X))
+    one = MaskedAutoencoder(2, max_iter=0).fit(X, sample_weight=weight)
+    other = MaskedAutoencoder(2, max_iter=0).fit(np.repeat(X, weight, axis=0))
+    assert_allclose(one.impute(X), other.impute(X), atol=1e-6)
+
+
+# The imputer
+
+
+@pytest.fixture
+def frame():
+    """Return a frame of numbers, whole numbers and categories, complete."""
+    rng = np.random.RandomState(0)
+    a = rng.standard_normal(300)
+    kind = np.select([a > 0.8, a > 0], ["green", "blue"], "red")
+    return pd.DataFrame(
+        {
+            "a": 10 * a + 50,
+            "b": -a + 0.1 * rng.standard_normal(300),
+            "n": np.round(5 * a).astype(int),
+            "kind": pd.Categorical(kind),
+        }
+    )
+
+
+def holes_in(frame):
+    frame = frame.copy()
+    frame.loc[::4, "a"] = NAN
+    frame.loc[1::5, "kind"] = NAN
+    return frame
+
+
+def test_categories_are_completed(frame):
+    incomplete = holes_in(frame)
+    imputer = MaskedImputer(categorical_features="from_dtype", random_state=0)
+    completed = imputer.fit_transform(incomplete)
+    assert imputer.categories_ == {3: ["blue", "green", "red"]}
+    assert list(completed.dtypes) == list(frame.dtypes)
+    known = incomplete.notna()
+    for name in frame.columns:
+        rows = known[name]
+        pd.testing.assert_series_equal(
+            completed[name][rows], incomplete[name][rows], check_dtype=False
+        )
+    right = (completed["kind"].astype(str) == frame["kind"].astype(str))[1::5]
+    assert right.mean() > 0.75
+    assert (completed["a"] - frame["a"])[::4].abs().mean() < 2
+
+
+@pytest.mark.parametrize("which", [["kind"], [3], [-1], [False, False, False, True]])
+def test_categories_are_named_in_many_ways(which, frame):
+    incomplete = holes_in(frame)
+    imputer = MaskedImputer(categorical_features=which, max_iter=0, random_state=0)
+    assert imputer.fit_transform(incomplete)["kind"].notna().all()
+
+
+def test_polars_and_arrays_of_objects(frame):
+    incomplete = holes_in(frame)
+    how = {"max_iter": 0, "random_state": 0}
+    expected = MaskedImputer(categorical_features=["kind"], **how)
+    expected = expected.fit_transform(incomplete)
+    polars = pl.from_pandas(incomplete)
+    completed = MaskedImputer(categorical_features="from_dtype", **how)
+    completed = completed.fit_transform(polars)
+    assert isinstance(completed, pl.DataFrame)
+    assert completed["kind"].to_list() == expected["kind"].tolist()
+    array = incomplete.astype(object).to_numpy()
+    completed = MaskedImputer(categorical_features=[3], **how).fit_transform(array)
+    assert completed[:, 3].tolist() == expected["kind"].tolist()
+
+
+def test_a_category_that_was_not_seen_is_left_alone(frame):
+    imputer = MaskedImputer(categorical_features=["kind"], max_iter=0, random_state=0)
+    imputer.fit(holes_in(frame))
+    new = frame.head(3).astype({"kind": object})
+    new.loc[0, "kind"] = "violet"
+    new.loc[0, "a"] = NAN
+    completed = imputer.transform(new)
+    assert completed.loc[0, "kind"] == "violet"
+    assert np.isfinite(completed.loc[0, "a"])
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (["colour"], "'colour' is no column of X"),
+        ([7], "7 is no column of X"),
+        ([True], "1 entries, but X has 4 columns"),
+        (None, "kind"),
+    ],
+)
+def test_wrong_columns_are_an_error(which, message, frame):
+    with pytest.raises(ValueError, match=message):
+        MaskedImputer(categorical_features=which).fit(frame)
+
+
+def test_draws_of_categories_differ(frame):
+    incomplete = holes_in(frame)
+    imputer = MaskedImputer(
+        categorical_features=["kind"], sample_posterior=True, max_iter=0, random_state=0
+    ).fit(incomplete)
+    one, other = imputer.transform(incomplete), imputer.transform(incomplete)
+    assert (one["kind"].astype(str) != other["kind"].astype(str)).any()
+    assert (one["a"] != other["a"]).sum() == 75
+
+
+def test_indicators_and_empty_columns():
+    X = with_holes(load_iris().data, 0.2)
+    X[:, 1] = NAN
+    X[:, 3] = load_iris().data[:, 3]
+    names = ["a", "b", "c", "d"]
+    imputer = MaskedImputer(max_iter=0, add_indicator=True, random_state=0)
+    completed = imputer.fit_transform(pd.DataFrame(X, columns=names))
+    assert completed.shape == (150, 6)
+    expected = ["a", "c", "d", *(f"missingindicator_{n}" for n in "abc")]
+    assert imputer.get_feature_names_out().tolist() == expected
+    kept = MaskedImputer(max_iter=0, keep_empty_features=True, random_state=0)
+    completed = kept.fit_transform(X)
+    assert completed.shape == (150, 4)
+    assert_array_equal(completed[:, 1], 0)
+
+
+def test_units_do_not_matter_to_the_imputer():
+    X = with_holes(load_wine().data, 0.2)
+    factor = 10.0 ** np.arange(-6, 7)
+    one = MaskedImputer(max_iter=0, random_state=0).fit_transform(X)
+    other = MaskedImputer(max_iter=0, random_state=0).fit_transform(X * factor + 5)
+    assert_allclose((other - 5) / factor, one, rtol=1e-5)
+
+
+def test_it_stands_where_imputers_stand():
+    X, y = load_wine(return_X_y=True)
+    X = with_holes(X, 0.2)
+    imputer = MaskedImputer(**FAST)
+    pipe = make_pipeline(imputer, StandardScaler(), LogisticRegression())
+    assert cross_val_score(pipe, X, y, cv=3).mean() > 0.85
+    grid = {"maskedimputer__max_iter": [0, 1]}
+    GridSearchCV(pipe, grid, cv=2, n_jobs=2).fit(X, y)
+    columns = make_column_transformer(
+        (imputer, list(range(10))), remainder="passthrough"
+    )
+    assert columns.fit_transform(X).shape == X.shape
+    named = clone(imputer).set_output(transform="pandas")
+    out = named.fit_transform(pd.DataFrame(X).add_prefix("c"))
+    assert out.columns.tolist() == [f"c{i}" for i in range(13)]
+
+
+def test_nothing_is_said_of_warnings_in_a_plain_fit():
+    X = with_holes(load_wine().data, 0.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MaskedImputer(random_state=0, max_iter=2).fit_transform(X)
