@@ -581,7 +581,9 @@ def of_normal(
     normal: NormalRows, k: int | None, n_samples: float, share: NDArray
 ) -> MaskedStart:
     """Return a normal distribution as a start, with all axes or `k` of them."""
-    covariance = normal.covariance if k is not None else normal.of_sample
+    covariance = normal.covariance
+    if k is None and normal.of_sample is not None:
+        covariance = normal.of_sample
     variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1].T
     axes = svd_flip(None, np.ascontiguousarray(axes), u_based_decision=False)[1]
