@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 
+from ._base import BaseAutoencoder
 from ._solvers import as_start
 from ._table import (
     HUGE,
@@ -149,10 +150,11 @@ def choose_counts(
 
 
 def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
-    """Return PCA and every public estimator of skae for each number of codes."""
+    """Return PCA and every estimator of complete rows for each number of codes."""
     public = [getattr(skae, name) for name in skae.__all__]
-    classes = [PCA, *(c for c in public if isinstance(c, type))]
-    classes = [c for c in classes if issubclass(c, TransformerMixin)]
+    whole = [c for c in public if issubclass(c, BaseAutoencoder)]
+    whole = [c for c in whole if not c._objective_class.handles_missing]
+    classes = [PCA, *whole]
     seed = options.random_state
     models = [c(n_components=k, random_state=seed) for k in counts for c in classes]
     for model in models:

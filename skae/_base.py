@@ -467,19 +467,18 @@ class BaseAutoencoder(
         all_steps: bool = False,
     ) -> Any:
         """Return checked rows to fit on."""
-        padded = self._takes_padding(self.architecture)
-        X = self._checked(X, padded, reset=reset, min_rows=min_rows)
+        X = self._checked(X, self, reset=reset, min_rows=min_rows)
         if reset:
             self._row_shape = self.sample_shape_
-        if padded and not sp.issparse(X):
+        if self._takes_padding(self.architecture) and not sp.issparse(X):
             X = self._seen_steps(X, reset and not all_steps)
         return X
 
     def _fitted_rows(self, X: Any) -> Any:
         """Return checked rows for what was fitted."""
-        padded = self._takes_padding(self._fit.objective.params.architecture)
-        X = self._checked(X, padded, reset=False)
-        if padded and not sp.issparse(X):
+        params = self._fit.objective.params
+        X = self._checked(X, params, reset=False)
+        if self._takes_padding(params.architecture) and not sp.issparse(X):
             X = self._seen_steps(X, False)
         names = getattr(self, "feature_names_in_", None)
         check_range(X, self._fit.net.criterion_.value_range, names)
@@ -490,10 +489,11 @@ class BaseAutoencoder(
         handles_missing = self._objective_class.handles_missing
         return not handles_missing and takes_padding(architecture)
 
-    def _checked(self, X: Any, padded: bool, **how: Any) -> Any:
+    def _checked(self, X: Any, params: Any, **how: Any) -> Any:
         """Return rows as numbers, with NaN where that is allowed."""
+        how["padded"] = takes_padding(params.architecture)
         missing = self._objective_class.handles_missing
-        return check_rows(self, X, padded=padded, missing=missing, **how)
+        return check_rows(self, X, missing=missing, **how)
 
     def _seen_steps(self, X: NDArray, reset: bool) -> NDArray:
         """Return series up to the last step that `fit` saw of any of them.

@@ -25,7 +25,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
+from ._masked import (
+    MaskedAutoencoder,
+    check_mask_fraction,
+    is_frame,
+    warn_of_empty_rows,
+)
 from ._parameters import naming, unchanged_on_error
 from ._rows import as_numbers, check_values, is_missing
 
@@ -554,7 +559,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             flat = np.column_stack(values) if values else np.empty((len(missing), 0))
             return np.concatenate([flat, indicated], axis=1) if indicated.size else flat
         added = list(indicated.T)
-        if not hasattr(X, "columns"):
+        if not is_frame(X):
             return np.column_stack([np.asarray(c, object) for c in [*values, *added]])
         names = self.get_feature_names_out(list(map(str, X.columns)))
         frame: dict[str, Any] = {}
@@ -592,7 +597,7 @@ def equals(value: Any, marker: Any) -> bool:
 
 def raw_columns(X: Any) -> list[Any]:
     """Return the columns of a frame or of anything with two axes."""
-    if hasattr(X, "columns"):
+    if is_frame(X):
         return [np.asarray(X[name]) for name in X.columns]
     array = np.asarray(X, dtype=object if not hasattr(X, "dtype") else None)
     if array.ndim != 2:
@@ -602,7 +607,7 @@ def raw_columns(X: Any) -> list[Any]:
 
 def column_name(X: Any, j: int) -> str:
     """Return how a message names a column."""
-    return repr(X.columns[j]) if hasattr(X, "columns") else str(j)
+    return repr(X.columns[j]) if is_frame(X) else str(j)
 
 
 def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:

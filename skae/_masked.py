@@ -23,7 +23,6 @@ import scipy.sparse as sp
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
@@ -46,6 +45,7 @@ from ._losses import ReconstructionLoss
 from ._missing import MissingCells, known_cells, mean_filled
 from ._module import BaseModule, LinearResidual
 from ._objective import MOST_DECAY, Objective
+from ._parameters import check_flag, new_random_state
 from ._rows import check_rows
 from ._solvers import follow, incremental_start, new_incremental_pca
 from ._start import Start, pca_cells
@@ -534,13 +534,12 @@ def patches(
     steps, with all of their channels.
     """
     shape = tuple(sample_shape)
-    if len(shape) == 1:
-        return np.arange(shape[0]) // size
+    if len(shape) not in (2, 3):
+        return np.arange(math.prod(shape)) // size
     if is_series:
         return np.repeat(np.arange(shape[0]) // size, shape[1])
-    if len(shape) == 3:
-        _, height, width = shape
-        return np.tile(patches((height, width), size), shape[0])
+    if len(shape) > 2:
+        return np.tile(patches(shape[-2:], size), math.prod(shape[:-2]))
     rows, columns = np.indices(shape) // size
     return (rows * (columns.max() + 1) + columns).ravel()
 
@@ -620,7 +619,7 @@ def explained_share(variances: NDArray, noise: float, n_features: int) -> NDArra
     """Return the R2 of each axis, (k,): rows come back shrunk by noise / variance."""
     total = float(variances.sum() + noise * (n_features - len(variances)))
     floor = np.maximum(variances, np.finfo(float).tiny)
-    explained = variances - np.minimum(noise, variances) ** 2 / floor
+    explained = variances - np.minimum(noise / floor, 1) * np.minimum(noise, variances)
     return explained / total if total > 0 else 0 * explained
 
 
@@ -923,12 +922,12 @@ class MaskedAutoencoder(BaseAutoencoder):
         objective.given_blocks = self._blocks
         return objective
 
-    def _checked(self, X: Any, padded: bool, **how: Any) -> Any:
+    def _checked(self, X: Any, params: Any, **how: Any) -> Any:
         """Return rows as numbers, with NaN where cells are missing."""
-        marker = self.missing_values
+        marker = params.missing_values
         if np.isnan(marker):
-            return super()._checked(X, padded, **how)
-        rows = check_rows(self, X, padded=padded, missing=False, **how)
+            return super()._checked(X, params, **how)
+        rows = check_rows(self, X, **how)
         if sp.issparse(rows):
             raise ValueError(
                 f"missing_values={marker!r} in a sparse X: mark them in a dense one."
@@ -980,12 +979,14 @@ class MaskedAutoencoder(BaseAutoencoder):
             If `X` has another shape than in :meth:`fit`, or infinity.
         """
         check_is_fitted(self)
+        is_drawn = check_flag("sample_posterior", sample_posterior)
+        rng = new_random_state(random_state)
         rows = self._fitted_rows(X)
         if sp.issparse(rows):  # in which nothing is missing
             return X
         warn_of_empty_rows(rows)
-        rng = check_random_state(random_state) if sample_posterior else None
-        return like_table(X, self._as_samples(self._imputed(rows, rng)), np.isnan(rows))
+        values = self._imputed(rows, rng if is_drawn else None)
+        return like_table(X, self._as_samples(values), np.isnan(rows))
 
     def _imputed(self, rows: NDArray, rng: RandomState | None) -> NDArray:
         """Return checked rows completed, by what is expected or by draws."""
@@ -1044,12 +1045,17 @@ def warn_of_empty_rows(X: NDArray) -> None:
         )
 
 
+def is_frame(X: Any) -> bool:
+    """Whether a table is a frame of pandas or polars."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
 def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:
     """Return completed values in the kind of table that `X` is, a frame or an array.
 
     Columns in which nothing is missing are those of `X`.
     """
-    if not hasattr(X, "columns"):
+    if not is_frame(X):
         is_whole = isinstance(X, np.ndarray) and not missing.any()
         return X.copy() if is_whole else values
     columns = {

@@ -95,7 +95,7 @@ def check_rows(
         rows,
         names,
         estimator.sample_shape_,
-        padded=padded,
+        padded=padded and not missing,
         missing=missing,
         to_fit=min_rows is not None,
     )

@@ -32,6 +32,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # before anything imports scipy
 
 import hostile_inputs as inputs
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import sklearn
 import torch
@@ -92,7 +93,8 @@ def problems(case):
         shown = {name: values(value) for name, value in given.items()}
         caught.clear()  # np.matrix, for instance, is out of fashion
         try:
-            draws = case.method == "sample" or getattr(model, "random_state", 0) is None
+            drawn = case.method == "sample" or "sample_posterior" in case.arguments
+            draws = drawn or getattr(model, "random_state", 0) is None
             with case.setting(), time_limit(), nothing_changes(numpy=not draws):
                 got = result(model, case.method, **given)
             if {name: values(value) for name, value in given.items()} != shown:
@@ -147,6 +149,8 @@ def values(odd):
 def result(model, method, **arguments):
     """Return what a method gives; of `fit`, what the model then does."""
     out = getattr(model, method)(**arguments)
+    if method == "impute" and not sp.issparse(out):  # whose columns keep their type
+        return np.asarray(out, dtype=float)
     return (model.mean_, model.transform(arguments["X"])) if out is model else out
 
 
@@ -183,6 +187,8 @@ def plain(odd):
         odd = [row.tolist() for row in odd]
     elif isinstance(odd, torch.Tensor):
         odd = odd.tolist()
+    if isinstance(odd, pd.DataFrame):  # which may have an NA that is no number
+        odd = odd.astype(object).where(odd.notna(), np.nan)
     rows = np.array(odd, dtype=float)
     return rows.reshape(len(rows), -1)
 
@@ -279,7 +285,8 @@ def methods_of_rows(cls):
     for name, parameters in methods(cls):
         if "X" in parameters:
             flags = [key for key, p in parameters.items() if p.default is False]
-            yield from [(name, {}), *[(name, {flag: "True"}) for flag in flags]]
+            seed = {"random_state": "0"} if "random_state" in parameters else {}
+            yield from [(name, {}), *[(name, {flag: "True", **seed}) for flag in flags]]
 
 
 def parameters(cls):
@@ -299,6 +306,13 @@ def entries(table):
         yield from ((expression, expected) for expression in split(text))
 
 
+def with_missing(cls, expected):
+    """Return what is expected of rows where NaN may be a missing cell."""
+    if not cls._objective_class.handles_missing or expected in (None, ...):
+        return expected
+    return f"?{expected.lstrip('?')}" if "NaN" in expected else expected
+
+
 def row_cases(cls):
     new = partial(fresh, cls)
     for i, (text, expected) in enumerate(entries(inputs.ODD_ROWS)):
@@ -307,6 +321,7 @@ def row_cases(cls):
         )
         to_use = to_fit if rest[0] is ... else rest[0]
         of_codes = to_use if rest[1] is ... else rest[1]
+        to_fit, to_use = with_missing(cls, to_fit), with_missing(cls, to_use)
         model = partial(earlier, cls, STARTS[i % 2])
         for method, flags in methods_of_rows(cls):
             name, arguments = f"{cls.__name__}.{method}({text})", {"X": text, **flags}
@@ -325,6 +340,7 @@ def row_cases(cls):
     for text, expected in entries(inputs.ODD_SERIES):
         new = partial(fresh, cls, architecture=Recurrent(hidden_size=2))
         name = f"{cls.__name__}(Recurrent()).fit({text})"
+        expected = with_missing(cls, expected)
         yield Case("series", name, new, "fit", {"X": text}, expected)
 
 

@@ -175,7 +175,7 @@ ODD_ARGUMENTS = {
 
 SIZES = "hidden_layer_sizes channels "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
-    n_oversamples iterated_power """
+    n_oversamples iterated_power patch_size """
 FEW = "n_importance_samples n_samples kernel_size stride num_layers hidden_size "
 REALS = "alpha code_noise tol beta learning_rate_init "
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered

@@ -2,8 +2,8 @@
 Complete digits with missing pixels
 ===================================
 
-A masked autoencoder starts at the normal distribution of incomplete rows, found by EM, and
-learns to complete more than that.
+A masked autoencoder starts at the normal distribution of incomplete rows, found by EM,
+and learns to complete more than that.
 """
 
 # %%
