@@ -6,6 +6,9 @@ resident memory many times a second: all of it, file pages included, beyond what
 child held before the fit.
 
     python benchmarks/bench_memmap.py [--rows 20000000] [--columns 50] [--folder /tmp]
+        [--missing 0.2]
+
+With ``--missing`` a share of the cells is NaN, and a MaskedAutoencoder is fitted.
 """
 
 from __future__ import annotations
@@ -19,21 +22,25 @@ from typing import Any
 
 import harness
 import numpy as np
+from sklearn.base import clone
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, MaskedAutoencoder
 
 PIECE = 500_000
 
 
-def write_table(path: Path, n: int, d: int) -> None:
-    """Write rows of a curved surface, a piece at a time."""
+def write_table(path: Path, n: int, d: int, missing: float) -> None:
+    """Write rows of a curved surface, a piece at a time, with a share of NaN."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((8, d))
     table = np.memmap(path, dtype=np.float32, mode="w+", shape=(n, d))
     for start in range(0, n, PIECE):
         rows = min(PIECE, n - start)
         curved = np.tanh(rng.standard_normal((rows, 8)) @ mixing)
-        table[start : start + rows] = curved + 0.1 * rng.standard_normal((rows, d))
+        curved += 0.1 * rng.standard_normal((rows, d))
+        if missing:
+            curved[rng.uniform(size=curved.shape) < missing] = np.nan
+        table[start : start + rows] = curved
     table.flush()
 
 
@@ -45,14 +52,16 @@ def resident_megabytes(pid: int | str = "self") -> float:
     return 0.0
 
 
-def work(path: Path, n: int, d: int, pipe: Any) -> None:
+def work(path: Path, n: int, d: int, missing: float, pipe: Any) -> None:
     """Fit and transform in the child process."""
+    new = MaskedAutoencoder() if missing else AutoencoderTransformer(8)
+    new.set_params(max_iter=1, random_state=0)
     warm = np.random.default_rng(0).standard_normal((2000, d)).astype(np.float32)
-    AutoencoderTransformer(8, max_iter=1, random_state=0).fit(warm).transform(warm)
+    clone(new).fit(warm).transform(warm)
     table = np.memmap(path, dtype=np.float32, mode="r", shape=(n, d))
     pipe.send(resident_megabytes())
     start = time.perf_counter()
-    estimator = AutoencoderTransformer(8, max_iter=1, random_state=0).fit(table)
+    estimator = new.fit(table)
     fitted = time.perf_counter()
     codes = estimator.transform(table)
     seconds = (fitted - start, time.perf_counter() - fitted)
@@ -66,15 +75,16 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--columns", type=int, default=50)
+    parser.add_argument("--missing", type=float, default=0.0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     args = parser.parse_args()
     n, d = args.rows, args.columns
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "table.f32"
-        write_table(path, n, d)
+        write_table(path, n, d, args.missing)
         pipe, child_end = mp.get_context("spawn").Pipe()
         child = mp.get_context("spawn").Process(
-            target=work, args=(path, n, d, child_end)
+            target=work, args=(path, n, d, args.missing, child_end)
         )
         child.start()
         before = pipe.recv()
@@ -93,6 +103,8 @@ def main() -> None:
         "transform_seconds": transform_seconds,
     }
     name = f"{n} x {d} float32"
+    if args.missing:
+        name += f", {100 * args.missing:g} % missing"
     harness.save_record(harness.RESULTS / "memmap.json", name, record)
     print(harness.markdown_table(["table", *record], [[name, *record.values()]]))
 

@@ -66,6 +66,7 @@ MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
 BLOCK = 32
 FAR = 1e30  # a squared distance
 CACHED_NUMBERS = 2**19  # of distances at a time
+PIECE_NUMBERS = 2**22  # of the matrices, and of the neighbours, of rows at a time
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
 TINY = 1e-200
@@ -299,6 +300,10 @@ class MaskedModule(BaseModule):
     def completed(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return rows with what the start expects in place of what is not shown."""
         k = self.loadings.shape[1]
+        step = max(1, PIECE_NUMBERS // max(k * k, 1))
+        if len(x) > step:
+            parts = zip(x.split(step), shown.split(step), strict=True)
+            return torch.cat([self.completed(*part) for part in parts])
         o = shown.to(x.dtype)
         if not k:
             return x * o + self.centre * (1 - o)
@@ -315,7 +320,7 @@ class MaskedModule(BaseModule):
         if d * k * k <= MOST_NUMBERS:
             products = self.scaled[:, :, None] * self.scaled[:, None, :]
             return (o @ products.flatten(1)).unflatten(1, (k, k))
-        step = max(1, 4 * MOST_NUMBERS // (d * k))
+        step = max(1, PIECE_NUMBERS // (d * k))
         parts = [(self.scaled.T * p[:, None, :]) @ self.scaled for p in o.split(step)]
         return torch.cat(parts)
 
@@ -333,6 +338,11 @@ class MaskedModule(BaseModule):
         -------
         Tensor of shape (n, 2, n_features)
         """
+        step = max(1, PIECE_NUMBERS // (N_NEIGHBORS * x.shape[1]))
+        if len(x) > step:
+            owns = [None] * len(x) if own is None else own.split(step)
+            parts = zip(x.split(step), shown.split(step), owns, strict=False)
+            return torch.cat([self.nearest(*part) for part in parts])
         with torch.no_grad():
             o, m = shown.to(x.dtype), self.memory
             # sum_o (x - m)^2, but for what is the same for all of memory, is a product.

@@ -97,9 +97,12 @@ class MissingCells:
         x = np.where(known, centred, 0.0)
         codes = np.empty((len(x), self.loadings.shape[1]))
         for rows, which, precision in self._patterns(known):
-            products = x[rows] @ self._weighted
-            inverse = np.linalg.inv(precision)[which]
-            codes[rows] = (inverse @ products[:, :, None])[..., 0]
+            products = (x[rows] @ self._weighted)[:, :, None]
+            if 2 * len(precision) < len(which):  # rows share patterns
+                found = np.linalg.inv(precision)[which] @ products
+            else:
+                found = np.linalg.solve(precision[which], products)
+            codes[rows] = found[..., 0]
         return codes
 
     def expected(self, centred: NDArray, known: NDArray) -> NDArray:

@@ -603,7 +603,8 @@ def described(cls):
 
 def test_shared_parameters_are_described_in_the_same_words():
     texts = [described(getattr(skae, name)) for name in skae.__all__]
-    shared = set.intersection(*map(set, texts)) - OWN_WORDS
+    with_codes = [text for text in texts if "init" in text]  # an imputer has none
+    shared = set.intersection(*map(set, with_codes)) - OWN_WORDS
     assert len(shared) >= 11
     for name in shared:
-        assert len({text[name] for text in texts}) == 1, name
+        assert len({text[name] for text in texts if name in text}) == 1, name
