@@ -52,7 +52,7 @@ MIN_ROWS = 10  # with fewer nothing is chosen, but this
 FEW_ROWS_SHARE = 0.3
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
-CHUNK_NUMBERS = 2**22  # of the matrices of some rows: 32 MB
+CHUNK_NUMBERS = 2**18  # of the matrices of some rows: 2 MB
 MOST_NUMBERS = 2**26  # of the sums over rows in wide tables: 512 MB
 
 

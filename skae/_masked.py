@@ -66,7 +66,7 @@ MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
 BLOCK = 32
 FAR = 1e30  # a squared distance
 CACHED_NUMBERS = 2**19  # of distances at a time
-PIECE_NUMBERS = 2**22  # of the matrices, and of the neighbours, of rows at a time
+PIECE_NUMBERS = 2**20  # of the matrices, and of the neighbours, of rows at a time
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
 TINY = 1e-200

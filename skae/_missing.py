@@ -20,7 +20,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-CHUNK_NUMBERS = 2**21  # of the matrices of some rows: 16 MB
+CHUNK_NUMBERS = 2**18  # of the matrices of some rows: 2 MB
 
 
 def known_cells(X: NDArray) -> NDArray | None:
