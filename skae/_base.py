@@ -415,8 +415,10 @@ class BaseAutoencoder(
 
         def means(X: NDArray) -> NDArray:
             errors = self._fit.errors(X)
-            if np.isnan(errors.sum()):  # missing cells are left out
-                return np.nanmean(errors, axis=1)
+            known = ~np.isnan(errors)
+            if not known.all():  # missing cells are left out
+                total = np.where(known, errors, 0.0).sum(1)
+                return total / np.maximum(known.sum(1), 1)
             return errors.mean(axis=1)
 
         return self._map(rows, means, (), np.float64)

@@ -248,20 +248,21 @@ def choose_shrinkage(
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
         return FEW_ROWS_SHARE, normal
-    draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
-    rows = np.tile(rows, (draws, 1))
-    weight = None if weight is None else np.tile(weight, draws)
-    shown, hidden = hidden_cells(rows, rng)
     deviation = np.sqrt(np.diagonal(normal.covariance))
+    draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
+    # For each draw of what is hidden: the rows, what that is, and the last fit.
+    tried = [(*hidden_cells(rows, rng), normal) for _ in range(draws)]
     fits, losses = [], []
     for share in SHRINKAGES:
-        constraint = Constraint(share)
-        normal = fit_normal(shown, weight, constraint, normal, CHOOSING_ITER)
-        error = (normal.completed(shown, weight)[0] - rows) / deviation
-        squares = np.where(hidden, error**2, 0.0).sum(1)  # of each row
-        losses.append(squares.reshape(draws, -1).sum(0))
-        fits.append((share, normal))
-        if losses[-1].sum() > PATIENCE * min(loss.sum() for loss in losses):
+        loss = np.zeros(len(rows))
+        for i, (shown, hidden, before) in enumerate(tried):
+            fit = fit_normal(shown, weight, Constraint(share), before, CHOOSING_ITER)
+            error = (fit.completed(shown, weight)[0] - rows) / deviation
+            loss += np.where(hidden, error**2, 0.0).sum(1)
+            tried[i] = shown, hidden, fit
+        losses.append(loss)
+        fits.append((share, tried[0][2]))
+        if loss.sum() > PATIENCE * min(other.sum() for other in losses):
             break
     return fits[strongest(losses)]
 

@@ -32,7 +32,7 @@ from ._masked import (
     warn_of_empty_rows,
 )
 from ._parameters import naming, unchanged_on_error
-from ._rows import as_numbers, check_values, is_missing
+from ._rows import as_numbers, check_values, check_weights, is_missing
 
 # What a network is made of and trained by is said to the autoencoder.
 PASSED_ON = (
@@ -63,10 +63,14 @@ class NumberColumn:
     scale: float
 
     @classmethod
-    def of(cls, column: NDArray) -> NumberColumn:
+    def of(cls, column: NDArray, weight: NDArray) -> NumberColumn:
         """Standardise a column of which some numbers are NaN."""
-        scale = float(np.nanstd(column))
-        return cls(float(np.nanmean(column)), scale if scale > 0 else 1.0)
+        w = np.where(np.isnan(column), 0.0, weight)
+        if not w.any():  # what is known has no weight
+            return cls(0.0, 1.0)
+        mean = float(np.average(np.nan_to_num(column), weights=w))
+        square = np.average((np.nan_to_num(column) - mean) ** 2, weights=w)
+        return cls(mean, float(square) ** 0.5 or 1.0)
 
     width = 1
 
@@ -92,7 +96,7 @@ class CategoryColumn:
     scale: float
 
     @classmethod
-    def of(cls, column: NDArray, missing: NDArray) -> CategoryColumn:
+    def of(cls, column: NDArray, missing: NDArray, weight: NDArray) -> CategoryColumn:
         """Find the categories of a column of objects."""
         present = column[~missing]
         categories = list(dict.fromkeys(present.tolist()))
@@ -100,7 +104,8 @@ class CategoryColumn:
             categories = sorted(categories)
         except TypeError:  # of several types, which have no order
             categories = sorted(categories, key=lambda value: (str(type(value)), value))
-        shares = np.array([np.mean(present == value) for value in categories])
+        w = weight[~missing] / max(weight[~missing].sum(), np.finfo(float).tiny)
+        shares = np.array([w[present == value].sum() for value in categories])
         variance = float((shares * (1 - shares)).sum())
         return cls(categories, variance**0.5 if variance > 0 else 1.0)
 
@@ -165,7 +170,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             default=None
         Which columns are categories: their numbers, their names, or a mask, as in
         :class:`~sklearn.ensemble.HistGradientBoostingClassifier`. "from_dtype" takes
-        those columns of a frame that are of a categorical or a text type.
+        those columns of a frame that are of a categorical, a text or a boolean type.
     sample_posterior : bool, default=False
         Draw what is missing given the known cells, in place of what is expected. Every
         call of :meth:`transform` draws anew: several completed tables show how much is
@@ -173,8 +178,8 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     add_indicator : bool, default=False
         Append columns that say where something was missing.
     keep_empty_features : bool, default=False
-        Keep columns without any value in :meth:`fit`, with 0 in them; else they are
-        left out.
+        Keep columns without any value in :meth:`fit`, with 0 in them (those of
+        categories as they are); else they are left out.
     mask_fraction : (float, float), default=(0.05, 0.85)
         Smallest and largest share of a row's known cells that is hidden from the
         network while it trains. A share is drawn for each row of a batch; columns that
@@ -381,6 +386,8 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         with unchanged_on_error(self):
             check_mask_fraction(self.mask_fraction)
             columns = self._columns(X, reset=True)
+            weight = check_weights(sample_weight, columns[0][:, None])
+            weight = np.ones(len(columns[0])) if weight is None else weight
             missing = np.column_stack([self._missing(c) for c in columns])
             self._is_empty: NDArray = np.asarray(missing.all(0))
             self._units: list[Any] = []
@@ -388,9 +395,9 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 if self._is_empty[j]:
                     self._units.append(None)
                 elif j in self._categorical:
-                    self._units.append(CategoryColumn.of(column, missing[:, j]))
+                    self._units.append(CategoryColumn.of(column, missing[:, j], weight))
                 else:
-                    self._units.append(NumberColumn.of(column))
+                    self._units.append(NumberColumn.of(column, weight))
             self.categories_ = {
                 j: list(self._units[j].categories)
                 for j in sorted(self._categorical)
@@ -449,14 +456,20 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         warn_of_empty_rows(np.where(missing, np.nan, 0.0))
         rng = self._random_state if self.sample_posterior else None
         widths = [0 if unit is None else unit.width for unit in self._units]
-        codes = np.empty((len(missing), 0))
+        expected = drawn = np.empty((len(missing), 0))
         if sum(widths):
-            codes = self.autoencoder_._imputed(self._encoded(columns, missing), rng)
-        parts = np.split(codes, np.cumsum(widths)[:-1], axis=1)
+            encoded = self._encoded(columns, missing)
+            expected = drawn = self.autoencoder_._imputed(encoded, None)
+            if rng is not None:
+                drawn = self.autoencoder_._imputed(encoded, rng)
+        places = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
         completed: dict[int, NDArray] = {}
         for j, (column, unit) in enumerate(zip(columns, self._units, strict=True)):
             if unit is not None:
-                completed[j] = unit.completed(column, parts[j], missing[:, j], rng)
+                # Categories are drawn by their probabilities, which are expected ones.
+                is_number = isinstance(unit, NumberColumn)
+                codes = (drawn if is_number else expected)[:, places[j]]
+                completed[j] = unit.completed(column, codes, missing[:, j], rng)
             elif self.keep_empty_features:
                 fill = column if j in self._categorical else np.zeros_like(column)
                 completed[j] = np.where(missing[:, j], fill, column)
@@ -607,7 +620,8 @@ def raw_columns(X: Any) -> list[Any]:
 
 def column_name(X: Any, j: int) -> str:
     """Return how a message names a column."""
-    return repr(X.columns[j]) if is_frame(X) else str(j)
+    name = X.columns[j] if is_frame(X) else j
+    return repr(name.item() if isinstance(name, np.generic) else name)
 
 
 def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
@@ -653,13 +667,25 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
 def is_categorical(column: Any) -> bool:
     """Whether a frame's column is of categories or of text, by its type."""
     kind = str(column.dtype).lower()
-    return kind.startswith(("category", "categorical", "enum", "object", "str"))
+    return kind.startswith(("category", "categorical", "enum", "object", "str", "bool"))
 
 
 def like_column(given: Any, completed: NDArray) -> Any:
-    """Return a completed column of a frame, of the type of the given one."""
-    if completed.dtype.kind == "f":
+    """Return a completed column of a frame, of the type of the given one if it can be.
+
+    A type of categories takes those that it has not had.
+    """
+    is_pandas, dtype = hasattr(given, "index"), given.dtype
+    if completed.dtype.kind == "f" and "float" not in str(dtype).lower():
         return completed
-    if hasattr(given, "to_frame") and hasattr(given, "index"):
-        return type(given)(completed, index=given.index, dtype=given.dtype)
-    return type(given)(given.name, completed.tolist(), dtype=given.dtype)
+    known = getattr(dtype, "categories", None)
+    if known is not None and not isinstance(known, bool):
+        known = list(known)
+        values = dict.fromkeys(completed[~np.array([is_missing(v) for v in completed])])
+        more = [value for value in values if value not in known]
+        if more:
+            how = {"ordered": dtype.ordered} if is_pandas else {}
+            dtype = type(dtype)([*known, *more], **how)
+    if is_pandas:
+        return type(given)(completed, index=given.index, dtype=dtype)
+    return type(given)(given.name, completed.tolist(), dtype=dtype)

@@ -271,7 +271,7 @@ class MaskedModule(BaseModule):
         """
         hidden, weight = self.hidden(x, known)
         shown = ~hidden if known is None else known & ~hidden
-        z = self._codes(self.completed(x, shown), shown, row_hash(x))
+        z = self.codes_of(self.completed(x, shown), shown, row_hash(x))
         return self.decode(z), z, weight
 
     def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -370,7 +370,7 @@ class MaskedModule(BaseModule):
         # Where no neighbour has a value there is nothing to say.
         return beyond * (known.sum(1, keepdim=True) > 0)
 
-    def _codes(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
+    def codes_of(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
         """Return the codes of rows that the start has completed, (n, n_components)."""
         encoder: Any = self.encoder
         if shown is None and self.is_whole:
@@ -392,7 +392,7 @@ class MaskedModule(BaseModule):
 
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the codes of rows, completed by the start, shape (n, n_components)."""
-        return self._codes(x, known, None)
+        return self.codes_of(x, known, None)
 
 
 def row_hash(x: Tensor) -> Tensor:
@@ -445,6 +445,44 @@ class MaskedLoss(ReconstructionLoss):
 
 class MaskedNetwork(TrainedNetwork):
     """A network that completes rows, beside the likelihood of its start."""
+
+    narrower: NDArray  # (d,), deviations of its errors by those of the start
+
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        rng: np.random.Generator,
+        earlier: TrainedNetwork | None = None,
+        *,
+        sort: bool = False,
+    ) -> None:
+        """Measure the codes, and how much of each column is left uncertain."""
+        super().measure(X, weight, rng, earlier, sort=sort)
+        of_start, of_network = self._hidden_errors(sample_rows(X, None, 1000, rng)[0])
+        ratio = of_network.sum() / max(of_start.sum(), TINY)
+        by_column = of_network / np.where(of_start > 0, of_start, 1)
+        by_column = np.where(of_start > 0, by_column, ratio)
+        self.narrower = np.sqrt(np.minimum(by_column, 1))
+
+    def _hidden_errors(self, X: NDArray) -> tuple[NDArray, NDArray]:
+        """Return squared errors in hidden cells, of the start and of the network."""
+        module: Any = self.module
+        device = next(module.parameters()).device
+        where = self.start.mean, self.start.scale, device, self.start.filled
+        x, known = RowDataset(X, *where).take(torch.arange(len(X), device=device))
+        known = torch.ones_like(x, dtype=torch.bool) if known is None else known
+        draws = torch.Generator(device).manual_seed(0)
+        with torch.inference_mode():
+            module.generator = draws
+            hidden = module.hidden(x, known)[0]
+            module.generator = None
+            shown = known & ~hidden
+            filled = module.completed(x, shown)
+            rebuilt = module.decode(module.codes_of(filled, shown, row_hash(x)))
+            errors = [((y - x).square() * hidden).sum(0) for y in (filled, rebuilt)]
+        of_start, of_network = (e.cpu().double().numpy() for e in errors)
+        return of_start, of_network
 
     def score_samples(self, X: NDArray) -> NDArray:
         """Return the log-likelihood of the known cells in nats, shape (n,)."""
@@ -965,7 +1003,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         sample_posterior : bool, default=False
             Draw what is missing given the known cells, in place of what is expected:
             from the normal distribution, moved to what a network expects and made
-            narrower by as much as its errors are smaller.
+            narrower by as much as its errors in each column are smaller.
         random_state : int, RandomState or None, default=None
             Of the draws.
 
@@ -1012,16 +1050,8 @@ class MaskedAutoencoder(BaseAutoencoder):
         cells = self._fit.start.missing_cells
         generator = np.random.default_rng(rng.randint(2**31 - 1))
         drawn = cells.draws(values.astype(np.float64), ~np.isnan(rows), generator)
-        share = self._uncertain_share
+        share = getattr(self._fit.model, "narrower", 1.0)
         return (values + share * (drawn - values)).astype(values.dtype)
-
-    @property
-    def _uncertain_share(self) -> float:
-        """Errors of the network where held-out cells were hidden, by the start's."""
-        scores, best = self.validation_scores_, self.best_iter_
-        if not best or len(scores) <= best or not scores[0] < 1:
-            return 1.0
-        return math.sqrt(min((1 - scores[best]) / (1 - scores[0]), 1.0))
 
 
 def check_mask_fraction(mask_fraction: Any) -> tuple[float, float]:

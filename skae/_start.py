@@ -157,14 +157,15 @@ class Start:
         return (np.eye(len(self.mean)) - (U.T * shrunk) @ U) / s2
 
     def padded(self, n_components: int) -> Self:
-        """Return the same start with empty axes up to `n_components`."""
+        """Return the same start with so many axes: the first ones, and empty ones."""
         missing = max(n_components - self.n_components, 0)
-        zeros = np.zeros(missing)
+        kept, zeros = slice(n_components), np.zeros(missing)
+        ratio = self.explained_variance_ratio[kept]
         return replace(
             self,
-            components=np.pad(self.components, ((0, missing), (0, 0))),
-            explained_variance=np.append(self.explained_variance, zeros),
-            explained_variance_ratio=np.append(self.explained_variance_ratio, zeros),
+            components=np.pad(self.components[kept], ((0, missing), (0, 0))),
+            explained_variance=np.append(self.explained_variance[kept], zeros),
+            explained_variance_ratio=np.append(ratio, zeros),
         )
 
     def with_signs_of(self, previous: Start) -> Self:

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, load_wine
 from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -666,3 +667,91 @@ def test_nothing_is_said_of_warnings_in_a_plain_fit():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MaskedImputer(random_state=0, max_iter=2).fit_transform(X)
+
+
+def test_few_rows_are_completed_no_worse_than_by_means():
+    """As many rows as columns: a covariance by maximum likelihood fits them exactly."""
+    X = load_wine().data
+    deviation, errors = X.std(0), {}
+    for seed in range(8):
+        rng = np.random.RandomState(seed)
+        train, test = X[rng.permutation(178)[:13]], X[rng.permutation(178)[:60]]
+        hidden = rng.uniform(size=test.shape) < 0.2
+        shown = np.where(hidden, NAN, test)
+        for imputer in (MaskedImputer(max_iter=0, random_state=seed), SimpleImputer()):
+            completed = imputer.fit(with_holes(train, 0.2, seed)).transform(shown)
+            error = ((completed - test) / deviation)[hidden]
+            errors.setdefault(type(imputer), []).append((error**2).mean())
+    assert np.mean(errors[MaskedImputer]) < np.mean(errors[SimpleImputer])
+
+
+def test_categories_that_fit_has_seen_may_be_new_to_a_type():
+    frame = pd.DataFrame({"c": pd.Categorical(list("xy") * 30), "n": [0.0, 1.0] * 30})
+    new = pd.DataFrame({"c": pd.Categorical(["x", None]), "n": [0.0, 1.0]})
+    imputer = MaskedImputer(categorical_features="from_dtype", max_iter=0)
+    completed = imputer.fit(frame).transform(new)["c"]
+    assert completed.tolist() == ["x", "y"]
+    assert isinstance(completed.dtype, pd.CategoricalDtype)
+    narrow, wide = pl.Enum(["x"]), pl.Enum(["x", "y"])
+    seen = pl.from_pandas(frame).with_columns(pl.col("c").cast(wide))
+    given = pl.DataFrame({"c": ["x", None], "n": [0.0, 1.0]})
+    given = given.with_columns(pl.col("c").cast(narrow))
+    assert imputer.fit(seen).transform(given)["c"].to_list() == ["x", "y"]
+
+
+def test_more_categories_than_a_covariance_holds():
+    names = [f"id{i % 400}" for i in range(800)]
+    frame = pd.DataFrame({"k": names, "x": np.random.RandomState(0).randn(800)})
+    frame.loc[::10, "k"] = None
+    imputer = MaskedImputer(categorical_features=["k"], max_iter=1, random_state=0)
+    assert imputer.fit_transform(frame)["k"].notna().all()
+
+
+def test_categories_are_drawn_as_often_as_they_are_there():
+    rng = np.random.RandomState(0)
+    kind = np.where(rng.uniform(size=2000) < 0.9, "a", "b").astype(object)
+    frame = pd.DataFrame({"k": kind, "x": rng.standard_normal(2000)})
+    hidden = rng.uniform(size=2000) < 0.4
+    frame.loc[hidden, "k"] = None
+    imputer = MaskedImputer(
+        max_iter=0, sample_posterior=True, categorical_features=["k"], random_state=0
+    ).fit(frame)
+    drawn = [(imputer.transform(frame)["k"][hidden] == "a").mean() for _ in range(5)]
+    assert np.mean(drawn) == pytest.approx(0.88, abs=0.02)
+
+
+def test_draws_are_as_narrow_as_the_network_is_good():
+    rng = np.random.RandomState(1)
+    x = rng.uniform(-2, 2, 1000)
+    X = np.column_stack([x, x**2 + 0.2 * rng.standard_normal(1000)])
+    hidden = rng.uniform(size=1000) < 0.3
+    shown = X.copy()
+    shown[hidden, 1] = NAN
+    imputer = MaskedImputer(sample_posterior=True, random_state=1).fit(shown)
+    assert imputer.autoencoder_.best_iter_ > 0
+    draws = np.array([imputer.transform(shown)[hidden, 1] for _ in range(20)])
+    assert draws.std(0).mean() < 0.6  # by the normal distribution alone 1.2
+
+
+def test_weights_of_the_imputer_count_copies():
+    X = with_holes(correlated(n=80))
+    weight = np.ones(80)
+    weight[:20] = 2
+    how = {"max_iter": 0, "random_state": 0}
+    one = MaskedImputer(**how).fit(X, sample_weight=weight).transform(X)
+    other = MaskedImputer(**how).fit(np.vstack([X, X[:20]])).transform(X)
+    assert_allclose(one, other, atol=1e-9)
+
+
+def test_nullable_types_are_kept():
+    frame = pd.DataFrame(
+        {
+            "s": list("ab") * 30,
+            "b": pd.array([True, None, False] * 20, dtype="boolean"),
+            "f": pd.array([1.5, None, 2.0] * 20, dtype="Float64"),
+        }
+    )
+    imputer = MaskedImputer(categorical_features="from_dtype", max_iter=0)
+    completed = imputer.fit_transform(frame)
+    assert completed.dtypes.tolist() == frame.dtypes.tolist()
+    assert completed.notna().all(None)
