@@ -69,8 +69,9 @@ class NumberColumn:
         if not w.any():  # what is known has no weight
             return cls(0.0, 1.0)
         mean = float(np.average(np.nan_to_num(column), weights=w))
-        square = np.average((np.nan_to_num(column) - mean) ** 2, weights=w)
-        return cls(mean, float(square) ** 0.5 or 1.0)
+        variance = float(np.average((np.nan_to_num(column) - mean) ** 2, weights=w))
+        is_constant = variance <= (len(column) * np.finfo(float).eps * mean) ** 2
+        return cls(mean, 1.0 if is_constant else variance**0.5)
 
     width = 1
 
@@ -250,7 +251,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         With `add_indicator`.
     n_features_in_ : int
         Number of columns seen in :meth:`fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
 
     See Also

@@ -49,7 +49,7 @@ from ._parameters import check_flag, new_random_state
 from ._rows import check_rows
 from ._solvers import follow, incremental_start, new_incremental_pca
 from ._start import Start, pca_cells
-from ._trained import TrainedNetwork
+from ._trained import TrainedNetwork, inference
 
 if TYPE_CHECKING:
     from ._losses import Loss
@@ -472,9 +472,8 @@ class MaskedNetwork(TrainedNetwork):
         where = self.start.mean, self.start.scale, device, self.start.filled
         x, known = RowDataset(X, *where).take(torch.arange(len(X), device=device))
         known = torch.ones_like(x, dtype=torch.bool) if known is None else known
-        draws = torch.Generator(device).manual_seed(0)
-        with torch.inference_mode():
-            module.generator = draws
+        with inference(module):
+            module.generator = torch.Generator(device).manual_seed(0)
             hidden = module.hidden(x, known)[0]
             module.generator = None
             shown = known & ~hidden

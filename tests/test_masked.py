@@ -754,4 +754,14 @@ def test_nullable_types_are_kept():
     imputer = MaskedImputer(categorical_features="from_dtype", max_iter=0)
     completed = imputer.fit_transform(frame)
     assert completed.dtypes.tolist() == frame.dtypes.tolist()
-    assert completed.notna().all(None)
+    assert completed.notna().to_numpy().all()
+
+
+def test_a_constant_column_says_nothing():
+    """Its deviation is a rounding error, by which nothing may be divided."""
+    X = with_holes(correlated(n=101))
+    X[:, 2] = np.where(np.isnan(X[:, 2]), NAN, 0.1)
+    imputer = MaskedImputer(max_iter=0, random_state=0).fit(X)
+    new = correlated(n=20, seed=3)
+    new[:, 0] = NAN
+    assert np.abs(imputer.transform(new)[:, 0] - 3).max() < 20
