@@ -151,6 +151,8 @@ def result(model, method, **arguments):
     out = getattr(model, method)(**arguments)
     if method == "impute":  # whose columns keep their type
         return out.toarray() if sp.issparse(out) else np.asarray(out, dtype=float)
+    if method == "reconstruction_error" and out.ndim == 2:  # NaN of missing cells
+        return np.where(np.isnan(plain(arguments["X"])), 0.0, out)
     return (model.mean_, model.transform(arguments["X"])) if out is model else out
 
 
