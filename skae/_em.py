@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ._dataset import as_dense, row_chunks, sample_rows
 from ._missing import MissingCells
+from ._split import DistinctRows, distinct_rows, row_hashes
 
 # The covariance of rows this wide is found as a whole.
 MOST_COLUMNS = 128
@@ -240,11 +241,30 @@ def hidden_cells(X: NDArray, rng: Generator) -> tuple[NDArray, NDArray]:
     return np.where(hidden, np.nan, X), hidden
 
 
+def distinct_sample(
+    X: NDArray, weight: NDArray | None, n_rows: int, rng: Generator
+) -> tuple[NDArray, NDArray | None]:
+    """Return some distinct rows: in a copy, what is hidden from a row could be seen."""
+    rows, weight = sample_rows(X, weight, n_rows, rng)
+    normal = first_guess(rows, weight)
+    scale = float(np.sqrt(np.diagonal(normal.covariance).mean()))
+    hashes = row_hashes(rows, normal.mean, scale if scale > 0 else 1.0)
+    distinct = distinct_rows(hashes, weight, None)
+    return rows[np.sort(distinct.rows)], _in_order(distinct)
+
+
+def _in_order(distinct: DistinctRows) -> NDArray | None:
+    """Return the weights of distinct rows, in the order of the table."""
+    if distinct.weight is None:
+        return None
+    return distinct.weight[np.argsort(distinct.rows)]
+
+
 def choose_shrinkage(
     X: NDArray, weight: NDArray | None, rng: Generator
 ) -> tuple[float, NormalRows]:
     """Return the share by which correlations are smaller, and what has been found."""
-    rows, weight = sample_rows(X, weight, CHOOSING_ROWS, rng)
+    rows, weight = distinct_sample(X, weight, CHOOSING_ROWS, rng)
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
         return FEW_ROWS_SHARE, normal
@@ -436,7 +456,7 @@ def factors_of_rows(
 
 def choose_rank(X: NDArray, weight: NDArray | None, rng: Generator) -> int:
     """Return the number of axes by which hidden cells are completed best."""
-    rows, weight = sample_rows(X, weight, RANK_ROWS, rng)
+    rows, weight = distinct_sample(X, weight, RANK_ROWS, rng)
     most = min(len(rows) - 1, rows.shape[1])
     if len(rows) < MIN_ROWS:
         return max(most, 1)

@@ -509,13 +509,13 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the columns of a checked table: of floats, or of objects."""
         asked = self.categorical_features
         if asked is None and isinstance(self.missing_values, Real):
-            finite: Any = "allow-nan" if is_missing(self.missing_values) else True
+            marks_nan = is_missing(self.missing_values)
             rows = as_numbers(self, X, reset, 2 if reset else 1, sparse=False)
             names = getattr(self, "feature_names_in_", None)
-            check_values(rows, names, missing=finite == "allow-nan", to_fit=reset)
+            check_values(rows, names, missing=marks_nan, to_fit=reset)
             if reset:
                 self._categorical: set[int] = set()
-            if not is_missing(self.missing_values):
+            if not marks_nan:
                 rows = np.where(rows == self.missing_values, np.nan, rows)
             return list(rows.T)
         validate_data(self, X, reset=reset, skip_check_array=True)
@@ -575,15 +575,16 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         added = list(indicated.T)
         if not is_frame(X):
             return np.column_stack([np.asarray(c, object) for c in [*values, *added]])
-        names = self.get_feature_names_out(list(map(str, X.columns)))
-        frame: dict[str, Any] = {}
-        for name, (j, column) in zip(names, columns.items(), strict=False):
-            given = X[X.columns[j]]
-            frame[name] = like_column(given, column) if missing[:, j].any() else given
-        frame.update(zip(names[len(columns) :], added, strict=True))
-        if hasattr(X, "iloc"):
-            return type(X)(frame, index=X.index)
-        return type(X)(frame)
+        texts = self.get_feature_names_out(list(map(str, X.columns)))
+        names = [*(X.columns[j] for j in columns), *texts[len(columns) :]]
+        for i, (j, column) in enumerate(columns.items()):
+            given = frame_column(X, j)
+            values[i] = like_column(given, column) if missing[:, j].any() else given
+        if not hasattr(X, "iloc"):
+            return type(X)(dict(zip(names, [*values, *added], strict=True)))
+        frame = type(X)(dict(enumerate([*values, *added])), index=X.index)
+        frame.columns = names
+        return frame
 
     # What scikit-learn asks
 
@@ -612,11 +613,16 @@ def equals(value: Any, marker: Any) -> bool:
 def raw_columns(X: Any) -> list[Any]:
     """Return the columns of a frame or of anything with two axes."""
     if is_frame(X):
-        return [np.asarray(X[name]) for name in X.columns]
+        return [np.asarray(frame_column(X, j)) for j in range(len(X.columns))]
     array = np.asarray(X, dtype=object if not hasattr(X, "dtype") else None)
     if array.ndim != 2:
         raise ValueError(f"Expected 2D array, got an array of shape {array.shape}.")
     return list(array.T)
+
+
+def frame_column(X: Any, j: int) -> Any:
+    """Return a column of a frame; those of pandas may have the same name."""
+    return X.iloc[:, j] if hasattr(X, "iloc") else X[X.columns[j]]
 
 
 def column_name(X: Any, j: int) -> str:
@@ -641,7 +647,8 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
                 'categorical_features="from_dtype" needs a frame: give the numbers of '
                 "the columns."
             )
-        return {j for j, name in enumerate(names) if is_categorical(X[name])}
+        columns = (frame_column(X, j) for j in range(len(names)))
+        return {j for j, column in enumerate(columns) if is_categorical(column)}
     chosen = np.asarray(asked, dtype=None if hasattr(asked, "dtype") else object)
     flat = chosen.ravel().tolist()
     if flat and all(isinstance(value, bool | np.bool_) for value in flat):

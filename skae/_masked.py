@@ -1097,10 +1097,12 @@ def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:
     if not is_frame(X):
         is_whole = isinstance(X, np.ndarray) and not missing.any()
         return X.copy() if is_whole else values
-    columns = {
-        name: values[:, j] if missing[:, j].any() else X[name]
-        for j, name in enumerate(X.columns)
-    }
-    if hasattr(X, "iloc"):
-        return type(X)(columns, index=X.index)[list(X.columns)]
+    changed = np.flatnonzero(missing.any(0))
+    if hasattr(X, "iloc"):  # of which columns may have the same name
+        completed = X.copy()
+        for j in changed:
+            completed.isetitem(j, values[:, j])
+        return completed
+    columns = {name: X[name] for name in X.columns}
+    columns.update({X.columns[j]: values[:, j] for j in changed})
     return type(X)(columns)

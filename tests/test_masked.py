@@ -765,3 +765,21 @@ def test_a_constant_column_says_nothing():
     new = correlated(n=20, seed=3)
     new[:, 0] = NAN
     assert np.abs(imputer.transform(new)[:, 0] - 3).max() < 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_of_rows_do_not_hide_what_is_hidden(seed):
+    X = load_wine().data[np.random.RandomState(seed).permutation(178)]
+    few = StandardScaler().fit_transform(with_holes(X[:20], 0.2, seed))
+    new = (X[60:] - np.nanmean(X, 0)) / X.std(0)
+    one = MaskedAutoencoder(max_iter=0, random_state=seed).fit(few)
+    many = MaskedAutoencoder(max_iter=0, random_state=seed).fit(np.tile(few, (60, 1)))
+    assert hidden_error(many, new) < 1.1 * hidden_error(one, new)
+
+
+def test_names_of_columns_that_are_no_text_come_back():
+    numbered = pd.DataFrame({0: ["x", None, "y"] * 10, 1: [1.0, 2.0, NAN] * 10})
+    imputer = MaskedImputer(categorical_features=[0], max_iter=0)
+    completed = imputer.fit_transform(numbered)
+    assert completed.columns.tolist() == [0, 1]
+    assert completed.notna().to_numpy().all()
