@@ -1,7 +1,9 @@
 """Autoencoders that replace PCA: they start at its solution and only get better."""
 
 from ._autoencoder import AutoencoderTransformer
+from ._contrastive import ContrastiveAutoencoder
 from ._denoising import DenoisingAutoencoder
+from ._encoder_decoder import EncoderDecoder
 from ._imputer import MaskedImputer
 from ._masked import MaskedAutoencoder
 from ._variational import VAE
@@ -11,7 +13,9 @@ __version__ = "0.1.0"
 __all__ = [
     "VAE",
     "AutoencoderTransformer",
+    "ContrastiveAutoencoder",
     "DenoisingAutoencoder",
+    "EncoderDecoder",
     "MaskedAutoencoder",
     "MaskedImputer",
 ]

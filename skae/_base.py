@@ -46,35 +46,20 @@ INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 THREADED_INFERENCE = 200_000_000
 
 
-class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin, BaseEstimator
+class NetworkEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
-
-    A concrete estimator defines its parameters and names its objective.
-    """
+    """What all estimators share that hold a fit: a start, a net and a decision."""
 
     _objective_class: ClassVar[type[Objective]]
     _fit: Fit  # what fitting has found out, and what all else works with
     _row_shape: tuple[int, ...]  # sample_shape_, but for steps that no series has
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-            None,
-        ],
         "hidden_layer_sizes": ["array-like", Integral, StrOptions({"auto"})],
         "activation": [str],
         "architecture": [HasMethods("build"), None],
-        "init": [StrOptions({"pca", "random"})],
-        "whiten": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "contamination": [
-            Interval(Real, 0, 0.5, closed="right"),
-            Options(Real, {0.0}),
-        ],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
@@ -93,6 +78,93 @@ class BaseAutoencoder(
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
         "net_params": [dict, None],
+    }
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        params = SimpleNamespace(**self.get_params(deep=False))
+        return self._objective_class(params, self._row_shape)
+
+    def _publish(self, fit: Fit) -> None:
+        """Take over a fit: what every estimator has found out."""
+        net, model = fit.net, fit.model
+        self._fit = fit
+        self.n_samples_ = fit.n_samples
+        self.n_components_ = fit.start.n_codes
+        self.net_ = net
+        self.module_ = net.module_
+        self.device_ = torch.device(net.device)
+        self.history_ = net.history
+        self.n_iter_ = len(net.history)
+        self.best_iter_ = fit.best_iter
+        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
+        self.validation_scores_ = fit.validation_scores
+        if self.verbose:
+            network = f"the network of epoch {fit.best_iter}"
+            kept = network if model is not fit.start and fit.best_iter else "the start"
+            print(f"{type(self).__name__}: {kept} is used{fit.reason}.")
+
+    def _map(
+        self,
+        X: Any,
+        function: Callable[[NDArray], NDArray],
+        shape: tuple[int, ...],
+        dtype: Any = None,
+    ) -> NDArray:
+        """Apply a function to dense chunks of rows and collect what it returns."""
+        result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
+
+        def apply(rows: slice) -> None:
+            with usual_settings():
+                result[rows] = function(as_dense(X[rows]))
+
+        is_long = X.shape[0] * self._fit.n_parameters >= THREADED_INFERENCE
+        n_threads = torch.get_num_threads() if is_long else 1
+        with one_thread:
+            in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
+        return result
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fit")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        for name in ("net_", "module_", "device_", "history_"):
+            state.pop(name, None)  # of the fit, which finds a device for them
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_fit" in state:
+            self.net_ = self._fit.net
+            self.module_, self.history_ = self.net_.module_, self.net_.history
+            self.device_ = torch.device(self.net_.device)
+
+
+class BaseAutoencoder(OutlierMixin, NetworkEstimator):
+    """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
+
+    A concrete estimator defines its parameters and names its objective.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **NetworkEstimator._parameter_constraints,
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            None,
+        ],
+        "init": [StrOptions({"pca", "random"})],
+        "whiten": ["boolean"],
+        "contamination": [
+            Interval(Real, 0, 0.5, closed="right"),
+            Options(Real, {0.0}),
+        ],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     # Fitting
@@ -202,17 +274,9 @@ class BaseAutoencoder(
             self._publish(partial_fit(self._objective(), rows, earlier))
         return self
 
-    def _objective(self) -> Objective:
-        """Return what is trained, with the parameters as they are now."""
-        params = SimpleNamespace(**self.get_params(deep=False))
-        return self._objective_class(params, self._row_shape)
-
     def _publish(self, fit: Fit) -> None:
         """Take over a fit: every attribute that it has found out."""
-        start, net, model = fit.start, fit.net, fit.model
-        self._fit = fit
-        self.n_samples_ = fit.n_samples
-        self.n_components_ = start.n_codes
+        start, model = fit.start, fit.model
         self.mean_ = start.mean.astype(fit.dtype)
         self.components_ = model.components.astype(fit.dtype)
         self.explained_variance_ = as_type(model.explained_variance, fit.dtype)
@@ -221,18 +285,7 @@ class BaseAutoencoder(
         self.singular_values_ = as_type(start.singular_values, fit.dtype)
         self.noise_variance_ = model.noise_variance
         self.offset_ = fit.offset
-        self.net_ = net
-        self.module_ = net.module_
-        self.device_ = torch.device(net.device)
-        self.history_ = net.history
-        self.n_iter_ = len(net.history)
-        self.best_iter_ = fit.best_iter
-        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
-        self.validation_scores_ = fit.validation_scores
-        if self.verbose:
-            network = f"the network of epoch {fit.best_iter}"
-            kept = network if model is not start and fit.best_iter else "the start"
-            print(f"{type(self).__name__}: {kept} is used{fit.reason}.")
+        super()._publish(fit)
 
     # What a fitted estimator does
 
@@ -514,26 +567,6 @@ class BaseAutoencoder(
             )
         return X[:, :n_features]
 
-    def _map(
-        self,
-        X: Any,
-        function: Callable[[NDArray], NDArray],
-        shape: tuple[int, ...],
-        dtype: Any = None,
-    ) -> NDArray:
-        """Apply a function to dense chunks of rows and collect what it returns."""
-        result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
-
-        def apply(rows: slice) -> None:
-            with usual_settings():
-                result[rows] = function(as_dense(X[rows]))
-
-        is_long = X.shape[0] * self._fit.n_parameters >= THREADED_INFERENCE
-        n_threads = torch.get_num_threads() if is_long else 1
-        with one_thread:
-            in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
-        return result
-
     def _as_samples(self, rows: NDArray) -> NDArray:
         """Return rows in the shape of the samples that `fit` saw."""
         missing = math.prod(self.sample_shape_) - rows.shape[1]
@@ -542,26 +575,6 @@ class BaseAutoencoder(
         return rows.reshape(len(rows), *self.sample_shape_)
 
     # What scikit-learn asks
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.n_components_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_fit")
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        for name in ("net_", "module_", "device_", "history_"):
-            state.pop(name, None)  # of the fit, which finds a device for them
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_fit" in state:
-            self.net_ = self._fit.net
-            self.module_, self.history_ = self.net_.module_, self.net_.history
-            self.device_ = torch.device(self.net_.device)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -6,9 +6,21 @@ All take rows of shape (..., n, n_features), a level, and the generator to draw 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._module import InUnits
+from ._parameters import new_torch_generator
+from ._start import Start
+from ._step import seeded_globally
+
+# Added to every column's variance, times the level, as a share of the mean one: a value
+# that a column hardly ever takes must not count more than any other.
+RIDGE = 1e-5
 
 Corruption = Callable[[Tensor, float, torch.Generator | None], Tensor]
 
@@ -62,3 +74,141 @@ CORRUPTIONS: dict[str, Corruption] = {
     "masking": masking,
     "salt_and_pepper": salt_and_pepper,
 }
+
+
+# Those of which a linear model knows all that it needs.
+LINEAR_EFFECTS = ("gaussian", "swap", "masking")
+
+
+def check_corruption_level(corruption: str | Corruption, level: float) -> None:
+    """Raise unless a share of the cells is one."""
+    if isinstance(corruption, str) and corruption != "gaussian" and level > 1:
+        raise ValueError(
+            f"corruption_level={level} must be at most 1: it is the share of the "
+            f"cells that corruption={corruption!r} replaces."
+        )
+
+
+def effect_on_columns(
+    corruption: str, level: float, variance: NDArray, scale: float
+) -> tuple[float, NDArray]:
+    """Return the share of a cell's deviation that is left, and what variance is added.
+
+    Parameters
+    ----------
+    corruption : str
+        One of `LINEAR_EFFECTS`.
+    level : float
+    variance : ndarray of shape (d,)
+        Of each column.
+    scale : float
+        Root-mean-square deviation of the columns.
+
+    Returns
+    -------
+    float, ndarray of shape (d,)
+    """
+    if corruption == "gaussian":
+        return 1.0, np.full(len(variance), (level * scale) ** 2)
+    keep = 1 - level
+    total = 1.0 if corruption == "swap" else keep
+    return keep, (total - keep**2) * variance + RIDGE * level * scale**2
+
+
+class CorruptingModule(InUnits):
+    """A module that can corrupt its rows, also by a function of the user's."""
+
+    def set_corruption(
+        self,
+        corruption: str | Callable[..., Tensor],
+        level: float,
+        sample_shape: tuple[int, ...],
+    ) -> None:
+        """Learn how rows are corrupted.
+
+        Parameters
+        ----------
+        corruption : str or callable
+            The name of a corruption of standardised rows, or a function of rows in the
+            units of the table.
+        level : float
+        sample_shape : tuple of int
+            Shape in which a function gets each sample.
+        """
+        self.sample_shape = sample_shape
+        self.corruption = corruption
+        self.draws_globally = not isinstance(corruption, str)
+        self.level = level
+
+    def set_units(self, mean: NDArray, scale: float) -> None:
+        """Learn how a function of rows in the units of the table can be called."""
+        if not isinstance(self.corruption, str):
+            super().set_units(mean, scale)
+
+    def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return corrupted rows, shape (n, n_features); what is missing stays."""
+        if known is None:
+            return self._corrupted(x)
+        return torch.where(known, self._corrupted(x * known), x)
+
+    def _corrupted(self, x: Tensor) -> Tensor:
+        if isinstance(self.corruption, str):
+            return CORRUPTIONS[self.corruption](x, self.level, self.generator)
+        raw = (x * self.scale + self.column_mean).unflatten(-1, self.sample_shape)
+        corrupted = self.corruption(raw, self.generator)
+        if (
+            not isinstance(corrupted, Tensor)
+            or corrupted.shape != raw.shape
+            or corrupted.is_complex()
+            or corrupted.device != raw.device
+        ):
+            what: Any = corrupted
+            if isinstance(what, Tensor):
+                what = f"{tuple(what.shape)}, {what.dtype}, {what.device}"
+            raise ValueError(
+                f"corruption={self.corruption!r} returned {type(corrupted).__name__} "
+                f"({what}): it must return a real tensor of the rows' shape, "
+                f"{tuple(raw.shape)}, on their device."
+            )
+        rows = corrupted.to(x.dtype).reshape(x.shape)
+        return (rows - self.column_mean) / self.scale
+
+
+def corrupted_copies(
+    corruption: str | Callable[..., Tensor],
+    level: float,
+    sample_shape: tuple[int, ...],
+    units: Start,
+    X: NDArray,
+    seed: int,
+    n_copies: int,
+) -> NDArray:
+    """Return corrupted copies of rows, standardised, shape (n_copies * n, d).
+
+    Raises
+    ------
+    TypeError
+        If a function cannot be called.
+    ValueError
+        If it returns anything but finite numbers.
+    """
+    module = CorruptingModule(nn.Identity(), nn.Identity())
+    module.set_corruption(corruption, level, sample_shape)
+    module.set_units(units.mean, units.scale)
+    module.generator = new_torch_generator(seed)
+    x = ((X - units.mean) / units.scale).astype(np.float32)
+    with seeded_globally(seed):
+        try:
+            copies = [module.corrupt(torch.tensor(x)) for _ in range(n_copies)]
+        except TypeError as error:
+            raise TypeError(
+                f"corruption={corruption!r} is called with a float32 tensor of rows "
+                f"and a torch.Generator: {error}"
+            ) from error
+    drawn = torch.cat(copies).double().numpy()
+    if not np.isfinite(drawn).all():
+        raise ValueError(
+            f"corruption={corruption!r} returned NaN or infinity: every corrupted "
+            "value must be finite."
+        )
+    return drawn

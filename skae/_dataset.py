@@ -313,11 +313,36 @@ class TrainingData:
         """Return held-out rows, and what is known of them."""
         return (self.valid_dataset or self.dataset).take_scattered(rows)
 
+    def judging(self, rows: Tensor) -> Tensor | None:
+        """Return weights by which held-out rows count for each other, (..., n).
+
+        Those that a stacked module has trained on do not count for it.
+        """
+        weight = None if self.valid_dataset is not None else self.weight
+        weight = None if weight is None else weight[rows]
+        if self.fold_of is None:
+            return weight
+        folds = torch.arange(int(self.fold_of.max()) + 1, device=rows.device)
+        blind = (self.fold_of[rows] == folds[:, None]).float()
+        return blind if weight is None else blind * weight
+
     def of_held_out(self, rows: Tensor, term: Tensor) -> Tensor:
         """Return each row's term under the module that has not trained on it."""
         if self.fold_of is None:
             return term
-        return term.gather(0, self.fold_of[rows][None])[0]
+        return term[self.fold_of[rows], torch.arange(len(rows), device=rows.device)]
+
+    @property
+    def parts(self) -> Tensor:
+        """The part of each held-out row, shape (n_valid,): its fold, if it has one.
+
+        What a model is calibrated by comes from other parts.
+        """
+        if self.fold_of is not None:
+            return self.fold_of[self.valid]
+        n, device = len(self.valid), self.valid.device
+        units = torch.arange(n, device=device) if self.units is None else self.units
+        return units % N_PARTS
 
     def ratios_of_others(
         self, numerator: Tensor, denominator: Tensor
@@ -332,12 +357,7 @@ class TrainingData:
         ----------
         numerator, denominator : Tensor of shape (n_valid,)
         """
-        n = len(numerator)
-        part = torch.arange(n, device=numerator.device) % N_PARTS
-        if self.fold_of is not None:
-            part = self.fold_of[self.valid]
-        elif self.units is not None:
-            part = self.units % N_PARTS
+        part = self.parts
         both = torch.stack([numerator, denominator]).double()
         if self.valid_weight is not None:
             both = both * self.valid_weight

@@ -19,7 +19,6 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import Ridge
@@ -30,21 +29,23 @@ from torch.func import vmap
 
 from ._autoencoder import AutoencoderModule
 from ._base import BaseAutoencoder
-from ._corruptions import CORRUPTIONS
+from ._corruptions import (
+    CORRUPTIONS,
+    LINEAR_EFFECTS,
+    CorruptingModule,
+    check_corruption_level,
+    corrupted_copies,
+    effect_on_columns,
+)
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
-from ._module import BaseModule, InUnits
+from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
-from ._parameters import new_torch_generator
 from ._plan import TrainingPlan
 from ._start import RANK_TOLERANCE, Start
-from ._step import seeded_globally
 from ._trained import TrainedNetwork
 
-# Added to every column's variance, times the level, as a share of the mean one: a value
-# that a column hardly ever takes must not count more than any other.
-RIDGE = 1e-5
 # Directions that the linear denoiser shrinks by more are as good as lost.
 SMALLEST_STRETCH = 1e-6
 # Corrupted copies of each row from which a linear denoiser is fitted.
@@ -80,7 +81,7 @@ class LinearDenoiser(Start):
         return TrainedNetwork(module, self)
 
 
-class DenoisingModule(AutoencoderModule, InUnits):
+class DenoisingModule(AutoencoderModule, CorruptingModule):
     """An autoencoder that is trained on corrupted rows.
 
     Parameters
@@ -112,43 +113,7 @@ class DenoisingModule(AutoencoderModule, InUnits):
         code_noise: float = 0.0,
     ) -> None:
         super().__init__(encoder, decoder, code_noise)
-        self.sample_shape = sample_shape
-        self.corruption = corruption
-        self.draws_globally = not isinstance(corruption, str)
-        self.level = level
-
-    def set_units(self, mean: NDArray, scale: float) -> None:
-        """Learn how a function of rows in the units of the table can be called."""
-        if not isinstance(self.corruption, str):
-            super().set_units(mean, scale)
-
-    def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return corrupted rows, shape (n, n_features); what is missing stays."""
-        if known is None:
-            return self._corrupted(x)
-        return torch.where(known, self._corrupted(x * known), x)
-
-    def _corrupted(self, x: Tensor) -> Tensor:
-        if isinstance(self.corruption, str):
-            return CORRUPTIONS[self.corruption](x, self.level, self.generator)
-        raw = (x * self.scale + self.column_mean).unflatten(-1, self.sample_shape)
-        corrupted = self.corruption(raw, self.generator)
-        if (
-            not isinstance(corrupted, Tensor)
-            or corrupted.shape != raw.shape
-            or corrupted.is_complex()
-            or corrupted.device != raw.device
-        ):
-            what: Any = corrupted
-            if isinstance(what, Tensor):
-                what = f"{tuple(what.shape)}, {what.dtype}, {what.device}"
-            raise ValueError(
-                f"corruption={self.corruption!r} returned {type(corrupted).__name__} "
-                f"({what}): it must return a real tensor of the rows' shape, "
-                f"{tuple(raw.shape)}, on their device."
-            )
-        rows = corrupted.to(x.dtype).reshape(x.shape)
-        return (rows - self.column_mean) / self.scale
+        self.set_corruption(corruption, level, sample_shape)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is made of corrupted rows, and their codes."""
@@ -190,27 +155,17 @@ class Denoising(Objective):
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return the best linear denoiser."""
         corruption, level = self.params.corruption, self.params.corruption_level
-        if isinstance(corruption, str) and corruption != "gaussian" and level > 1:
-            raise ValueError(
-                f"corruption_level={level} must be at most 1: it is the share of the "
-                f"cells that corruption={corruption!r} replaces."
-            )
+        check_corruption_level(corruption, level)
         if self.params.init == "random":
             return self.random_start(pca)
         if not pca.explained_variance.max() > 0:
             return pca  # no row differs from another
-        if corruption == "gaussian":
-            added = np.full(len(pca.mean), (level * pca.scale) ** 2)
-            return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, 1.0, added))
-        if corruption in ("swap", "masking"):
+        if corruption in LINEAR_EFFECTS:
             variance, noise = pca.sound_variances
             kept = np.maximum(variance - noise, 0)
             columns = kept @ pca.components**2 + noise  # variance of each, (d,)
-            keep = 1 - level
-            total = 1.0 if corruption == "swap" else keep
-            ridge = RIDGE * level * pca.scale**2
-            added = (total - keep**2) * columns + ridge
-            return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, keep, added))
+            effect = effect_on_columns(corruption, level, columns, pca.scale)
+            return LinearDenoiser.of(pca, denoiser=linear_denoiser(pca, *effect))
         return LinearDenoiser.of(pca, denoiser=self._fitted(pca, X, weight, seed))
 
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
@@ -221,24 +176,10 @@ class Denoising(Objective):
         """Regress PCA's codes on corrupted copies of the rows; return (k, d)."""
         rng = np.random.default_rng(seed)
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
-        module = self.module(nn.Identity(), nn.Identity())
-        module.set_units(pca.mean, pca.scale)
-        x = ((rows - pca.mean) / pca.scale).astype(np.float32)
-        module.generator = new_torch_generator(seed)
-        with seeded_globally(seed):
-            try:
-                copies = [module.corrupt(torch.tensor(x)) for _ in range(FITTED_COPIES)]
-            except TypeError as error:
-                raise TypeError(
-                    f"corruption={self.params.corruption!r} is called with a float32 "
-                    f"tensor of rows and a torch.Generator: {error}"
-                ) from error
-        corrupted = torch.cat(copies).double().numpy()
-        if not np.isfinite(corrupted).all():
-            raise ValueError(
-                f"corruption={self.params.corruption!r} returned NaN or infinity: "
-                "every corrupted value must be finite."
-            )
+        params = self.params
+        how = params.corruption, params.corruption_level, self.sample_shape
+        corrupted = corrupted_copies(*how, pca, rows, seed, FITTED_COPIES)
+        x = (rows - pca.mean) / pca.scale
         codes = np.tile(x @ pca.components.T, (FITTED_COPIES, 1))
         weights = None if weight is None else np.tile(weight, FITTED_COPIES)
         ridge = Ridge(alpha=FITTED_COPIES, fit_intercept=False)

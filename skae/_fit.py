@@ -33,7 +33,6 @@ from ._neighbors import Neighbors
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import (
-    check_reached,
     check_same_width,
     check_unchanged,
     lasting_parameters,
@@ -42,11 +41,7 @@ from ._parameters import (
 )
 from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows, check_range, used_rows
-from ._samples import takes_padding
-from ._solvers import (
-    SOLVER_PARAMETERS,
-    linear_start,
-)
+from ._solvers import SOLVER_PARAMETERS
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
 from ._step import threads_for
@@ -168,6 +163,8 @@ class Fit:
         `rows` were trained on, and are some of the `given` ones; `earlier` is a fit
         whose rows were trained on as well.
         """
+        if not self.objective.scores_rows:
+            return self
         n_neighbors = getattr(self.objective.params, "n_neighbors", None)
         fit, contamination = self, contamination_of(self.objective)
         if n_neighbors is not None:
@@ -218,7 +215,7 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         seed = int(rng.randint(2**31 - 1))
         X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
         start = objective.start(pca, X, rows.weight, seed)
-        check_reached(params.n_components, start)
+        objective.check_reached(start)
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
     else:
@@ -296,7 +293,7 @@ def _find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
     with threads_for(n * most * rows.X.shape[1]):
         X = _mean_filled(objective, rows)
         weight = rows.weight if X.shape[0] == rows.X.shape[0] else None
-        return linear_start(X, k, weight, seed, **solver)
+        return objective.pca(X, k, weight, seed, **solver)
 
 
 def contamination_of(objective: Objective) -> float:
@@ -343,7 +340,7 @@ def lowest(
 
 def _mean_filled(objective: Objective, rows: Rows) -> Any:
     may_miss = objective.handles_missing and not sp.issparse(rows.X)
-    if not may_miss and not takes_padding(objective.params.architecture):
+    if not may_miss and not objective.takes_padding:
         return rows.X
     if is_streamed(rows.X):  # of which a sample has to do
         if not missing_share(rows.X).any():
@@ -456,8 +453,8 @@ def _followed(
         if solver is None:  # `fit` has found the start
             return seed, None, earlier.start
     X = rows.X
-    if takes_padding(params.architecture) and not objective.handles_missing:
+    if objective.takes_padding and not objective.handles_missing:
         X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
     solver, start = objective.follow(solver, before, X, rows.weight, seed)
-    check_reached(params.n_components, start)
+    objective.check_reached(start)
     return seed, solver, start

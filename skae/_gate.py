@@ -137,7 +137,7 @@ class GateDecision:
     best_iter: int
     mean_loss: float | None = None
     curve: list[float] = field(default_factory=list)
-    calibration: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
 
 

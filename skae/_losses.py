@@ -114,11 +114,16 @@ class Loss(nn.Module):
         Terms by which held-out rows choose the epoch and decide; None has all of them.
     value_range : (float, float, str)
         Smallest and largest value that rows may have, and what asks so.
+    rows_at_once : int or None
+        Held-out rows that are compared with one another, at most; a number also says
+        that :meth:`forward` and :meth:`held_out_terms` take the weights of rows, by
+        which they count for each other. None: each row has a loss of its own.
     """
 
     epoch: float = math.inf
     votes: tuple[str, ...] | None = None
     value_range: tuple[float, float, str] = (-math.inf, math.inf, "")
+    rows_at_once: int | None = None
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
@@ -127,18 +132,23 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def held_out_terms(
-        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        **compared: Any,
     ) -> dict[str, Tensor]:
         """Return the term ``loss`` of held-out rows, and what :meth:`calibrated` needs.
 
-        Each has shape (..., n).
+        Each has shape (..., n). `compared` has the weights that `rows_at_once` asks
+        for.
         """
-        terms = self(output, x, known)
+        terms = self(output, x, known, **compared)
         return {"loss": sum(terms[name] for name in self.votes or terms)}
 
     def calibrated(
         self, terms: dict[str, Tensor], data: TrainingData
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Return the loss of each held-out row, and a calibration.
 
         A calibration is what the rows say of parameters that training misjudges, for

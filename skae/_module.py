@@ -142,7 +142,7 @@ class BaseModule(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "generator": None}  # which cannot be pickled
 
-    def calibrate(self, calibration: dict[str, float]) -> None:
+    def calibrate(self, calibration: dict[str, Any]) -> None:
         """Take over what held-out rows say of parameters that training misjudges.
 
         It is that of :meth:`skae._losses.Loss.calibrated`.

@@ -174,7 +174,7 @@ class AutoencoderNet(ResumableNet):
         self.stop_requested_ = False
         self.valid_losses_: list[float] = []
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
-        self.best_calibration_: dict[str, float] = {}
+        self.best_calibration_: dict[str, Any] = {}
         self.best_state_: dict[str, Tensor] | None = None
         self.hooks_, self.dense_ = self._batch_hooks(), None
         self.dense_ = self._dense_step(X)
@@ -265,7 +265,8 @@ class AutoencoderNet(ResumableNet):
                 parameter.grad = None  # as zero_grad() does, at a tenth of its cost
         with self.numbers_.drawing():
             output = self.module_(x, known)
-        terms = self.criterion_(output, x, known)
+        compared = {} if self.criterion_.rows_at_once is None else {"weight": weight}
+        terms = self.criterion_(output, x, known, **compared)
         if weight is not None:
             terms = {name: weight * term for name, term in terms.items()}
         means = {name: term.mean(-1) for name, term in terms.items()}
@@ -344,13 +345,15 @@ class AutoencoderNet(ResumableNet):
         self._set_training(False)
         self.criterion_.epoch = math.inf
         step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
+        together = self.criterion_.rows_at_once
+        n_parts = math.ceil(len(data.valid) / min(step, together or step))
         parts: dict[str, list[Tensor]] = {}
         with (
             torch.inference_mode(),
             RandomNumbers(self.module_, self.seed) as numbers,
             numbers.drawing(),
         ):
-            for rows in data.valid.split(step):
+            for rows in data.valid.tensor_split(max(n_parts, 1)):
                 x, known = data.take_valid(rows)
                 if known is None and self.dense_ is not None:
                     output: Any = self.dense_.outputs(x)
@@ -361,7 +364,8 @@ class AutoencoderNet(ResumableNet):
                         f"forward returned {type(output).__name__}: it must return a "
                         "tuple, the reconstruction first."
                     )
-                terms = self.criterion_.held_out_terms(output, x, known)
+                compared = {"weight": data.judging(rows)} if together else {}
+                terms = self.criterion_.held_out_terms(output, x, known, **compared)
                 for name, term in terms.items():
                     parts.setdefault(name, []).append(data.of_held_out(rows, term))
         return {name: torch.cat(part) for name, part in parts.items()}

@@ -21,11 +21,19 @@ from ._parameters import (
     check_callbacks,
     check_net_params,
     check_networks,
+    check_reached,
+    check_trainable,
     new_torch_generator,
     resolve_device,
 )
 from ._plan import TrainingPlan
-from ._solvers import follow, incremental_start, new_incremental_pca
+from ._samples import takes_padding
+from ._solvers import (
+    follow,
+    incremental_start,
+    linear_start,
+    new_incremental_pca,
+)
 from ._start import RandomStart, Start
 from ._step import seeded_globally
 from ._trained import TrainedNetwork
@@ -38,9 +46,8 @@ MOST_DECAY = 1.0  # that ``alpha="auto"`` asks for
 class Objective(ABC):
     """What an estimator trains: a module, for a loss, from a start.
 
-    A concrete objective defines :meth:`module` and :meth:`loss`, and may change
-    :meth:`start`, :meth:`model`, :meth:`decay`, `sorts_codes`, `takes_longer`,
-    `outputs_per_code` and `net_class`. The rest is final.
+    A concrete objective defines :meth:`module` and :meth:`loss`, and may change all
+    that stands before "Final".
 
     Parameters
     ----------
@@ -62,6 +69,9 @@ class Objective(ABC):
     draws_per_row: ClassVar[int] = 1
     """How often each of few held-out rows is judged, with random numbers of its own."""
 
+    scores_rows: ClassVar[bool] = True
+    """Whether a row has a score by which anomalies are told from others."""
+
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
 
@@ -80,6 +90,12 @@ class Objective(ABC):
         """Return a new loss."""
 
     # To change
+
+    def pca(
+        self, X: Any, k: Any, weight: NDArray | None, seed: Any, **solver: Any
+    ) -> Start:
+        """Return PCA of (weighted) rows, which says how they are standardised."""
+        return linear_start(X, k, weight, seed, **solver)
 
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return the closed form to begin at, given PCA of (weighted) rows."""
@@ -114,6 +130,10 @@ class Objective(ABC):
         """
         return TrainedNetwork(module, start, held_out_error)
 
+    def check_reached(self, start: Start) -> None:
+        """Raise a ValueError if a start has fewer codes than were asked for."""
+        check_reached(self.params.n_components, start)
+
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
         """Return the weight decay for ``alpha="auto"``, given the distinct rows.
 
@@ -121,6 +141,11 @@ class Objective(ABC):
         the more codes it has, the less it loses by that.
         """
         return min(0.3 * n_components * math.sqrt(n_features / n_rows), MOST_DECAY)
+
+    @property
+    def takes_padding(self) -> bool:
+        """Whether series may end in NaN."""
+        return takes_padding(self.params.architecture)
 
     @property
     def sorts_codes(self) -> bool:
@@ -131,6 +156,40 @@ class Objective(ABC):
     def takes_longer(self) -> bool:
         """Whether training takes more epochs than that of a plain autoencoder."""
         return False
+
+    def networks(
+        self, start: Start, plan: TrainingPlan, seed: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return the two networks of a module, of rows and with linear paths."""
+        d, k = len(start.mean), start.n_codes
+        n_outputs = k * self.outputs_per_code
+        how = self.params.architecture, self.sample_shape, plan, seed
+        encoder, decoder = self.built(*how, n_outputs, self.n_inputs)
+        if k != n_outputs or self.n_inputs != 1:
+            if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
+                raise ValueError(
+                    f"architecture={self.params.architecture!r}: the decoder shares "
+                    f"its weights with the encoder, which needs {n_outputs} outputs "
+                    f"for {k} codes, and {self.n_inputs * d} inputs for {d} columns."
+                )
+            decoder = self.built(*how, k)[1]
+        check_trainable(self.params.architecture, encoder, decoder)
+        if len(self.sample_shape) > 1:
+            if self.n_inputs == 1:
+                encoder = OfSamples(encoder, self.sample_shape)
+            decoder = nn.Sequential(decoder, nn.Flatten())
+        if start.is_fallback:
+            linear = getattr(self.params, "linear_encoder", False)
+            encoder, decoder = with_linear_paths(
+                encoder,
+                decoder,
+                d,
+                k,
+                n_outputs,
+                linear_encoder=linear,
+                linear_decoder=start.is_whole,
+            )
+        return encoder, decoder
 
     # Final
 
@@ -150,50 +209,24 @@ class Objective(ABC):
 
     def new_module(self, start: Start, plan: TrainingPlan, seed: int) -> BaseModule:
         """Return a module at a start."""
-        d, k = len(start.mean), start.n_codes
-        n_outputs = k * self.outputs_per_code
-        encoder, decoder = self._networks(plan, n_outputs, seed, self.n_inputs)
-        if k != n_outputs or self.n_inputs != 1:
-            if not set(encoder.parameters()).isdisjoint(decoder.parameters()):
-                raise ValueError(
-                    f"architecture={self.params.architecture!r}: the decoder shares "
-                    f"its weights with the encoder, which needs {n_outputs} outputs "
-                    f"for {k} codes, and {self.n_inputs * d} inputs for {d} columns."
-                )
-            decoder = self._networks(plan, k, seed)[1]
-        parameters = [*encoder.parameters(), *decoder.parameters()]
-        if not any(p.requires_grad for p in parameters):
-            raise ValueError(
-                f"architecture={self.params.architecture!r} has no parameter to train: "
-                "none has requires_grad=True."
-            )
-        if len(self.sample_shape) > 1:
-            if self.n_inputs == 1:
-                encoder = OfSamples(encoder, self.sample_shape)
-            decoder = nn.Sequential(decoder, nn.Flatten())
-        if start.is_fallback:
-            linear = getattr(self.params, "linear_encoder", False)
-            encoder, decoder = with_linear_paths(
-                encoder,
-                decoder,
-                d,
-                k,
-                n_outputs,
-                linear_encoder=linear,
-                linear_decoder=start.is_whole,
-            )
+        encoder, decoder = self.networks(start, plan, seed)
         module = self.module(encoder, decoder).float()
         start.apply(module)
         return module
 
-    def _networks(
-        self, plan: TrainingPlan, k: int, seed: int, n_inputs: int = 1
+    def built(
+        self,
+        architecture: Any,
+        sample_shape: tuple[int, ...],
+        plan: TrainingPlan,
+        seed: int,
+        k: int,
+        n_inputs: int = 1,
     ) -> tuple[nn.Module, nn.Module]:
-        """Return the networks of the architecture for codes of width `k`.
+        """Return the networks of an architecture for codes of width `k`.
 
         The encoder takes so many arrays beside one another.
         """
-        architecture = self.params.architecture
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.params.activation)
         if isinstance(architecture, type):
@@ -201,14 +234,14 @@ class Objective(ABC):
                 f"architecture={architecture.__name__} is a class: give an instance."
             )
         generator = new_torch_generator(seed)
-        shape, axis, one = self.sample_shape, 0, self.sample_shape
+        shape, axis, one = sample_shape, 0, sample_shape
         if n_inputs > 1:
             for_channels = getattr(
                 architecture,
                 "for_channels",
                 partial(Architecture.for_channels, architecture),
             )
-            architecture, one, axis = for_channels(self.sample_shape)
+            architecture, one, axis = for_channels(sample_shape)
             shape = tuple(n * n_inputs if i == axis else n for i, n in enumerate(one))
         with seeded_globally(seed):  # for parts that are a user's own
             networks = architecture.build(shape, k, generator)

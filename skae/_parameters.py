@@ -149,6 +149,16 @@ def check_networks(
     return networks[0], networks[1]
 
 
+def check_trainable(architecture: Any, *networks: nn.Module) -> None:
+    """Raise unless networks have something to train."""
+    parameters = [p for network in networks for p in network.parameters()]
+    if not any(p.requires_grad for p in parameters):
+        raise ValueError(
+            f"architecture={architecture!r} has no parameter to train: none has "
+            "requires_grad=True."
+        )
+
+
 def _check_network(
     name: str, network: nn.Module, taken: tuple[int, ...], returned: tuple[int, ...]
 ) -> None:

@@ -7,7 +7,6 @@ table and one sort, and so without a copy of it. Groups are the user's to name.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +47,7 @@ class DistinctRows:
         return len(self.rows) if self.unit is None else int(self.unit.max()) + 1
 
 
-def row_hashes(X: Any, mean: NDArray, scale: float) -> NDArray:
+def row_hashes(X: Any, mean: NDArray, scale: Any) -> NDArray:
     """Return 64 bits for each row: equal for rows that are equal in float32.
 
     That is after standardising, but by a grid that does not follow the last digits of
@@ -59,9 +58,9 @@ def row_hashes(X: Any, mean: NDArray, scale: float) -> NDArray:
     ----------
     X : array or sparse matrix of shape (n_samples, n_features)
     mean : ndarray of shape (n_features,)
-    scale : float
+    scale : float or ndarray of shape (n_features,)
     """
-    unit = 2.0 ** round(math.log2(scale))
+    unit = 2.0 ** np.round(np.log2(scale))
     origin = np.floor(mean / unit + 0.382) * unit  # no ties where means often are
     rng = np.random.default_rng(2014)
     factors = rng.integers(2**63, size=X.shape[1], dtype=np.uint64) * np.uint64(2) + 1

@@ -20,8 +20,6 @@ from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
 from ._plan import TrainingPlan
 from ._rows import Rows
-from ._samples import takes_padding
-from ._solvers import linear_start
 from ._split import DistinctRows, assign_folds, choose_held_out
 from ._start import Start
 from ._trained import TrainedNetwork
@@ -57,7 +55,7 @@ class Training:
     def dataset(self, X: Any) -> RowDataset:
         """Return rows as tensors, on the device."""
         params, start = self.objective.params, self.start
-        may_miss = self.objective.handles_missing or takes_padding(params.architecture)
+        may_miss = self.objective.handles_missing or self.objective.takes_padding
         fill = start.filled if may_miss else None
         device = resolve_device(params.device)
         return RowDataset(X, start.mean, start.scale, device, fill)
@@ -178,7 +176,7 @@ class Training:
             if missing is not None:
                 own_rows = np.where(missing[keep], np.nan, own_rows)
                 filled = mean_filled(own_rows, weight, start.mean)
-            pca = linear_start(filled, fewer, weight, random_state=0)
+            pca = self.objective.pca(filled, fewer, weight, 0)
             pca = replace(pca, scale=start.scale)
             given = own_rows if self.objective.handles_missing else filled
             own = self.objective.start(pca, given, weight, self.seed)

@@ -156,7 +156,11 @@ class EvidenceLowerBound(Loss):
         return self.beta * min(1.0, self.epoch / (self.n_epochs_kl_warmup or 1))
 
     def held_out_terms(
-        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        **compared: Any,
     ) -> dict[str, Tensor]:
         """Return the loss, and the squared error and the noise that it is made of."""
         terms = self(output, x, known)
@@ -236,7 +240,7 @@ class VariationalModule(BaseModule):
         """Logarithm of the variance of the noise, shape ()."""
         return self.log_variance_at_start + self.log_variance_change
 
-    def calibrate(self, calibration: dict[str, float]) -> None:
+    def calibrate(self, calibration: dict[str, Any]) -> None:
         """Let the variance of the noise be at least what held-out rows show."""
         if "noise_variance" in calibration:
             log_variance = math.log(calibration["noise_variance"])
@@ -364,7 +368,7 @@ class BernoulliModule(VariationalModule, InUnits):
         """Return log p(x | z) for each row, shape (n,)."""
         return -bernoulli_nll(self.logits(z), self.values(x), known)
 
-    def calibrate(self, calibration: dict[str, float]) -> None:
+    def calibrate(self, calibration: dict[str, Any]) -> None:
         """Do nothing: there is no noise."""
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:

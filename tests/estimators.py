@@ -11,7 +11,9 @@ from torch import nn
 from skae import (
     VAE,
     AutoencoderTransformer,
+    ContrastiveAutoencoder,
     DenoisingAutoencoder,
+    EncoderDecoder,
     MaskedAutoencoder,
     MaskedImputer,
 )
@@ -122,6 +124,51 @@ ESTIMATORS = {
         )
         for cls in CLASSES
     },
+}
+
+# What takes two views, and shares no method with the others but `transform`.
+TWO_VIEWS = {
+    "pairs": ContrastiveAutoencoder(1, **FAST),
+    "pairs, split": ContrastiveAutoencoder(
+        1, **FAST, shrinkage=0.1, validation_fraction=0.25
+    ),
+    "pairs, modules": ContrastiveAutoencoder(
+        1,
+        max_iter=2,
+        random_state=0,
+        architecture=Modules(Encoder, decoder),
+        y_architecture=Modules(Encoder, decoder),
+    ),
+    "pairs, Convolutional": ContrastiveAutoencoder(
+        1,
+        max_iter=2,
+        random_state=0,
+        architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
+    ),
+    "pairs, Recurrent": ContrastiveAutoencoder(
+        1,
+        max_iter=2,
+        random_state=0,
+        architecture=Recurrent(hidden_size=3),
+        validation_fraction=0.25,
+    ),
+    "encoder-decoder": EncoderDecoder(1, **FAST),
+    "encoder-decoder, split": EncoderDecoder(
+        **FAST, ridge_alpha=0.1, validation_fraction=0.25
+    ),
+    "encoder-decoder, Convolutional": EncoderDecoder(
+        1,
+        max_iter=2,
+        random_state=0,
+        architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
+    ),
+    "encoder-decoder, Recurrent": EncoderDecoder(
+        1,
+        max_iter=2,
+        random_state=0,
+        architecture=Recurrent(hidden_size=3),
+        validation_fraction=0.25,
+    ),
 }
 
 # What completes tables and has no codes: scikit-learn's checks alone run over it.

@@ -8,8 +8,15 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 
 from skae import DenoisingAutoencoder
-from skae._corruptions import CORRUPTIONS, gaussian, masking, salt_and_pepper, swap
-from skae._denoising import RIDGE, DenoisingModule, linear_denoiser
+from skae._corruptions import (
+    CORRUPTIONS,
+    RIDGE,
+    gaussian,
+    masking,
+    salt_and_pepper,
+    swap,
+)
+from skae._denoising import DenoisingModule, linear_denoiser
 from skae._solvers import linear_start
 
 FAST = {"hidden_layer_sizes": (8,), "random_state": 0}

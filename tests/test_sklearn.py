@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
-from estimators import CLASSES, ESTIMATORS, IMPUTERS
+from estimators import CLASSES, ESTIMATORS, IMPUTERS, TWO_VIEWS
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
@@ -32,7 +32,7 @@ def public_classes(module):
 
 
 def test_every_public_estimator_is_in_the_table():
-    rows = [*ESTIMATORS.values(), *IMPUTERS.values()]
+    rows = [*ESTIMATORS.values(), *IMPUTERS.values(), *TWO_VIEWS.values()]
     assert {type(e) for e in rows} >= public_classes(skae)
 
 
@@ -43,7 +43,7 @@ def test_every_public_architecture_is_in_the_table():
 
 def checks(random_state, names=None):
     """Return every check of every row; those that need a seed set one themselves."""
-    for name, estimator in {**ESTIMATORS, **IMPUTERS}.items():
+    for name, estimator in {**ESTIMATORS, **IMPUTERS, **TWO_VIEWS}.items():
         model = clone(estimator).set_params(random_state=random_state)
         for given, check in estimator_checks_generator(model):
             what = check.func.__name__

@@ -1,0 +1,895 @@
+"""The contrastive autoencoder: canonical correlations of two views, and networks.
+
+Two encoders map the views to codes, and a pair is told from others by the log density
+ratio of a normal distribution of its codes (``_cca.py``). It starts at canonical
+correlation analysis; the networks, and the correlations that the ratio is of, are
+trained to tell each pair from the other pairs of a batch.
+
+Without a second view, two corrupted copies of each row are the views. Let a corruption
+keep a share p of a cell's deviation and add variances w, and C be the covariance of the
+rows. Then two copies have the covariance ``p^2 C + diag(w)`` each and ``p^2 C`` with
+one another, so that their canonical correlations are known without drawing one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Real
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._cca import (
+    NEGATIVES,
+    CodePairs,
+    FollowedPairs,
+    Moments,
+    PairStart,
+    blocks,
+    bounds_among,
+    canonical_start,
+    coefficients_of,
+    copies_start,
+    info_nce,
+    log_ratio,
+    of_pairs,
+    whole_bound,
+)
+from ._corruptions import (
+    CORRUPTIONS,
+    LINEAR_EFFECTS,
+    CorruptingModule,
+    check_corruption_level,
+    corrupted_copies,
+    effect_on_columns,
+)
+from ._dataset import STATISTICS_ROWS, sample_rows
+from ._losses import Loss
+from ._missing import known_cells
+from ._module import BaseModule, LinearResidual, reads_known
+from ._objective import MOST_DECAY, Objective
+from ._parameters import check_trainable
+from ._plan import TrainingPlan
+from ._rows import check_weights
+from ._start import Start
+from ._step import one_thread
+from ._trained import TrainedNetwork, inference
+from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
+
+if TYPE_CHECKING:
+    from ._dataset import TrainingData
+
+# Pairs of copies of each row from which what a corruption does is found out.
+DRAWN_COPIES = 4
+
+
+class ContrastiveModule(BaseModule):
+    """Two encoders, and the normal distribution of their codes.
+
+    Parameters
+    ----------
+    encoder, decoder : torch.nn.Module
+        Those that encode the first and the second view, from ``(n, n_x)`` and
+        ``(n, n_y)`` to ``(n, n_components)``.
+    n_x : int
+        Columns of the first view.
+    k : int
+        Number of codes.
+    """
+
+    z: Tensor
+    variances: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, n_x: int, k: int
+    ) -> None:
+        super().__init__(encoder, decoder)
+        self.n_x = n_x
+        # Of z, the correlations being tanh(z), and of the variances' logarithms.
+        self.change = nn.Parameter(torch.zeros(3, k))
+        self.register_buffer("z", torch.zeros(k))
+        self.register_buffer("variances", torch.ones(2, k))
+        self.register_buffer("offset", torch.zeros(()))
+
+    def set_pairs(self, z: NDArray, variances: NDArray) -> None:
+        """Take over the normal distribution of the codes of a start."""
+        self.z = torch.from_numpy(z).to(self.z)
+        self.variances = torch.from_numpy(variances).to(self.variances)
+
+    @property
+    def coefficients(self) -> Tensor:
+        """Those of the log density ratio, shape (4, k)."""
+        variances = self.variances * self.change[1:].exp()
+        return coefficients_of(self.z + self.change[0], variances)
+
+    def calibrate(self, calibration: dict[str, Any]) -> None:
+        """Take over the normal distribution of the codes of held-out rows.
+
+        And what brings the mean score of their pairs to their bound.
+        """
+        self.offset.fill_(calibration.get("offset", 0.0))
+        if "z" in calibration:
+            z, variances = (
+                torch.from_numpy(calibration[name]).to(self.z)
+                for name in ("z", "variances")
+            )
+            change = torch.stack([z - self.z, *(variances / self.variances).log()])
+            with torch.no_grad():
+                self.change.copy_(change)
+
+    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of the second view, shape (n, n_components)."""
+        return self.decoder(x, known) if reads_known(self.decoder) else self.decoder(x)
+
+    def forward(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of both views, and the coefficients of their ratio."""
+        n = self.n_x
+        of_x, of_y = (None, None) if known is None else (known[:, :n], known[:, n:])
+        u, v = self.encoded(x[:, :n], of_x), self.decoded(x[:, n:], of_y)
+        return u, v, self.coefficients
+
+
+class CopiesModule(ContrastiveModule, CorruptingModule):
+    """An encoder of two corrupted copies of each row, and what is known of its codes.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_features)`` to ``(n, n_components)``.
+    n_x, k : int
+        Numbers of columns and of codes.
+    corruption, level, sample_shape
+        As in :meth:`~skae._corruptions.CorruptingModule.set_corruption`.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        n_x: int,
+        k: int,
+        corruption: str | Callable[..., Tensor],
+        level: float,
+        sample_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__(encoder, nn.Identity(), n_x, k)
+        self.set_corruption(corruption, level, sample_shape)
+
+    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of the second view, which is like the first."""
+        return self.encoded(x, known)
+
+    def forward(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of two corrupted copies, and the coefficients."""
+        u = self.encoded(self.corrupt(x, known), known)
+        v = self.encoded(self.corrupt(x, known), known)
+        return u, v, self.coefficients
+
+
+class ContrastiveLoss(Loss):
+    """How badly pairs are told from others: the InfoNCE loss less its value by chance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae._contrastive import ContrastiveLoss
+    >>> nothing = torch.zeros(3, 2), torch.zeros(3, 2), torch.zeros(4, 2)
+    >>> ContrastiveLoss()(nothing, torch.zeros(3, 5))
+    {'info_nce': tensor([0., 0., 0.])}
+    """
+
+    votes = ("info_nce",)
+    rows_at_once = NEGATIVES
+
+    def forward(
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the term ``info_nce``, shape (..., n), given weights of candidates."""
+        return {"info_nce": -info_nce(log_ratio(*output), weight)}
+
+    def held_out_terms(
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        **compared: Any,
+    ) -> dict[str, Tensor]:
+        """Return the loss of held-out pairs, their scores, and their codes."""
+        terms = super().held_out_terms(output, x, known, **compared)
+        return {**terms, "of_pairs": of_pairs(*output), "u": output[0], "v": output[1]}
+
+    def calibrated(
+        self, terms: dict[str, Tensor], data: TrainingData
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Return losses by the normal distribution of held-out codes, and that.
+
+        Codes of rows that were trained on are more alike than those of others. Where
+        codes are far from normal, the distribution that was trained may be the better
+        one all the same: then that stays.
+        """
+        u, v = terms["u"].double(), terms["v"].double()
+        w = data.valid_weight
+        w = torch.ones_like(u[:, 0]) if w is None else w.double()
+        products = w[:, None, None] * torch.stack([u * u, v * v, u * v], 1)
+        whole, losses = products.sum(0), torch.empty_like(w)
+        for part in data.parts.unique():
+            own = data.parts == part
+            others = (whole - products[own].sum(0)) / (w.sum() - w[own].sum())
+            coefficients = CodePairs.of(others.cpu().numpy()).coefficients
+            c = torch.from_numpy(coefficients).to(u)
+            for rows in blocks(len(u), NEGATIVES):
+                i = rows[own[rows]]
+                j = rows if data.fold_of is None else i
+                losses[i] = -bounds_among(u[i], v[i], u[j], v[j], w[j], c)
+        if not w @ losses < w @ terms["loss"].double():
+            mean = w @ (terms["of_pairs"] + terms["loss"]).double() / w.sum()
+            return terms["loss"], {"offset": -float(mean)}
+        pairs = CodePairs.of((whole / w.sum()).cpu().numpy())
+        c = torch.from_numpy(pairs.coefficients).to(u)
+        mean = w @ (of_pairs(u, v, c) + losses) / w.sum()
+        distribution = {"z": pairs.z, "variances": pairs.variances}
+        return losses.to(terms["loss"]), {"offset": -float(mean), **distribution}
+
+
+class TrainedPairs(TrainedViews):
+    """Trained encoders, and the normal distribution of their codes."""
+
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        rng: np.random.Generator,
+        earlier: TrainedNetwork | None = None,
+        *,
+        sort: bool = False,
+    ) -> None:
+        """Put the codes in order, and measure the loadings on them."""
+        if earlier is not None:
+            self.order = earlier.order
+        elif sort:
+            self.order = np.argsort(-self.correlations, kind="stable")
+        super().measure(X, weight, rng, earlier, sort=sort)
+
+    @property
+    def correlations(self) -> NDArray:
+        """Those of the normal distribution of the codes, shape (k,)."""
+        module = self._module_for(torch.float64)
+        with inference(module):
+            z = module.z + module.change[0]
+            return z.tanh().cpu().numpy()[self.order]
+
+    @property
+    def offset(self) -> float:
+        """What is added to the log density ratio, in nats."""
+        return float(self._module_for(torch.float64).offset)
+
+    @property
+    def coefficients(self) -> NDArray:
+        """Those of the log density ratio, shape (4, k)."""
+        module = self._module_for(torch.float64)
+        with inference(module):
+            return module.coefficients.cpu().numpy()[:, self.order]
+
+    def codes_of_rows(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the codes of both views, (n, k) each."""
+        x, y = rows[:, self.views.x], rows[:, self.views.y]
+        return self.x_codes(x), self.y_codes(y)
+
+    def x_codes(self, X: NDArray) -> NDArray:
+        """Return the codes of dense rows of the first view, shape (n, k)."""
+        x, known, module = self.standardised_view(X, self.views.x)
+        with inference(module):
+            return module.encoded(x, known).cpu().numpy()[:, self.order]
+
+    def y_codes(self, X: NDArray) -> NDArray:
+        """Return the codes of dense rows of the second view, shape (n, k)."""
+        x, known, module = self.standardised_view(X, self.views.y)
+        with inference(module):
+            return module.decoded(x, known).cpu().numpy()[:, self.order]
+
+
+class Contrasting(TwoViews):
+    """Pairs are to be told from others."""
+
+    def networks(
+        self, start: Start, plan: TrainingPlan, seed: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder of each view, beside its linear path."""
+        k, d = start.n_codes, len(start.mean)
+        params = self.params
+        x = self.network(params.architecture, self.sample_shape, plan, seed, k)[0]
+        y = self.network(params.y_architecture, self.y_shape, plan, seed + 1, k)[0]
+        check_trainable(params.architecture, x, y)
+        widths = self.n_x, d - self.n_x
+        one, other = (
+            LinearResidual(network, width, k, gain=False)
+            for network, width in zip((x, y), widths, strict=True)
+        )
+        return one, other
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> ContrastiveModule:
+        """Return both encoders as one module."""
+        assert isinstance(encoder, LinearResidual)
+        return ContrastiveModule(encoder, decoder, self.n_x, len(encoder.bias))
+
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return the InfoNCE loss."""
+        return ContrastiveLoss()
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return canonical correlation analysis."""
+        params = self.params
+        k = params.n_components
+        return canonical_start(pca, X, weight, self.n_x, k, params.shrinkage, seed)
+
+    def follow(
+        self,
+        solver: Any,
+        before: Start | None,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> tuple[Any, Start]:
+        """Return the moments of all batches, and canonical correlations by them."""
+        params, n_x = self.params, self.n_x
+        if solver is None:
+            units = self.pca(X, None, weight, seed)
+            k = min(n_x, X.shape[1] - n_x)
+            k = k if params.n_components is None else min(params.n_components, k)
+            solver = FollowedPairs.of(units, X, weight, n_x, k, seed)
+        else:
+            solver = solver.followed_by(X, weight, n_x)
+        k = len(solver.trials[0].products[0]) if before is None else before.n_codes
+        start = solver.start(n_x, k, params.shrinkage)
+        return solver, start if before is None else start.with_signs_of(before)
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return the trained encoders."""
+        return TrainedPairs(module, start, held_out_error)
+
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``, given the distinct rows."""
+        return min(5 * n_features / n_rows, MOST_DECAY)
+
+
+class ContrastingCopies(Contrasting):
+    """Corrupted copies of a row are to be told from those of others."""
+
+    def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
+        super().__init__(params, sample_shape, ())
+
+    def scales(self, variance: NDArray) -> Any:
+        """Return the root-mean-square deviation of all columns."""
+        return math.sqrt(variance.mean()) or 1.0
+
+    def networks(
+        self, start: Start, plan: TrainingPlan, seed: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return one encoder, beside its linear path."""
+        k, architecture = start.n_codes, self.params.architecture
+        encoder = self.network(architecture, self.sample_shape, plan, seed, k)[0]
+        check_trainable(architecture, encoder)
+        return LinearResidual(encoder, self.n_x, k, gain=False), nn.Identity()
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> ContrastiveModule:
+        """Return a module that corrupts its rows twice."""
+        assert isinstance(encoder, LinearResidual)
+        return CopiesModule(encoder, self.n_x, len(encoder.bias), *self.corruption)
+
+    @property
+    def corruption(self) -> tuple[Any, float, tuple[int, ...]]:
+        """What is done to rows, how much, and the shape that a function gets."""
+        params = self.params
+        return params.corruption, params.corruption_level, self.sample_shape
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return canonical correlation analysis of two copies."""
+        x = (X - pca.mean) / pca.scale
+        return self._start_of(pca, Moments.of(x, weight), X, weight, seed)
+
+    def follow(
+        self,
+        solver: Any,
+        before: Start | None,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> tuple[Any, Start]:
+        """Return the moments of all batches, and canonical correlations by them."""
+        units = self.pca(X, None, weight, seed) if before is None else before
+        own, scale = Moments.of(X, weight), units.scale
+        moments = own if solver is None else solver + own
+        units = replace(units, mean=moments.mean, n_samples=moments.n)
+        found = Moments(moments.n, moments.mean, moments.scatter / scale**2)
+        start = self._start_of(units, found, X, weight, seed)
+        return moments, start if before is None else start.with_signs_of(before)
+
+    def _start_of(
+        self,
+        units: Start,
+        moments: Moments,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> PairStart:
+        params = self.params
+        corruption, level, _ = self.corruption
+        check_corruption_level(corruption, level)
+        if corruption in LINEAR_EFFECTS:
+            variance = np.diagonal(moments.covariance)
+            keep, added = effect_on_columns(corruption, level, variance, 1.0)
+            shared = keep**2 * moments.covariance
+            total = shared + np.diag(added)
+        else:
+            total, shared = self._drawn(units, X, weight, seed)
+        return copies_start(units, total, shared, params.n_components)
+
+    def _drawn(
+        self, units: Start, X: NDArray, weight: NDArray | None, seed: int
+    ) -> tuple[NDArray, NDArray]:
+        """Return covariances of copies that are drawn, of one and of two copies."""
+        rng = np.random.default_rng(seed)
+        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        one, other = (
+            corrupted_copies(*self.corruption, units, rows, seed + i, DRAWN_COPIES)
+            for i in (0, 1)
+        )
+        d = X.shape[1]
+        weights = None if weight is None else np.tile(weight, DRAWN_COPIES)
+        C = Moments.of(np.hstack([one, other]), weights).covariance
+        total, shared = (C[:d, :d] + C[d:, d:]) / 2, (C[:d, d:] + C[d:, :d]) / 2
+        return total, shared
+
+
+class ContrastiveAutoencoder(TwoViewEstimator):
+    """Encoders of two views that tell which rows belong together.
+
+    It starts at canonical correlation analysis, regularised as held-out rows ask for,
+    and its score is the log density ratio of each pair, in nats. Networks beside both
+    linear maps are then trained to tell each pair from others (InfoNCE), and held-out
+    pairs decide whether they replace them. Labels are a view, too; without a second
+    view, two corrupted copies of each row are told from those of other rows.
+
+    Parameters
+    ----------
+    n_components : int or None, default=2
+        Number of codes of each view, at most the smaller rank of both. None takes that.
+    shrinkage : float or "auto", default="auto"
+        Share in [0, 1] of a multiple of the identity in the covariance of each view, as
+        of :class:`~sklearn.covariance.ShrunkCovariance`: with 0 the start is canonical
+        correlation analysis, and with 1 partial least squares. "auto" takes the share
+        that held-out rows find best, and the correlations that these have, where those
+        of the rows themselves promise too much. Not used without a second view.
+    corruption : str or callable, default="swap"
+        "swap", "gaussian", "masking" or "salt_and_pepper", or a function of your own.
+        What is done to the rows, each cell by itself. "swap" puts another row's value
+        of the same column in the place of a cell (Bahri et al. 2022), "masking" the
+        mean of the column, "salt_and_pepper" the column's smallest or largest value
+        in the batch; "gaussian" adds noise. A function ``corruption(X, generator)``
+        gets a float32 tensor of samples in the shape and the units of `X`, and a
+        :class:`torch.Generator` to draw from, and returns a tensor of the same shape.
+        Where a series has padding, the function gets the mean of the step. Only used
+        without a second view.
+    corruption_level : float, default=0.3
+        Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
+        deviation of the noise, as a multiple of the root-mean-square deviation of the
+        columns. Not used with a callable.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the hidden layers of both encoders, or one width. "auto" is ``(64,)``
+        below 1000 rows, or ``(64, 32)`` for a single code, and ``(256, 128)`` from
+        there, or ``(256, 128, 64)`` for one or two codes. Only used for a view without
+        an architecture.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used for a view without an architecture.
+    architecture : Architecture or None, default=None
+        Which network encodes the first view: the encoder of
+        :class:`skae.architectures.MLP`, :class:`~skae.architectures.Convolutional` for
+        images and signals, :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Modules` for your own torch modules, or any object
+        with a method ``build``. None is an MLP.
+    y_architecture : Architecture or None, default=None
+        The same for the second view.
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``min(1, 5 * d / n)`` for n distinct rows and d columns of both views.
+    batch_size : int or "auto", default="auto"
+        Pairs of a training batch, which are told from one another. With n distinct
+        rows, "auto" is ``n // 8`` below 1000 rows and ``min(n // 16, 256)`` or, if
+        larger, ``n // 256`` from there; at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is canonical correlation analysis.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        canonical correlation analysis and the networks. "auto" holds out 10 % of 1000
+        rows or more (at most 10,000); with fewer rows each is held out once, in 5
+        folds, and networks that win are trained again on all rows. They have to be
+        better by ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2
+        over a split; below 10 distinct rows, or 5 held-out ones, the start is kept.
+        Recurrent networks, which train one after the other, have folds below 200 rows
+        only.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    warm_start : bool, default=False
+        Let :meth:`fit` go on from the networks of the last fit. The linear start and
+        the means stay those of the first one, and a split decides in place of folds.
+        The rate, the decay, the batches and the epochs may change; other networks or
+        another objective are an error.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows, the order of the rows and the
+        corruption. None takes them from ``numpy.random``, whose seed is thus honoured;
+        torch's random state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of codes.
+    n_features_in_ : int
+        Number of columns of the first view: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample of the first view: ``(n_features,)`` for a table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+    classes_ : ndarray of shape (n_classes,) or None
+        Labels in order, if `y` holds labels.
+    n_samples_ : int
+        Number of rows seen in :meth:`fit`.
+    correlations_ : ndarray of shape (n_components,)
+        Correlation of each code of the first view with that of the second, by the
+        normal distribution that scores pairs: canonical correlations while the start
+        is used, those of held-out rows where ``shrinkage="auto"`` says so, and as a
+        rule those of held-out rows once networks are.
+    shrinkage_ : float
+        Share that the start has.
+    x_loadings_ : ndarray of shape (n_features, n_components)
+        Loadings of the columns of the first view on its codes, by least squares over
+        the training rows (10,000 of them at most).
+    y_loadings_ : ndarray of shape (n_targets, n_components)
+        The same of the second view.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose weights are used; 0 if canonical correlation analysis was kept.
+    loss_curve_ : list of float
+        Training loss of each epoch: the negative InfoNCE bound within the batches, in
+        nats.
+    validation_scores_ : list of float
+        The InfoNCE bound of the held-out pairs, among 1024 of them at most, for each
+        epoch, from epoch 0 (the start) on, in nats.
+    history_ : skorch.history.History
+        skorch's history, with an entry for each epoch.
+    module_ : torch.nn.Module
+        The trained module, for standardised rows.
+    net_ : skorch.NeuralNet
+        The net that trained it.
+    device_ : torch.device
+        Where it is.
+
+    See Also
+    --------
+    sklearn.cross_decomposition.CCA : Canonical correlation analysis alone.
+
+    Notes
+    -----
+    Codes of the start are white over the training rows, and uncorrelated but for those
+    of the same number. For given `shrinkage`, :meth:`score_samples` is the log density
+    ratio of their joint normal distribution, whose mean over the training rows is
+    ``-0.5 * log(1 - correlations_ ** 2).sum()``, the mutual information of the codes.
+
+    Rows that are equal in one view have the same score, and so do not compete: to a
+    constant that nothing depends on, InfoNCE takes all rows of one label for pairs
+    (supervised contrastive learning), and its critic is the posterior of the label.
+
+    A correlation of 1 is bounded: with a warning, since the views share a column then.
+
+    References
+    ----------
+    Hotelling (1936), Relations between two sets of variates.
+
+    Bach & Jordan (2005), A probabilistic interpretation of canonical correlation
+    analysis.
+
+    van den Oord, Li & Vinyals (2018), Representation learning with contrastive
+    predictive coding: the loss, and the bound (equation 4).
+
+    Radford et al. (2021), Learning transferable visual models from natural language
+    supervision: both directions of the loss.
+
+    Chen et al. (2020), A simple framework for contrastive learning of visual
+    representations; Bahri et al. (2022), SCARF: self-supervised contrastive learning
+    using random feature corruption.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import ContrastiveAutoencoder
+    >>> X = load_digits().images
+    >>> left, right = X[:, :, :4].reshape(-1, 32), X[:, :, 4:].reshape(-1, 32)
+    >>> model = ContrastiveAutoencoder(8, max_iter=0).fit(left[:1200], right[:1200])
+    >>> model.transform(left).shape, model.transform_y(right).shape
+    ((1797, 8), (1797, 8))
+    >>> similarity = model.similarity(left[1200:1300], right[1200:1300])
+    >>> bool((similarity.argmax(axis=1) == range(100)).mean() > 0.2)  # 0.01 by chance
+    True
+    """
+
+    _objective_class = Contrasting
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TwoViewEstimator._parameter_constraints,
+        "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = 2,
+        *,
+        shrinkage: float | str = "auto",
+        corruption: str | Callable[..., Tensor] = "swap",
+        corruption_level: float = 0.3,
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "relu",
+        architecture: Any = None,
+        y_architecture: Any = None,
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.shrinkage = shrinkage
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.architecture = architecture
+        self.y_architecture = y_architecture
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        if self._view is None:
+            params = SimpleNamespace(**self.get_params(deep=False))
+            return ContrastingCopies(params, self.sample_shape_)
+        return super()._objective()
+
+    def _pairs(
+        self, X: Any, y: Any, params: Any, *, reset: bool, min_rows: int | None = None
+    ) -> NDArray:
+        """Return checked rows: of both views, or of one where there is one."""
+        if reset and y is None:
+            self._view = None
+        if y is None and self._view is None:
+            return self._checked_first(X, params, reset=reset, min_rows=min_rows)
+        if not reset and self._view is None:
+            raise ValueError(
+                "y is given, but this ContrastiveAutoencoder was fitted without: fit "
+                "anew with both views."
+            )
+        return super()._pairs(X, y, params, reset=reset, min_rows=min_rows)
+
+    def _publish(self, fit: Any) -> None:
+        """Take over a fit: what it has found out of both views."""
+        self.classes_ = None if self._view is None else self._view.classes_
+        self.correlations_ = fit.model.correlations.astype(fit.dtype)
+        self.shrinkage_ = fit.start.shrinkage
+        super()._publish(fit)
+
+    # What a fitted estimator does
+
+    def transform_y(self, y: Any) -> NDArray:
+        """Return the codes of the second view.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            What :meth:`fit` got as `y`, or more of its kind; rows of the first view if
+            it got none.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            float32 for float32 rows, else float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `y` has another shape than in :meth:`fit`, NaN, infinity or a label that
+            is new.
+        """
+        check_is_fitted(self)
+        rows = self._second(y, None)
+        return self._map(rows, self._model.y_codes, (self.n_components_,))
+
+    def similarity(self, X: Any, y: Any) -> NDArray:
+        """Return how much more likely than by chance each row goes with each other one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_candidates,) or (n_candidates, n_targets)
+            Any number of rows of the second view.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_candidates)
+            The log density ratio of each pair, in nats: the largest one of a row is
+            the best match of it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a view has another shape than in :meth:`fit`, NaN or infinity.
+        """
+        check_is_fitted(self)
+        u, v = self._codes(self._first(X)), self._y_codes(self._second(y, None))
+        return (log_ratio(u, v, self._coefficients) + self._model.offset).numpy()
+
+    def score_samples(self, X: Any, y: Any = None) -> NDArray:
+        """Return how much more likely each pair is than by chance, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            The second view, row by row. None: what is expected of it, given `X`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``log p(x, y) - log p(x) - log p(y)``. Without `y` it is the mean over the
+            `y` that go with each row, ``KL(p(y | x) || p(y))``, by the normal
+            distribution of the codes: how much a row says of the other view.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a view has another shape than in :meth:`fit`, NaN or infinity, or the
+            views have different numbers of rows.
+        """
+        check_is_fitted(self)
+        x = self._first(X)
+        u = self._codes(x)
+        if y is None:
+            _, a, _, constant = self._coefficients
+            rest = (-2 * constant).exp()  # 1 - rho^2
+            squares = u.square() @ (a * rest) - (1 - rest).sum()
+            return (0.5 * squares + constant.sum()).numpy()
+        v = self._y_codes(self._second(y, len(x)))
+        scores = of_pairs(u, v, self._coefficients)
+        return (scores + self._model.offset).numpy()
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the InfoNCE bound on the mutual information of the views, in nats.
+
+        Each row is told from all others that are given, in both directions: the work
+        grows with the square of their number.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            The second view, row by row; not needed where :meth:`fit` got none, for
+            two corrupted copies of each row.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            Higher is better; 0 by chance, and at most ``log(n_samples)``, so that
+            bounds of different numbers of rows cannot be compared.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            As :meth:`score_samples`.
+        """
+        check_is_fitted(self)
+        x = self._first(X)
+        weight = check_weights(sample_weight, x)
+        if y is None and self._view is None:
+            u, v = (self._codes(copy) for copy in self._copies(x))
+        else:
+            u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
+        w = None if weight is None else torch.from_numpy(weight)
+        with one_thread:
+            return whole_bound(u, v, w, self._coefficients)
+
+    @property
+    def _coefficients(self) -> Tensor:
+        return torch.from_numpy(self._model.coefficients)
+
+    def _codes(self, x: NDArray) -> Tensor:
+        codes = self._map(x, self._model.x_codes, (self.n_components_,))
+        return torch.from_numpy(codes.astype(np.float64))
+
+    def _y_codes(self, y: NDArray) -> Tensor:
+        codes = self._map(y, self._model.y_codes, (self.n_components_,))
+        return torch.from_numpy(codes.astype(np.float64))
+
+    def _copies(self, x: NDArray) -> list[NDArray]:
+        """Return two corrupted copies of rows, the same ones every time."""
+        objective, start = self._fit.objective, self._fit.start
+        assert isinstance(objective, ContrastingCopies)
+        given = objective.corruption
+        filled = start.filled(x, known_cells(x))
+        drawn = (corrupted_copies(*given, start, filled, seed, 1) for seed in (0, 1))
+        return [copy * start.scale + start.mean for copy in drawn]
+
+    def _second(self, y: Any, n_rows: int | None) -> NDArray:
+        """Return checked rows of the second view, or of another copy of the first."""
+        if self._view is not None:
+            return super()._second(y, n_rows)
+        with about_y():
+            rows = self._first(y)
+        check_same_number(rows, n_rows)
+        return rows

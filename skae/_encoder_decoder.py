@@ -1,0 +1,673 @@
+"""The encoder-decoder: one view predicted from few codes of the other.
+
+Let B be ridge regression of y on x, and V the first k principal axes of its fitted
+values. Then ``x B V`` are k codes, of which ``x B V V'`` is predicted: reduced-rank
+regression, the best linear prediction that has only k numbers to go by (Izenman 1975).
+An encoder is trained beside the first map, and a decoder beside the second. An
+autoencoder is the case y = x, and there the start is PCA.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import svd_flip
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._autoencoder import AutoencoderModule
+from ._cca import Moments, ViewsStart, halves, let_judge, principal_axes, spectrum
+from ._losses import Loss, ReconstructionLoss
+from ._module import BaseModule, LinearResidual
+from ._parameters import check_trainable, is_auto
+from ._plan import TrainingPlan
+from ._rows import check_weights
+from ._split import distinct_rows, row_hashes
+from ._start import RANK_TOLERANCE, Start
+from ._trained import TrainedNetwork, inference
+from ._views import TrainedViews, TwoViewEstimator, TwoViews
+
+# Penalties that are tried, as multiples of the mean variance of a column of all rows.
+PENALTIES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 10.0)
+# A share of the error that is not worth a larger penalty.
+INDIFFERENT = 1e-4
+TINY = 1e-200
+
+
+@dataclass(frozen=True)
+class RankedRegression(ViewsStart):
+    """Reduced-rank ridge regression, of rows with two views beside one another.
+
+    Its `components` are the axes of the second view, shape (k, d_y), and its codes are
+    in that view's units.
+
+    Attributes
+    ----------
+    rotations : ndarray of shape (k, d_x)
+        Map from centred rows of the first view to codes.
+    penalty : float
+        That of ridge regression, for rows in their own units.
+    """
+
+    # Required, but after fields without defaults none can be.
+    rotations: NDArray = None  # type: ignore[assignment]
+    penalty: float = 0.0
+
+    turned = ("components", "loadings", "rotations")
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Set a module to this start."""
+        units = units or self
+        module.set_units(units.mean, units.scale)
+        shift, scale = self.mean - units.mean, np.asarray(units.scale)
+        whitened = self.rotations / self.deviations[:, None]  # (k, d_x)
+        colourer = self.components.T * self.deviations  # (d_y, k)
+        module.set_linear_path(
+            whitened * scale[self.x],
+            -whitened @ shift[self.x],
+            colourer / scale[self.y, None],
+            shift[self.y] / scale[self.y],
+        )
+
+    def x_codes(self, X: NDArray) -> NDArray:
+        """Return the codes of dense rows of the first view, shape (n, k)."""
+        return self.codes_of(X, self.x, self.rotations)
+
+    def predictions(self, X: NDArray) -> NDArray:
+        """Return what is predicted for dense rows of the first view, shape (n, d_y)."""
+        codes = self.x_codes(X)
+        return codes @ self.components.astype(X.dtype) + self.mean[self.y].astype(
+            X.dtype
+        )
+
+
+class RidgeSolution:
+    """Reduced-rank ridge regression of given moments, for any penalty.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of rows of both views beside one another.
+    n_x : int
+        Columns of the first view.
+    """
+
+    def __init__(self, moments: Moments, n_x: int) -> None:
+        C = moments.covariance
+        self.n_x, self.mean = n_x, moments.mean
+        self.variances, self.axes = spectrum(C[:n_x, :n_x])
+        self.cross = self.axes.T @ C[:n_x, n_x:]  # (rank, d_y)
+
+    def codes(self, k: int, penalty: float) -> tuple[NDArray, NDArray, NDArray]:
+        """Return axes of y, maps from x to codes, and variances of the codes.
+
+        Shapes are (k, d_y), (k, d_x) and (k,), with at most k codes.
+        """
+        shrunk = self.cross / (self.variances + penalty)[:, None]
+        fitted = np.sqrt(self.variances)[:, None] * shrunk
+        _, singular, axes = np.linalg.svd(fitted, full_matrices=False)
+        _, axes = svd_flip(None, axes, u_based_decision=False)
+        axes, variances = axes[:k], singular[:k] ** 2
+        kept = variances > RANK_TOLERANCE**2 * variances.max(initial=0)
+        rotations = (self.axes @ (shrunk @ axes[kept].T)).T
+        return axes[kept], rotations, variances[kept]
+
+
+@dataclass
+class PenaltyTrial:
+    """What held-out rows say of one penalty.
+
+    Attributes
+    ----------
+    penalty : float
+    k : int
+        Number of codes.
+    error : float
+        Sum of squared errors.
+    """
+
+    penalty: float
+    k: int
+    error: float = 0.0
+
+    def judge(self, solution: RidgeSolution, x: NDArray, weight: Any) -> None:
+        """Let rows judge that had no part in a solution."""
+        axes, rotations, _ = solution.codes(self.k, self.penalty)
+        centred, n_x = x - solution.mean, solution.n_x
+        predicted = centred[:, :n_x] @ rotations.T @ axes
+        squares = ((centred[:, n_x:] - predicted) ** 2).sum(1)
+        self.error += float(squares.sum() if weight is None else weight @ squares)
+
+
+def best_penalty(trials: list[PenaltyTrial]) -> float:
+    """Return the smallest penalty that is as good as the best."""
+    errors = np.array([trial.error for trial in trials])
+    if not errors.any():  # no row could judge
+        return trials[len(trials) // 2].penalty
+    return trials[int(np.argmax(errors <= errors.min() * (1 + INDIFFERENT)))].penalty
+
+
+def regression_start(
+    units: Start,
+    X: NDArray,
+    weight: NDArray | None,
+    n_x: int,
+    n_components: int | None,
+    alpha: float | str,
+    seed: int,
+) -> RankedRegression:
+    """Return reduced-rank ridge regression of the second view on the first.
+
+    Parameters
+    ----------
+    units : Start
+        Has the mean and the scale of each column.
+    X : ndarray of shape (n, d)
+        The views beside one another.
+    weight : ndarray of shape (n,) or None
+    n_x : int
+        Columns of the first view.
+    n_components : int or None
+        None takes the smaller rank of both.
+    alpha : float or "auto"
+        The penalty.
+    seed : int
+        Of the rows that choose it.
+    """
+    weight = None if weight is None else weight.astype(np.float64)
+    x = (X - units.mean) / units.scale
+    basis_x, basis_y = (principal_axes(x[:, part], weight) for part in halves(n_x))
+    ranks = len(basis_x), len(basis_y)
+    k = min(ranks) if n_components is None else min(n_components, *ranks)
+    x = np.hstack([x[:, :n_x] @ basis_x.T, x[:, n_x:] @ basis_y.T])
+    if is_auto(alpha):
+        hashes = row_hashes(X, units.mean, units.scale)
+        distinct = distinct_rows(hashes, weight, None)
+        trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
+        solved = partial(RidgeSolution, n_x=ranks[0])
+        let_judge(trials, solved, x[distinct.rows], distinct.weight, seed)
+        penalty = best_penalty(trials)
+    else:
+        penalty = float(alpha) / float(units.n_samples * scale_of_x(units) ** 2)
+    solution = RidgeSolution(Moments.of(x, weight), ranks[0])
+    return start_of(units, solution, k, penalty, ranks, basis_x, basis_y)
+
+
+def scale_of_x(units: Start) -> float:
+    """Return what brings columns of the first view to a mean variance of 1."""
+    return float(np.asarray(units.scale)[0])
+
+
+def start_of(
+    units: Start,
+    solution: RidgeSolution,
+    k: int,
+    penalty: float,
+    ranks: tuple[int, int],
+    basis_x: NDArray,
+    basis_y: NDArray,
+) -> RankedRegression:
+    """Return the start of a solution for coordinates of standardised rows."""
+    axes, rotations, variances = solution.codes(k, penalty)
+    scale = np.asarray(units.scale)
+    n_x = basis_x.shape[1]
+    scale_y = scale[n_x]  # codes are in the units of y
+    found = np.maximum(variances, TINY)[:, None]
+    of_x = rotations @ solution.axes * solution.variances @ solution.axes.T / found
+    of_y = rotations @ solution.axes @ solution.cross / found
+    loadings = np.hstack([of_x @ basis_x / scale_y, of_y @ basis_y / scale_y])
+    return RankedRegression.of(
+        units,
+        components=axes @ basis_y,
+        rotations=rotations @ basis_x / scale[:n_x] * scale_y,
+        explained_variance=variances * scale_y**2,
+        explained_variance_ratio=variances / max(variances.sum(), TINY),
+        penalty=penalty * units.n_samples * scale_of_x(units) ** 2,
+        n_x=n_x,
+        loadings=loadings * scale,
+        ranks=ranks,
+    )
+
+
+class PredictionModule(AutoencoderModule):
+    """An encoder of one view, and a decoder to the other.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_x)`` to ``(n, n_components)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_y)``.
+    n_x : int
+        Columns of the first view.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, n_x: int) -> None:
+        super().__init__(encoder, decoder)
+        self.n_x = n_x
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the predictions and the codes of a batch."""
+        n = self.n_x
+        z = self.encode(x[:, :n], None if known is None else known[:, :n])
+        return self.decode(z), z
+
+
+class PredictionLoss(ReconstructionLoss):
+    """The squared error of predictions, summed over the known columns of each row.
+
+    Parameters
+    ----------
+    n_x : int
+        Columns of the first view, which are not predicted.
+    """
+
+    def __init__(self, n_x: int) -> None:
+        super().__init__()
+        self.n_x = n_x
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the term ``reconstruction``, shape (..., n)."""
+        known = None if known is None else known[:, self.n_x :]
+        return super().forward(output, x[:, self.n_x :], known)
+
+    def floor(self, start: Start) -> float:
+        """Return a share of the variance too small for float32 to see."""
+        return 1e-12 * (len(start.mean) - self.n_x)
+
+    def score(self, loss: float, start: Start) -> float:
+        """Return the R2, over all columns."""
+        return 1 - loss / (len(start.mean) - self.n_x)
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return nothing: no likelihood is made of it."""
+        return None
+
+
+class TrainedPrediction(TrainedViews):
+    """A trained encoder and decoder."""
+
+    def x_codes(self, X: NDArray) -> NDArray:
+        """Return the codes of dense rows of the first view, shape (n, k)."""
+        x, known, module = self.standardised_view(X, self.views.x)
+        with inference(module):
+            z = module.encode(x, known).cpu().numpy()
+        return z * self.code_scale.astype(X.dtype)
+
+    def codes_of_rows(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the codes on which the columns of both views load."""
+        z = self.x_codes(rows[:, self.views.x])
+        return z, z
+
+    def predictions(self, X: NDArray) -> NDArray:
+        """Return what is predicted for dense rows of the first view, shape (n, d_y)."""
+        x, known, module = self.standardised_view(X, self.views.x)
+        with inference(module):
+            rows = module.decode(module.encode(x, known)).cpu().numpy()
+        y = self.views.y
+        mean, scale = self.views.mean[y], np.asarray(self.views.scale)[y]
+        return rows * scale.astype(X.dtype) + mean.astype(X.dtype)
+
+
+class Predicting(TwoViews):
+    """The second view is to be predicted from codes of the first."""
+
+    def networks(
+        self, start: Start, plan: TrainingPlan, seed: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder and a decoder, beside their linear paths."""
+        k, n_y = start.n_codes, len(start.mean) - self.n_x
+        params = self.params
+        x = self.network(params.architecture, self.sample_shape, plan, seed, k)[0]
+        y = self.network(params.y_architecture, self.y_shape, plan, seed + 1, k)[1]
+        check_trainable(params.architecture, x, y)
+        if len(self.y_shape) > 1:
+            y = nn.Sequential(y, nn.Flatten())
+        return (
+            LinearResidual(x, self.n_x, k, gain=False),
+            LinearResidual(y, k, n_y, gain=False),
+        )
+
+    def module(self, encoder: nn.Module, decoder: nn.Module) -> PredictionModule:
+        """Return the encoder and the decoder as one module."""
+        return PredictionModule(encoder, decoder, self.n_x)
+
+    def loss(self, plan: TrainingPlan) -> Loss:
+        """Return the squared error of predictions."""
+        return PredictionLoss(self.n_x)
+
+    def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
+        """Return reduced-rank regression."""
+        params = self.params
+        how = self.n_x, params.n_components, params.ridge_alpha, seed
+        return regression_start(pca, X, weight, *how)
+
+    def follow(
+        self,
+        solver: Any,
+        before: Start | None,
+        X: NDArray,
+        weight: NDArray | None,
+        seed: int,
+    ) -> tuple[Any, Start]:
+        """Return what all batches have shown, and the regression by it."""
+        params, n_x = self.params, self.n_x
+        d = X.shape[1]
+        solved = partial(RidgeSolution, n_x=n_x)
+        units = self.pca(X, None, weight, seed) if solver is None else solver[0]
+        x = (X - units.mean) / units.scale
+        if solver is None:
+            k = min(params.n_components or d, n_x, d - n_x)
+            trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
+            let_judge(trials, solved, x, weight, seed)
+            moments = Moments.of(x, weight)
+        else:
+            trials, earlier = copy.deepcopy(solver[1]), solver[2]
+            for trial in trials:
+                trial.judge(solved(earlier), x, weight)
+            moments = earlier + Moments.of(x, weight)
+        mean = units.mean + moments.mean * units.scale
+        reached = replace(units, mean=mean, n_samples=moments.n)
+        penalty = best_penalty(trials)
+        if not is_auto(params.ridge_alpha):
+            squares = moments.n * scale_of_x(units) ** 2
+            penalty = float(params.ridge_alpha) / float(squares)
+        solution, C = solved(moments), moments.covariance
+        ranks = len(solution.variances), len(spectrum(C[n_x:, n_x:])[0])
+        k = min(trials[0].k, *ranks) if before is None else before.n_codes
+        bases = np.eye(n_x), np.eye(d - n_x)
+        start = start_of(reached, solution, k, penalty, ranks, *bases).padded(k)
+        start = start if before is None else start.with_signs_of(before)
+        return (units, trials, moments), start
+
+    def model(
+        self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
+    ) -> TrainedNetwork:
+        """Return the trained networks."""
+        return TrainedPrediction(module, start, held_out_error)
+
+
+class EncoderDecoder(RegressorMixin, TwoViewEstimator):
+    """Predict one view from few codes of the other.
+
+    It starts at reduced-rank ridge regression, the best linear prediction that goes
+    through so few numbers. An encoder and a decoder beside both linear maps are then
+    trained, and held-out rows decide whether they replace it.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of codes, at most the smaller rank of both views. None takes that.
+    ridge_alpha : float or "auto", default="auto"
+        Penalty of the start: the `alpha` of :class:`~sklearn.linear_model.Ridge`.
+        "auto" takes the one that held-out rows find best.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
+        for a view without an architecture.
+    activation : str, default="relu"
+        ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
+        or ``"silu"``. Only used for a view without an architecture.
+    architecture : Architecture or None, default=None
+        Which network encodes the first view: the encoder of
+        :class:`skae.architectures.MLP`, :class:`~skae.architectures.Convolutional` for
+        images and signals, :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Modules` for your own torch modules, or any object
+        with a method ``build``. None is an MLP.
+    y_architecture : Architecture or None, default=None
+        Whose decoder predicts the second view.
+    alpha : float or "auto", default="auto"
+        Weight decay (AdamW's, decoupled from the gradient). "auto" is
+        ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns of both views
+        and k codes.
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
+        below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
+        there; at least 16 and at most 1024.
+    learning_rate_init : float, default=1e-2
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
+        least 2, and twice that for one or two codes of 1000 rows or more. With 0,
+        nothing is trained and the estimator is reduced-rank regression.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        the regression and the networks. "auto" holds out 10 % of 1000 rows or more (at
+        most 10,000); with fewer rows each is held out once, in 5 folds, and networks
+        that win are trained again on all rows. They have to be better by
+        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        split; below 10 distinct rows, or 5 held-out ones, the regression is kept.
+        Recurrent networks, which train one after the other, have folds below 200 rows
+        only.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    warm_start : bool, default=False
+        Let :meth:`fit` go on from the networks of the last fit. The linear start and
+        the means stay those of the first one, and a split decides in place of folds.
+        The rate, the decay, the batches and the epochs may change; other networks or
+        another objective are an error.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out rows and the order of the rows. None
+        takes them from ``numpy.random``, whose seed is thus honoured; torch's random
+        state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate. With callbacks, a split decides in place of folds (20 % of less
+        than 1000 rows).
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of codes.
+    n_features_in_ : int
+        Number of columns of the first view: the product of `sample_shape_`.
+    sample_shape_ : tuple of int
+        Shape of a sample of the first view: ``(n_features,)`` for a table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+    n_samples_ : int
+        Number of rows seen in :meth:`fit`.
+    ridge_alpha_ : float
+        Penalty of the start.
+    x_loadings_ : ndarray of shape (n_features, n_components)
+        Loadings of the columns of the first view on the codes, by least squares over
+        the training rows (10,000 of them at most).
+    y_loadings_ : ndarray of shape (n_targets, n_components)
+        The same of the second view.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose weights are used; 0 if the regression was kept.
+    loss_curve_ : list of float
+        Training loss of each epoch: squared error, summed over the columns of the
+        second view, for rows divided by the one scalar that brings their mean variance
+        to 1.
+    validation_scores_ : list of float
+        R2 of the held-out rows, over all columns, for each epoch, from epoch 0 (the
+        regression) on.
+    history_ : skorch.history.History
+        skorch's history, with an entry for each epoch.
+    module_ : torch.nn.Module
+        The trained module, for standardised rows.
+    net_ : skorch.NeuralNet
+        The net that trained it.
+    device_ : torch.device
+        Where it is.
+
+    See Also
+    --------
+    sklearn.cross_decomposition.PLSRegression : Another linear one.
+    AutoencoderTransformer : The case of ``y = X``.
+
+    Notes
+    -----
+    Codes are in the units of `y`: those of the start are ridge regression's fitted
+    values on their first principal axes. What matters most about `y` are the columns
+    of the largest variance: standardise it where that is not meant.
+
+    References
+    ----------
+    Izenman (1975), Reduced-rank regression for the multivariate linear model.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_linnerud
+    >>> from skae import EncoderDecoder
+    >>> X, y = load_linnerud(return_X_y=True)
+    >>> model = EncoderDecoder(1, random_state=0).fit(X, y)
+    >>> model.transform(X).shape, model.predict(X).shape
+    ((20, 1), (20, 3))
+    """
+
+    _objective_class = Predicting
+    has_labels = False
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TwoViewEstimator._parameter_constraints,
+        "ridge_alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        ridge_alpha: float | str = "auto",
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
+        activation: str = "relu",
+        architecture: Any = None,
+        y_architecture: Any = None,
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 1e-2,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.ridge_alpha = ridge_alpha
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.architecture = architecture
+        self.y_architecture = y_architecture
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    def _publish(self, fit: Any) -> None:
+        """Take over a fit: what it has found out of both views."""
+        self.ridge_alpha_ = fit.start.penalty
+        super()._publish(fit)
+
+    # What a fitted estimator does
+
+    def predict(self, X: Any) -> NDArray:
+        """Predict the second view.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            In the shape and the units of the `y` that :meth:`fit` saw.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
+        """
+        check_is_fitted(self)
+        assert self._view is not None
+        rows = self._predicted(X)
+        if self._view.is_column:
+            return rows[:, 0]
+        return rows.reshape(len(rows), *self._view.sample_shape_)
+
+    def _predicted(self, X: Any) -> NDArray:
+        assert self._view is not None
+        shape = (math.prod(self._view.sample_shape_),)
+        return self._map(self._first(X), self._model.predictions, shape)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the R2 of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            The mean over the columns of `y`, as :func:`~sklearn.metrics.r2_score` has
+            it: at most 1, and 0 for the mean.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If a view has another shape than in :meth:`fit`, NaN or infinity, or the
+            views have different numbers of rows.
+        """
+        check_is_fitted(self)
+        predicted = self._predicted(X)
+        true = self._second(y, len(predicted))
+        weight = check_weights(sample_weight, predicted)
+        known = ~np.isnan(true)
+        if not known.all():  # padding is not to be predicted
+            true = np.where(known, true, predicted)
+        return float(r2_score(true, predicted, sample_weight=weight))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags

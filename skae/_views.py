@@ -1,0 +1,527 @@
+"""Two views of the same things, as rows beside one another.
+
+All that is behind the face works on one table: the columns of `X`, then those of `y`.
+Copies, weights, groups and held-out rows are thus those of pairs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._base import NetworkEstimator
+from ._cca import ViewsStart
+from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
+from ._fit import fit, partial_fit
+from ._missing import known_cells
+from ._module import OfSamples
+from ._objective import Objective
+from ._parameters import naming, unchanged_on_error
+from ._rows import (
+    Rows,
+    check_groups,
+    check_rows,
+    check_unmasked,
+    check_weights,
+    is_missing,
+)
+from ._samples import takes_padding
+from ._start import Start
+from ._step import one_thread, usual_settings
+from ._trained import TrainedNetwork, loadings
+
+
+@contextmanager
+def about_y() -> Iterator[None]:
+    """Let the messages of checks that speak of `X` speak of `y`."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(re.sub(r"\bX\b", "y", str(error))) from error
+
+
+class SecondView(BaseEstimator):
+    """What `y` looked like in `fit`.
+
+    Parameters
+    ----------
+    padded : bool
+        Whether series may end in NaN.
+    has_labels : bool
+        Whether texts and integers are labels.
+
+    Attributes
+    ----------
+    classes_ : ndarray or None
+        Labels in order; None: `y` holds numbers.
+    is_column : bool
+        Whether `y` had one axis.
+    """
+
+    sample_shape_: tuple[int, ...]
+    classes_: NDArray | None
+
+    def __init__(self, *, padded: bool, has_labels: bool) -> None:
+        self.padded = padded
+        self.has_labels = has_labels
+
+    def rows(self, y: Any, *, reset: bool, n_rows: int | None, to_fit: bool) -> NDArray:
+        """Return `y` as rows of numbers, of shape (n_rows, n_targets).
+
+        Labels become columns of 0 and 1, one for each class.
+        """
+        column = as_column(y)
+        if reset:
+            self.is_column = column is not None
+            self.classes_ = None
+            if column is not None and self._are_labels(column):
+                self.classes_ = np.unique(checked_labels(column))
+        if column is not None and self.classes_ is not None:
+            rows = one_hot(checked_labels(column), self.classes_)
+            if reset:
+                self.sample_shape_ = (rows.shape[1],)
+        else:
+            with about_y():
+                given = y if column is None else as_numeric(column)[:, None]
+                min_rows = 1 if to_fit else None
+                how: dict[str, Any] = {"min_rows": min_rows, "padded": self.padded}
+                rows = check_rows(self, given, reset=reset, **how)
+        if sp.issparse(rows):
+            raise TypeError("y is sparse: give a dense one, such as y.toarray().")
+        check_same_number(rows, n_rows)
+        return rows
+
+    def _are_labels(self, column: NDArray) -> bool:
+        if column.dtype.kind == "O":
+            are_numbers = all(isinstance(value, int | float) for value in column)
+            return self.has_labels and not are_numbers
+        return self.has_labels and column.dtype.kind in "USbiu"
+
+
+def check_given(estimator: BaseEstimator, y: Any) -> None:
+    """Raise if there is no `y`."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None: give the other view of each row of X."
+        )
+
+
+def check_same_number(y: NDArray, n_rows: int | None) -> None:
+    """Raise unless `y` has as many rows as `X`, if it is to have any number."""
+    if n_rows is not None and len(y) != n_rows:
+        raise ValueError(
+            f"y has {len(y)} rows, but X has {n_rows}: give one row of y for each row "
+            "of X."
+        )
+
+
+def as_column(y: Any) -> NDArray | None:
+    """Return what has one axis as an array; None if it has more."""
+    check_unmasked("y", y)
+    if not isinstance(y, list | tuple):
+        if hasattr(y, "columns") or sp.issparse(y):
+            return None
+        array = np.asarray(y)
+        return array if array.ndim == 1 else None
+    if any(np.ndim(value) for value in y):
+        return None
+    column = np.asarray(y)
+    is_mixed = column.dtype.kind in "US" and not all(isinstance(v, str) for v in y)
+    return np.asarray(y, dtype=object) if is_mixed else column
+
+
+def as_numeric(column: NDArray) -> NDArray:
+    """Return a column of numbers as such.
+
+    Raises
+    ------
+    ValueError
+        If one is none.
+    """
+    if column.dtype.kind == "O":
+        try:
+            return column.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"X is not numeric: {error}.") from error
+    return column
+
+
+def checked_labels(column: NDArray) -> NDArray:
+    """Return labels that can be sorted.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    TypeError
+        If they are of several types.
+    """
+    if column.dtype.kind in "OfmM":
+        missing = np.array([is_missing(label) for label in column], dtype=bool)
+        if missing.any():
+            row = int(missing.argmax())
+            raise ValueError(
+                f"Input y contains NaN: row {row} has no label ({column[row]}). Drop "
+                "such rows, or give them a label of their own."
+            )
+    if column.dtype.kind == "O":
+        kinds = sorted({type(label).__name__ for label in column})
+        if len(kinds) > 1 and "str" in kinds:
+            raise TypeError(
+                f"y has labels of several types, {', '.join(kinds)}: use one."
+            )
+    return column
+
+
+def one_hot(labels: NDArray, classes: NDArray) -> NDArray:
+    """Return a column of 0 and 1 for each class, shape (n, n_classes).
+
+    Raises
+    ------
+    ValueError
+        For a label that is no class.
+    """
+    unknown = ~np.isin(labels, classes)
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise ValueError(
+            f"y has the label {labels[row]!r} (row {row}), which was not seen in fit: "
+            f"these were {', '.join(map(repr, classes[:5].tolist()))}"
+            f"{', ...' if len(classes) > 5 else ''}. A split that is stratified by y "
+            "has all labels in each part."
+        )
+    return (labels[:, None] == classes).astype(np.float64)
+
+
+class TwoViews(Objective):
+    """Something to learn of rows that hold two views beside one another.
+
+    Parameters
+    ----------
+    params : namespace
+    sample_shape, y_shape : tuple of int
+        Shape of a sample of each view.
+    """
+
+    scores_rows = False
+
+    def __init__(
+        self,
+        params: SimpleNamespace,
+        sample_shape: tuple[int, ...],
+        y_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__(params, sample_shape)
+        self.y_shape = y_shape
+        self.n_x = math.prod(sample_shape)
+
+    @property
+    def takes_padding(self) -> bool:
+        """Whether series of one of the views may end in NaN."""
+        y_architecture = self.params.y_architecture
+        return super().takes_padding or takes_padding(y_architecture)
+
+    def pca(
+        self, X: Any, k: Any, weight: NDArray | None, seed: Any, **solver: Any
+    ) -> Start:
+        """Return how rows are standardised: each view by one scalar, and no axes."""
+        del k, seed, solver
+        mean = np.average(X, 0, weight)
+        variance = np.average((X - mean) ** 2, 0, weight)
+        return Start(
+            n_samples=len(X) if weight is None else max(weight.sum(), len(X)),
+            mean=mean,
+            components=np.zeros((0, len(mean))),
+            explained_variance=np.zeros(0),
+            explained_variance_ratio=np.zeros(0),
+            noise_variance=float(variance.mean()),
+            scale=self.scales(variance),
+        )
+
+    def scales(self, variance: NDArray) -> Any:
+        """Return the root-mean-square deviation of each column's view, shape (d,)."""
+        n_x = self.n_x
+        of_views = variance[:n_x].mean(), variance[n_x:].mean()
+        deviations = [math.sqrt(v) if v > 0 else 1.0 for v in of_views]
+        return np.repeat(deviations, [n_x, len(variance) - n_x])
+
+    def network(
+        self, architecture: Any, shape: tuple[int, ...], plan: Any, seed: int, k: int
+    ) -> tuple[Any, Any]:
+        """Return an encoder and a decoder of the rows of one view."""
+        encoder, decoder = self.built(architecture, shape, plan, seed, k)
+        if len(shape) > 1:
+            encoder = OfSamples(encoder, shape)
+        return encoder, decoder
+
+    def check_reached(self, start: Start) -> None:
+        """Raise if a view has fewer dimensions than codes were asked for."""
+        k = self.params.n_components
+        assert isinstance(start, ViewsStart)
+        for name, rank in zip("Xy", start.ranks, strict=True):
+            if not rank:
+                raise ValueError(f"Every row of {name} is the same: nothing varies.")
+            if k is not None and k > rank:
+                raise ValueError(
+                    f"n_components={k} must be at most {rank}, the rank of {name}."
+                )
+
+
+class TrainedViews(TrainedNetwork):
+    """Trained networks of two views, and the loadings of the columns."""
+
+    loadings: NDArray  # (k, d)
+
+    @property
+    def views(self) -> ViewsStart:
+        """The start, which knows where the views are."""
+        assert isinstance(self.start, ViewsStart)
+        return self.start
+
+    def codes_of_rows(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the codes on which the columns of each view load, (n, k) each."""
+        raise NotImplementedError
+
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        rng: np.random.Generator,
+        earlier: TrainedNetwork | None = None,
+        *,
+        sort: bool = False,
+    ) -> None:
+        """Measure the loadings on (some of) the training rows."""
+        del earlier, sort
+        rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+        rows = rows.astype(np.float64)
+        views = (self.views.x, self.views.y)[: 1 if self.views.n_x == X.shape[1] else 2]
+        self.loadings = np.hstack(
+            [
+                loadings(rows[:, view], codes, weight)
+                for view, codes in zip(views, self.codes_of_rows(rows), strict=False)
+            ]
+        )
+
+    def standardised_view(
+        self, X: NDArray, view: slice
+    ) -> tuple[Tensor, Tensor | None, Any]:
+        """Return rows of a view as the module takes them, and it in their precision."""
+        start, known = self.views, known_cells(X)
+        mean, scale = start.mean[view], start.scale
+        scale = scale[view] if np.ndim(scale) else scale  # type: ignore[index]
+        if known is not None:
+            X = np.where(known, X, mean)
+        x = torch.from_numpy(((X - mean) / scale).astype(X.dtype))
+        module = self._module_for(x.dtype)
+        device = next(module.parameters()).device
+        mask = None if known is None else torch.from_numpy(known).to(device)
+        return x.to(device), mask, module
+
+
+class TwoViewEstimator(NetworkEstimator):
+    """The face of an estimator of two views."""
+
+    has_labels: ClassVar[bool] = True  # whether texts and integers of `y` may be
+    _view: SecondView | None  # of which some have none
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **NetworkEstimator._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "y_architecture": [HasMethods("build"), None],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Any:
+        """Start at the closed form, train, and keep what held-out rows say is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, images of shape (n_samples, height, width) or (n_samples, channels,
+            height, width), or series of shape (n_samples, n_steps, n_channels).
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The other view of the same things, row by row, also images or series; or
+            labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            A pair of weight 2 counts like the same pair given twice.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of pairs that are not independent: visits of one patient, windows
+            that overlap. The pairs of a group, as copies of a pair, are held out
+            together, and count as one where chance is judged.
+        X_val, y_val : array-like, default=None
+            Pairs that choose the epoch and decide, in place of some of the others,
+            which are then trained on as a whole.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a view has NaN or infinity (the place is named), another number of rows
+            than the other, or a rank below `n_components`; or if a parameter, the
+            weights or the groups are invalid. An earlier fit is left unharmed.
+        """
+        with unchanged_on_error(self), usual_settings(), one_thread:
+            earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
+            pairs = self._pairs(X, y, self, reset=earlier is None, min_rows=2)
+            weight = check_weights(sample_weight, pairs)
+            groups = check_groups(groups, pairs)
+            if X_val is not None:
+                with naming("X_val"):
+                    X_val = self._pairs(X_val, y_val, self, reset=False)
+            elif y_val is not None:
+                raise ValueError("y_val needs X_val: give both, or neither.")
+            rows = Rows(pairs, weight, groups, X_val)
+            self._publish(fit(self._objective(), rows, earlier))
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Take one pass over a batch of pairs.
+
+        The start follows the moments of all batches. Each batch first tests the
+        network and then trains it: the network counts only while pairs that it had not
+        seen say that it is better. Do not give pairs a second time: they would judge a
+        network that has learnt them.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in :meth:`fit`; the first batch needs more rows than `n_components`, and
+            all labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        with unchanged_on_error(self), usual_settings(), one_thread:
+            earlier = getattr(self, "_fit", None)
+            first = earlier is None
+            pairs = self._pairs(X, y, self, reset=first, min_rows=2 if first else 1)
+            rows = Rows(pairs, check_weights(sample_weight, pairs))
+            self._publish(partial_fit(self._objective(), rows, earlier))
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return the codes of the first view.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            float32 for float32 rows, else float64. A frame if :meth:`set_output` asks
+            for one.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another shape than in :meth:`fit`, NaN or infinity.
+        """
+        check_is_fitted(self)
+        return self._map(self._first(X), self._model.x_codes, (self.n_components_,))
+
+    @property
+    def _model(self) -> Any:
+        """What is used, the start or the trained networks."""
+        return self._fit.model
+
+    def _publish(self, fit: Any) -> None:
+        """Take over a fit: what it has found out of both views."""
+        start, of_columns = fit.start, fit.model.loadings
+        self.x_loadings_ = of_columns[:, start.x].T.astype(fit.dtype)
+        self.y_loadings_ = of_columns[:, start.y].T.astype(fit.dtype)
+        super()._publish(fit)
+
+    # Rows
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        assert self._view is not None
+        params = SimpleNamespace(**self.get_params(deep=False))
+        kind: Any = self._objective_class
+        return kind(params, self.sample_shape_, self._view.sample_shape_)
+
+    def _first(self, X: Any) -> NDArray:
+        """Return checked rows of the first view."""
+        return self._checked_first(X, self._fit.objective.params, reset=False)
+
+    def _checked_first(
+        self, X: Any, params: Any, *, reset: bool, min_rows: int | None = None
+    ) -> NDArray:
+        padded = takes_padding(params.architecture)
+        if sp.issparse(X):
+            raise TypeError("X is sparse: give a dense one, such as X.toarray().")
+        rows = check_rows(self, X, reset=reset, min_rows=min_rows, padded=padded)
+        return as_dense(rows)
+
+    def _second(self, y: Any, n_rows: int | None) -> NDArray:
+        """Return checked rows of the second view, so many if it matters."""
+        assert self._view is not None
+        check_given(self, y)
+        return self._view.rows(y, reset=False, n_rows=n_rows, to_fit=False)
+
+    def _pairs(
+        self, X: Any, y: Any, params: Any, *, reset: bool, min_rows: int | None = None
+    ) -> NDArray:
+        """Return checked rows of both views beside one another."""
+        x = self._checked_first(X, params, reset=reset, min_rows=min_rows)
+        check_given(self, y)
+        if reset:
+            padded = takes_padding(params.y_architecture)
+            self._view = SecondView(padded=padded, has_labels=self.has_labels)
+        assert self._view is not None
+        to_fit = min_rows is not None
+        rows = self._view.rows(y, reset=reset, n_rows=len(x), to_fit=to_fit)
+        if self._view.classes_ is not None:
+            rows = rows.astype(x.dtype)
+        return np.hstack([x, rows])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
