@@ -47,11 +47,13 @@ MOST_JUDGING = 2048
 # Columns of both views from which on one fold has to do, and axes of a view.
 MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
-NEGLIGIBLE = 0.01
+NEGLIGIBLE = 0.05
 # The weight of a candidate that is none.
 NEVER = 1e-30
 # Scores of all pairs at a time.
 BLOCK_NUMBERS = 2**22
+# The variance of a code that is none, where others have 1.
+EMPTY = 1e-12
 # Nats that are not worth more shrinkage.
 INDIFFERENT = 1e-3
 # The largest correlation, of a column that both views have.
@@ -80,8 +82,9 @@ class CodePairs:
     @classmethod
     def of(cls, products: NDArray) -> CodePairs:
         """Return that of given means of u^2, v^2 and u v, shape (3, k)."""
-        variances = np.maximum(products[:2], np.finfo(float).tiny)
-        correlations = products[2] / np.sqrt(variances.prod(0))
+        # An empty code has no variance: any will do.
+        variances = np.where(products[:2] > EMPTY, products[:2], 1.0)
+        correlations = products[2] / np.sqrt(variances).prod(0)
         return cls(np.clip(correlations, 0, MOST_CORRELATED), *variances)
 
     @property
@@ -481,6 +484,14 @@ def whitener(covariance: NDArray) -> NDArray:
     return axes / np.sqrt(variances)
 
 
+def signs_of(axes: NDArray) -> NDArray:
+    """Return what makes the largest weight of each axis, (d, k), positive; (k,)."""
+    if not axes.size:
+        return np.ones(axes.shape[1])
+    largest = np.abs(axes).argmax(0)
+    return np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1.0, 1.0)
+
+
 class ShrunkCCA:
     """Canonical correlations of given moments, for any shrinkage.
 
@@ -506,7 +517,8 @@ class ShrunkCCA:
 
     def _whitener(self, view: int, shrinkage: float) -> NDArray:
         variances, axes = self.spectra[view]
-        shrunk = (1 - shrinkage) * variances + shrinkage * variances.mean()
+        mean = variances.sum() / max(len(variances), 1)
+        shrunk = (1 - shrinkage) * variances + shrinkage * mean
         return axes / np.sqrt(shrunk)
 
     def axes(self, k: int, shrinkage: float) -> Axes:
@@ -525,9 +537,7 @@ class ShrunkCCA:
             u, _, vt = np.linalg.svd(cross, full_matrices=False)
             a, b = a @ white_a @ u, b @ white_b @ vt.T
         rho = np.einsum("ik,ij,jk->k", a, self.cross, b, optimize=True)
-        # As in scikit-learn: the largest weight of the first view is above 0.
-        largest = np.abs(a).argmax(0)
-        signs = np.where(a[largest, np.arange(a.shape[1])] < 0, -1.0, 1.0)
+        signs = signs_of(a)
         a, b = a * signs, b * signs
         loadings = np.vstack([self.views[0] @ a, self.views[1] @ b])
         return Axes(np.vstack([a, b]).T, loadings.T, np.clip(rho, 0, MOST_CORRELATED))
@@ -640,11 +650,10 @@ def canonical_start(
     moments = Moments.of(x, weight)
     trials = None
     if is_auto(shrinkage):
-        hashes = row_hashes(X, units.mean, units.scale)
-        distinct = distinct_rows(hashes, weight, None)
         trials = Trial.all(k)
         solved = partial(ShrunkCCA, n_x=n_coordinates)
-        let_judge(trials, solved, x[distinct.rows], distinct.weight, seed)
+        rows, weights = in_order(units, X, weight, n_x)
+        let_judge(trials, solved, x[rows], weights, seed)
     how = k, shrinkage, trials
     axes, pairs, share = best_axes(ShrunkCCA(moments, n_coordinates), *how)
     axes, ranks = axes.through(basis_x, basis_y), (len(basis_x), len(basis_y))
@@ -683,6 +692,23 @@ def principal_axes(X: NDArray, weight: NDArray | None) -> NDArray:
     pca = linear_start(X, k, weight, random_state=0)
     variance = pca.explained_variance
     return pca.components[variance > RANK_TOLERANCE * variance.max(initial=0)]
+
+
+def in_order(
+    units: Start, X: NDArray, weight: NDArray | None, n_x: int
+) -> tuple[NDArray, NDArray | None]:
+    """Return the numbers of distinct rows in order of their size, and their weights.
+
+    That order, from which folds are drawn, depends neither on that of the table nor on
+    how its columns are rotated, nor on which view is the first.
+    """
+    hashes = row_hashes(X, units.mean, units.scale)
+    distinct = distinct_rows(hashes, weight, None)
+    x = (X[distinct.rows] - units.mean) / units.scale
+    size = (x[:, :n_x] ** 2).mean(1) + (x[:, n_x:] ** 2).mean(1)
+    order = np.argsort(size)
+    weights = None if distinct.weight is None else distinct.weight[order]
+    return distinct.rows[order], weights
 
 
 def let_judge(
@@ -811,8 +837,7 @@ def copies_start(
     rank = int((correlations > RANK_TOLERANCE).sum())
     order = np.argsort(-correlations)[: rank if k is None else min(k, rank)]
     axes = white @ axes[:, order]  # (d, k)
-    largest = np.abs(axes).argmax(0)
-    axes = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1.0, 1.0)
+    axes = axes * signs_of(axes)
     rho = np.clip(correlations[order], 0, MOST_CORRELATED)
     found = Axes(axes.T, (total @ axes).T, rho)
     pairs = CodePairs.white(rho)

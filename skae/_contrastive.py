@@ -14,6 +14,7 @@ one another, so that their canonical correlations are known without drawing one.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
@@ -29,6 +30,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._cca import (
+    MOST_CORRELATED,
     NEGATIVES,
     CodePairs,
     FollowedPairs,
@@ -193,6 +195,7 @@ class ContrastiveLoss(Loss):
 
     votes = ("info_nce",)
     rows_at_once = NEGATIVES
+    calibrates_start = True
 
     def forward(
         self,
@@ -339,6 +342,19 @@ class Contrasting(TwoViews):
         k = params.n_components
         return canonical_start(pca, X, weight, self.n_x, k, params.shrinkage, seed)
 
+    def check_reached(self, start: Start) -> None:
+        """Raise if a view has too few dimensions, and warn of what is in both."""
+        super().check_reached(start)
+        assert isinstance(start, PairStart)
+        n = int((start.correlations >= MOST_CORRELATED).sum())
+        if n:
+            warnings.warn(
+                f"The first {n} correlations of both views are 1, and bounded: the "
+                "views share a column, or have too few rows for their columns with "
+                f"shrinkage={self.params.shrinkage}.",
+                stacklevel=2,
+            )
+
     def follow(
         self,
         solver: Any,
@@ -368,11 +384,15 @@ class Contrasting(TwoViews):
 
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
         """Return the weight decay for ``alpha="auto"``, given the distinct rows."""
-        return min(5 * n_features / n_rows, MOST_DECAY)
+        return min(3 * math.sqrt(n_features / n_rows), MOST_DECAY)
 
 
 class ContrastingCopies(Contrasting):
     """Corrupted copies of a row are to be told from those of others."""
+
+    def check_reached(self, start: Start) -> None:
+        """Raise if rows have too few dimensions; what is never corrupted may be 1."""
+        TwoViews.check_reached(self, start)
 
     def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
         super().__init__(params, sample_shape, ())
@@ -511,7 +531,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         The same for the second view.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``min(1, 5 * d / n)`` for n distinct rows and d columns of both views.
+        ``min(1, 3 * sqrt(d / n))`` for n distinct rows and d columns of both views.
     batch_size : int or "auto", default="auto"
         Pairs of a training batch, which are told from one another. With n distinct
         rows, "auto" is ``n // 8`` below 1000 rows and ``min(n // 16, 256)`` or, if

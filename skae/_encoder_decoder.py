@@ -23,18 +23,25 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._autoencoder import AutoencoderModule
-from ._cca import Moments, ViewsStart, halves, let_judge, principal_axes, spectrum
+from ._cca import (
+    Moments,
+    ViewsStart,
+    halves,
+    in_order,
+    let_judge,
+    principal_axes,
+    signs_of,
+    spectrum,
+)
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, LinearResidual
 from ._parameters import check_trainable, is_auto
 from ._plan import TrainingPlan
 from ._rows import check_weights
-from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews
@@ -118,8 +125,8 @@ class RidgeSolution:
         shrunk = self.cross / (self.variances + penalty)[:, None]
         fitted = np.sqrt(self.variances)[:, None] * shrunk
         _, singular, axes = np.linalg.svd(fitted, full_matrices=False)
-        _, axes = svd_flip(None, axes, u_based_decision=False)
-        axes, variances = axes[:k], singular[:k] ** 2
+        axes = axes[:k] * signs_of(axes[:k].T)[:, None]
+        variances = singular[:k] ** 2
         kept = variances > RANK_TOLERANCE**2 * variances.max(initial=0)
         rotations = (self.axes @ (shrunk @ axes[kept].T)).T
         return axes[kept], rotations, variances[kept]
@@ -193,11 +200,10 @@ def regression_start(
     k = min(ranks) if n_components is None else min(n_components, *ranks)
     x = np.hstack([x[:, :n_x] @ basis_x.T, x[:, n_x:] @ basis_y.T])
     if is_auto(alpha):
-        hashes = row_hashes(X, units.mean, units.scale)
-        distinct = distinct_rows(hashes, weight, None)
         trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
         solved = partial(RidgeSolution, n_x=ranks[0])
-        let_judge(trials, solved, x[distinct.rows], distinct.weight, seed)
+        rows, weights = in_order(units, X, weight, n_x)
+        let_judge(trials, solved, x[rows], weights, seed)
         penalty = best_penalty(trials)
     else:
         penalty = float(alpha) / float(units.n_samples * scale_of_x(units) ** 2)

@@ -118,12 +118,15 @@ class Loss(nn.Module):
         Held-out rows that are compared with one another, at most; a number also says
         that :meth:`forward` and :meth:`held_out_terms` take the weights of rows, by
         which they count for each other. None: each row has a loss of its own.
+    calibrates_start : bool
+        Whether the start is judged as :meth:`calibrated` too, because it will be.
     """
 
     epoch: float = math.inf
     votes: tuple[str, ...] | None = None
     value_range: tuple[float, float, str] = (-math.inf, math.inf, "")
     rows_at_once: int | None = None
+    calibrates_start: bool = False
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None

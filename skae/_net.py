@@ -378,7 +378,7 @@ class AutoencoderNet(ResumableNet):
         if len(data.valid):
             terms = self._held_out_terms(data)
             losses = terms["loss"]
-            if epoch:
+            if epoch or self.criterion_.calibrates_start:
                 losses, calibration = self.criterion_.calibrated(terms, data)
             self.losses_ = losses
             loss = float(data.mean(losses))
