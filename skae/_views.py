@@ -202,8 +202,8 @@ def one_hot(labels: NDArray, classes: NDArray) -> NDArray:
     if unknown.any():
         row = int(unknown.argmax())
         raise ValueError(
-            f"y has the label {labels.tolist()[row]!r} (row {row}), which was not seen in fit: "
-            f"these were {', '.join(map(repr, classes[:5].tolist()))}"
+            f"y has the label {labels.tolist()[row]!r} (row {row}), which was not seen "
+            f"in fit: these were {', '.join(map(repr, classes[:5].tolist()))}"
             f"{', ...' if len(classes) > 5 else ''}. A split that is stratified by y "
             "has all labels in each part."
         )
