@@ -55,6 +55,7 @@ from ._corruptions import (
     effect_on_columns,
 )
 from ._dataset import STATISTICS_ROWS, sample_rows
+from ._dense import DenseStep
 from ._losses import Loss
 from ._missing import known_cells
 from ._module import BaseModule, LinearResidual, reads_known
@@ -74,111 +75,18 @@ if TYPE_CHECKING:
 DRAWN_COPIES = 4
 
 
-class ContrastiveModule(BaseModule):
-    """Two encoders, and the normal distribution of their codes.
+def coefficients_at(z: Tensor, variances: Tensor, change: Tensor) -> Tensor:
+    """Return the coefficients of a changed normal distribution, shape (..., 4, k).
 
     Parameters
     ----------
-    encoder, decoder : torch.nn.Module
-        Those that encode the first and the second view, from ``(n, n_x)`` and
-        ``(n, n_y)`` to ``(n, n_components)``.
-    n_x : int
-        Columns of the first view.
-    k : int
-        Number of codes.
+    z : Tensor of shape (..., k)
+    variances : Tensor of shape (..., 2, k)
+    change : Tensor of shape (..., 3, k)
+        What is added to `z` and to the logarithms of the variances.
     """
-
-    z: Tensor
-    variances: Tensor
-    offset: Tensor
-
-    def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, n_x: int, k: int
-    ) -> None:
-        super().__init__(encoder, decoder)
-        self.n_x = n_x
-        # Of z, the correlations being tanh(z), and of the variances' logarithms.
-        self.change = nn.Parameter(torch.zeros(3, k))
-        self.register_buffer("z", torch.zeros(k))
-        self.register_buffer("variances", torch.ones(2, k))
-        self.register_buffer("offset", torch.zeros(()))
-
-    def set_pairs(self, z: NDArray, variances: NDArray) -> None:
-        """Take over the normal distribution of the codes of a start."""
-        self.z = torch.from_numpy(z).to(self.z)
-        self.variances = torch.from_numpy(variances).to(self.variances)
-
-    @property
-    def coefficients(self) -> Tensor:
-        """Those of the log density ratio, shape (4, k)."""
-        variances = self.variances * self.change[1:].exp()
-        return coefficients_of(self.z + self.change[0], variances)
-
-    def calibrate(self, calibration: dict[str, Any]) -> None:
-        """Take over the normal distribution of the codes of held-out rows.
-
-        And what brings the mean score of their pairs to their bound.
-        """
-        self.offset.fill_(calibration.get("offset", 0.0))
-        if "z" in calibration:
-            z, variances = (
-                torch.from_numpy(calibration[name]).to(self.z)
-                for name in ("z", "variances")
-            )
-            change = torch.stack([z - self.z, *(variances / self.variances).log()])
-            with torch.no_grad():
-                self.change.copy_(change)
-
-    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
-        """Return the codes of the second view, shape (n, n_components)."""
-        return self.decoder(x, known) if reads_known(self.decoder) else self.decoder(x)
-
-    def forward(
-        self, x: Tensor, known: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the codes of both views, and the coefficients of their ratio."""
-        n = self.n_x
-        of_x, of_y = (None, None) if known is None else (known[:, :n], known[:, n:])
-        u, v = self.encoded(x[:, :n], of_x), self.decoded(x[:, n:], of_y)
-        return u, v, self.coefficients
-
-
-class CopiesModule(ContrastiveModule, CorruptingModule):
-    """An encoder of two corrupted copies of each row, and what is known of its codes.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        From ``(n, n_features)`` to ``(n, n_components)``.
-    n_x, k : int
-        Numbers of columns and of codes.
-    corruption, level, sample_shape
-        As in :meth:`~skae._corruptions.CorruptingModule.set_corruption`.
-    """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        n_x: int,
-        k: int,
-        corruption: str | Callable[..., Tensor],
-        level: float,
-        sample_shape: tuple[int, ...],
-    ) -> None:
-        super().__init__(encoder, nn.Identity(), n_x, k)
-        self.set_corruption(corruption, level, sample_shape)
-
-    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
-        """Return the codes of the second view, which is like the first."""
-        return self.encoded(x, known)
-
-    def forward(
-        self, x: Tensor, known: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the codes of two corrupted copies, and the coefficients."""
-        u = self.encoded(self.corrupt(x, known), known)
-        v = self.encoded(self.corrupt(x, known), known)
-        return u, v, self.coefficients
+    changed = variances * change[..., 1:, :].exp()
+    return coefficients_of(z + change[..., 0, :], changed)
 
 
 class ContrastiveLoss(Loss):
@@ -249,6 +157,153 @@ class ContrastiveLoss(Loss):
         mean = w @ (of_pairs(u, v, c) + losses) / w.sum()
         distribution = {"z": pairs.z, "variances": pairs.variances}
         return losses.to(terms["loss"]), {"offset": -float(mean), **distribution}
+
+
+class ContrastiveModule(BaseModule):
+    """Two encoders, and the normal distribution of their codes.
+
+    Parameters
+    ----------
+    encoder, decoder : torch.nn.Module
+        Those that encode the first and the second view, from ``(n, n_x)`` and
+        ``(n, n_y)`` to ``(n, n_components)``.
+    n_x : int
+        Columns of the first view.
+    k : int
+        Number of codes.
+    """
+
+    dense_loss = ContrastiveLoss
+
+    z: Tensor
+    variances: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, n_x: int, k: int
+    ) -> None:
+        super().__init__(encoder, decoder)
+        self.n_x = n_x
+        # Of z, the correlations being tanh(z), and of the variances' logarithms.
+        self.change = nn.Parameter(torch.zeros(3, k))
+        self.register_buffer("z", torch.zeros(k))
+        self.register_buffer("variances", torch.ones(2, k))
+        self.register_buffer("offset", torch.zeros(()))
+
+    def set_pairs(self, z: NDArray, variances: NDArray) -> None:
+        """Take over the normal distribution of the codes of a start."""
+        self.z = torch.from_numpy(z).to(self.z)
+        self.variances = torch.from_numpy(variances).to(self.variances)
+
+    @property
+    def coefficients(self) -> Tensor:
+        """Those of the log density ratio, shape (4, k)."""
+        return coefficients_at(self.z, self.variances, self.change)
+
+    def calibrate(self, calibration: dict[str, Any]) -> None:
+        """Take over the normal distribution of the codes of held-out rows.
+
+        And what brings the mean score of their pairs to their bound.
+        """
+        self.offset.fill_(calibration.get("offset", 0.0))
+        if "z" in calibration:
+            z, variances = (
+                torch.from_numpy(calibration[name]).to(self.z)
+                for name in ("z", "variances")
+            )
+            change = torch.stack([z - self.z, *(variances / self.variances).log()])
+            with torch.no_grad():
+                self.change.copy_(change)
+
+    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of the second view, shape (n, n_components)."""
+        return self.decoder(x, known) if reads_known(self.decoder) else self.decoder(x)
+
+    def forward(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of both views, and the coefficients of their ratio."""
+        n = self.n_x
+        of_x, of_y = (None, None) if known is None else (known[:, :n], known[:, n:])
+        u, v = self.encoded(x[:, :n], of_x), self.decoded(x[:, n:], of_y)
+        return u, v, self.coefficients
+
+    def dense_widths(self, n_features: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the width of each view."""
+        return {"n_in": self.n_x}, {"n_in": n_features - self.n_x}
+
+    def dense_forward(
+        self, step: DenseStep, x: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what ``forward`` does, by dense networks."""
+        u = step.encoder.forward(x[:, : self.n_x])
+        v = step.decoder.forward(x[:, self.n_x :])
+        known = (step.values[name] for name in ("z", "variances", "change"))
+        return u, v, coefficients_at(*known)
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the loss, and return it.
+
+        Autograd knows those by the codes, and the dense layers the others.
+        """
+        z, variances = step.values["z"], step.values["variances"]
+        change = step.values["change"]
+        with torch.enable_grad():
+            inputs = [t.detach().requires_grad_() for t in (*outputs[:2], change)]
+            u, v, change = inputs
+            codes = u, v, coefficients_at(z, variances, change)
+            terms = loss(codes, x, None, weight)["info_nce"]
+            means = (terms if weight is None else weight * terms).mean(-1)
+            by_u, by_v, by_change = torch.autograd.grad(means.sum(), inputs)
+        step.encoder.backward(by_u)
+        step.decoder.backward(by_v)
+        step.gradients["change"].copy_(by_change)
+        return {"info_nce": means.detach().mean()}
+
+
+class CopiesModule(ContrastiveModule, CorruptingModule):
+    """An encoder of two corrupted copies of each row, and what is known of its codes.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_features)`` to ``(n, n_components)``.
+    n_x, k : int
+        Numbers of columns and of codes.
+    corruption, level, sample_shape
+        As in :meth:`~skae._corruptions.CorruptingModule.set_corruption`.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        n_x: int,
+        k: int,
+        corruption: str | Callable[..., Tensor],
+        level: float,
+        sample_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__(encoder, nn.Identity(), n_x, k)
+        self.set_corruption(corruption, level, sample_shape)
+
+    def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of the second view, which is like the first."""
+        return self.encoded(x, known)
+
+    def forward(
+        self, x: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of two corrupted copies, and the coefficients."""
+        u = self.encoded(self.corrupt(x, known), known)
+        v = self.encoded(self.corrupt(x, known), known)
+        return u, v, self.coefficients
 
 
 class TrainedPairs(TrainedViews):

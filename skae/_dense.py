@@ -316,11 +316,12 @@ class DenseStep:
         `earlier` is the one that it had before.
         """
         template = _template(net.module_)
+        widths = template.dense_widths(n_features)
         if (
             _is_by_hand(type(template))
             and type(net.criterion_).forward is template.dense_loss.forward
-            and _is_dense(template.encoder, n_in=n_features)
-            and _is_dense(template.decoder, n_out=n_features)
+            and _is_dense(template.encoder, **widths[0])
+            and _is_dense(template.decoder, **widths[1])
             and not _has_any_global_hook()
             and not any(_has_hook(part) for part in template.modules())
             and FlatAdamW.can_hold(net.optimizer_)

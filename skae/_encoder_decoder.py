@@ -37,6 +37,7 @@ from ._cca import (
     signs_of,
     spectrum,
 )
+from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, LinearResidual
 from ._parameters import check_trainable, is_auto
@@ -247,30 +248,6 @@ def start_of(
     )
 
 
-class PredictionModule(AutoencoderModule):
-    """An encoder of one view, and a decoder to the other.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Module
-        From ``(n, n_x)`` to ``(n, n_components)``.
-    decoder : torch.nn.Module
-        From ``(n, n_components)`` to ``(n, n_y)``.
-    n_x : int
-        Columns of the first view.
-    """
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, n_x: int) -> None:
-        super().__init__(encoder, decoder)
-        self.n_x = n_x
-
-    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the predictions and the codes of a batch."""
-        n = self.n_x
-        z = self.encode(x[:, :n], None if known is None else known[:, :n])
-        return self.decode(z), z
-
-
 class PredictionLoss(ReconstructionLoss):
     """The squared error of predictions, summed over the known columns of each row.
 
@@ -302,6 +279,51 @@ class PredictionLoss(ReconstructionLoss):
     def squared_error(self, loss: float, start: Start) -> float | None:
         """Return nothing: no likelihood is made of it."""
         return None
+
+
+class PredictionModule(AutoencoderModule):
+    """An encoder of one view, and a decoder to the other.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_x)`` to ``(n, n_components)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_y)``.
+    n_x : int
+        Columns of the first view.
+    """
+
+    dense_loss = PredictionLoss
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, n_x: int) -> None:
+        super().__init__(encoder, decoder)
+        self.n_x = n_x
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the predictions and the codes of a batch."""
+        n = self.n_x
+        z = self.encode(x[:, :n], None if known is None else known[:, :n])
+        return self.decode(z), z
+
+    def dense_widths(self, n_features: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the width of each view."""
+        return {"n_in": self.n_x}, {"n_out": n_features - self.n_x}
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the predictions and the codes of a batch, by dense networks."""
+        return super().dense_forward(step, x[:, : self.n_x])
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the squared error, and return it."""
+        return super().dense_backward(step, outputs, x[:, self.n_x :], weight, loss)
 
 
 class TrainedPrediction(TrainedViews):

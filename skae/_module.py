@@ -78,6 +78,13 @@ class BaseModule(nn.Module):
         """The modules whose ``forward`` is called."""
         return [self]
 
+    def dense_widths(self, n_features: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the widths, `n_in` or `n_out`, that dense networks have to have.
+
+        They are those of the encoder and of the decoder.
+        """
+        return {"n_in": n_features}, {"n_out": n_features}
+
     def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
         """Return what ``forward`` does, by the dense networks of a step.
 

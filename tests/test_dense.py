@@ -11,11 +11,13 @@ from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae._autoencoder import AutoencoderModule, PrefixLoss
+from skae._contrastive import ContrastiveLoss, ContrastiveModule
 from skae._denoising import DenoisingLoss, DenoisingModule
 from skae._dense import DenseStep
+from skae._encoder_decoder import PredictionLoss, PredictionModule
 from skae._gate import StackedModules
 from skae._losses import ReconstructionLoss
-from skae._module import with_linear_paths
+from skae._module import LinearResidual, with_linear_paths
 from skae._net import AutoencoderNet, Batch
 from skae._variational import (
     BernoulliModule,
@@ -49,7 +51,24 @@ def variational(encoder, decoder):
     return VariationalModule(encoder, decoder), EvidenceLowerBound("gaussian", 2.0, 4)
 
 
-OBJECTIVES = [plain, noisy, ordered, denoising, variational]
+def contrastive(encoder, decoder):
+    return ContrastiveModule(encoder, decoder, D, K), ContrastiveLoss()
+
+
+def prediction(encoder, decoder):
+    return PredictionModule(encoder, decoder, D), PredictionLoss(D)
+
+
+TWO_VIEWS = [contrastive, prediction]
+OBJECTIVES = [plain, noisy, ordered, denoising, variational, *TWO_VIEWS]
+
+
+def rows(n=N, seed=1, width=D):
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
+def rows_of(objective, n=N):
+    return rows(n, width=2 * D if objective in TWO_VIEWS else D)
 
 
 def net_of(
@@ -66,13 +85,18 @@ def net_of(
             encoder, decoder = with_linear_paths(
                 encoder, decoder, D, K, n_outputs, linear_encoder=linear
             )
+        if objective is contrastive:  # whose networks are two encoders
+            decoder = MLP(sizes, activation).build((D,), K, generator)[0]
+            decoder = LinearResidual(decoder, D, K, gain=False) if path else decoder
         module, loss = objective(encoder, decoder)
         for tensor in (*module.parameters(), *module.buffers()):
             tensor.data = 0.3 * torch.randn(tensor.shape, generator=generator)
+        if objective is contrastive:
+            module.variances.abs_().add_(0.5)
         modules.append(module)
     module = modules[0]
     if n_stacked:
-        module = StackedModules(modules, (torch.zeros(2, D), None))
+        module = StackedModules(modules, (rows_of(objective, 2), None))
         assert not len(module.separate)
     loss.epoch = 3
     return AutoencoderNet(
@@ -104,7 +128,7 @@ def steps(net, by_hand, x, weight=None, n=1):
     net.numbers_, net.hooks_ = Drawing(net), False
     net.take_step_ = net.optimizer_.step
     net.module_.train()
-    net.dense_ = DenseStep.of(net, D) if by_hand else None
+    net.dense_ = DenseStep.of(net, x.shape[1]) if by_hand else None
     assert (net.dense_ is not None) == by_hand
     losses = [net.train_step(Batch(x, None, weight)) for _ in range(n)]
     found = {name: p.grad.clone() for name, p in net.module_.named_parameters()}
@@ -119,15 +143,12 @@ def assert_same(found, expected, tol):
         )
 
 
-def rows(n=N, seed=1):
-    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
-
-
-def assert_is_autograd(make, weight=None, tol=1e-6):
+def assert_is_autograd(make, weight=None, tol=1e-6, x=None):
+    x = rows() if x is None else x
     by_hand, by_autograd = make(), make()
     by_autograd.module_.load_state_dict(by_hand.module_.state_dict())
-    _, gradients, losses = steps(by_hand, True, rows(), weight)
-    _, expected, right = steps(by_autograd, False, rows(), weight)
+    _, gradients, losses = steps(by_hand, True, x, weight)
+    _, expected, right = steps(by_autograd, False, x, weight)
     assert_same(gradients, expected, tol)
     assert_same(losses[0], right[0], 10 * tol)
 
@@ -135,7 +156,8 @@ def assert_is_autograd(make, weight=None, tol=1e-6):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_those_of_autograd(objective, activation):
-    assert_is_autograd(lambda: net_of(objective, activation=activation))
+    x = rows_of(objective)
+    assert_is_autograd(lambda: net_of(objective, activation=activation), x=x)
 
 
 @pytest.mark.parametrize("sizes", [(), (4,), (6, 5, 4)])
@@ -144,7 +166,8 @@ def test_gradients_are_those_of_autograd(objective, activation):
 def test_for_any_number_of_layers_with_a_linear_path_and_without(
     sizes, objective, path
 ):
-    assert_is_autograd(lambda: net_of(objective, sizes, path=path))
+    x = rows_of(objective)
+    assert_is_autograd(lambda: net_of(objective, sizes, path=path), x=x)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -153,7 +176,8 @@ def test_for_any_number_of_layers_with_a_linear_path_and_without(
 def test_for_weighted_rows_and_stacked_modules(objective, n_stacked, weighted):
     lead = (n_stacked,) if n_stacked else ()
     weight = rows()[:, 0].abs().expand(*lead, N) if weighted else None
-    assert_is_autograd(lambda: net_of(objective, n_stacked=n_stacked), weight)
+    x = rows_of(objective)
+    assert_is_autograd(lambda: net_of(objective, n_stacked=n_stacked), weight, x=x)
 
 
 @pytest.mark.parametrize("n_stacked", [0, 3])
@@ -169,7 +193,8 @@ def test_a_linear_encoder_stays_as_it_is(n_stacked):
 def test_outputs_are_those_of_the_module(objective, n_stacked):
     """While it does not train: no noise, and the same prefixes and draws."""
     net = net_of(objective, n_stacked=n_stacked)
-    step, x = DenseStep.of(net, D), rows()
+    x = rows_of(objective)
+    step = DenseStep.of(net, x.shape[1])
     net.module_.eval()
     with Drawing(net).drawing():
         expected = net.module_(x, None)
