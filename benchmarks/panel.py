@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 Array = NDArray[np.float64]
+Scaling = Literal["std", "glob", "raw"]
 
 CODE_SIZES = (1, 2, 4, 8, 16, 32)
 SEEDS = (0, 1, 2)
@@ -39,7 +40,7 @@ class Table:
     """How one set of the panel is read and scaled."""
 
     read: Callable[[], Array]
-    scaling: Literal["std", "glob", "raw"]
+    scaling: Scaling
     linear_by_construction: bool = False
 
 
@@ -144,12 +145,22 @@ def split(name: str, seed: int) -> tuple[Array, Array]:
     X = load(name)
     order = np.random.RandomState(seed).permutation(len(X))
     n_test = round(0.25 * len(X))
-    train, test = X[order[n_test:]], X[order[:n_test]]
+    return scaled(X[order[n_test:]], X[order[:n_test]], PANEL[name].scaling)
+
+
+def scaled(train: Array, test: Array, scaling: Scaling) -> tuple[Array, Array]:
+    """Return rows without the columns that are constant in training, and scaled."""
     varying = train.std(axis=0) > 0
     train, test = train[:, varying], test[:, varying]
-    if PANEL[name].scaling == "raw":
+    if scaling == "raw":
         return train, test
     mean, scale = train.mean(axis=0), train.std(axis=0)
-    if PANEL[name].scaling == "glob":
+    if scaling == "glob":
         scale = np.sqrt(np.mean(scale**2))
     return (train - mean) / scale, (test - mean) / scale
+
+
+def rank(rows: Array) -> int:
+    """Return in how many dimensions rows vary by more than rounding errors."""
+    singular = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
+    return int((singular**2 > 1e-9 * singular[0] ** 2).sum())
