@@ -48,6 +48,8 @@ MOST_JUDGING = 2048
 MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
 NEGLIGIBLE = 0.05
+# By which correlations are weakened where codes have heavy tails.
+WEAKER = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05)
 # The weight of a candidate that is none.
 NEVER = 1e-30
 # Scores of all pairs at a time.
@@ -102,6 +104,10 @@ class CodePairs:
         """Those of :func:`coefficients_of`, shape (4, k)."""
         z, variances = torch.from_numpy(self.z), torch.from_numpy(self.variances)
         return coefficients_of(z, variances).numpy()
+
+    def weakened(self, factor: float) -> CodePairs:
+        """Return the same with correlations that are smaller by a factor."""
+        return replace(self, correlations=factor * self.correlations)
 
     def at_most(self, own: CodePairs) -> CodePairs:
         """Return the same with correlations that are at most those of another."""
@@ -594,10 +600,8 @@ class Trial:
         """The normal distribution of the held-out codes."""
         return CodePairs.of(self.products / self.n)
 
-    @property
-    def held_out_bound(self) -> float:
-        """The bound under that distribution."""
-        pairs = self.pairs
+    def bound_by(self, pairs: CodePairs) -> float:
+        """Return the bound of the held-out codes under a distribution."""
         sizes = [float(len(u) if w is None else w.sum()) for u, _, w in self.codes]
         bounds = [bound_of(*codes, pairs) for codes in self.codes]
         return float(np.average(bounds, weights=sizes))
@@ -750,12 +754,34 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     """
     if not trials[0].codes:  # no row could judge
         return SHRINKAGES[-1], None
-    bounds = [trial.held_out_bound for trial in trials]
+    bounds = [trial.bound_by(trial.pairs) for trial in trials]
     best = int(np.argmax(np.array(bounds) >= max(bounds) - INDIFFERENT))
     trial = trials[best]
-    own = trial.bound / trial.n
-    as_good = own > bounds[best] - NEGLIGIBLE
-    return trial.shrinkage, None if as_good else trial.pairs
+    factor = tempered(lambda f: trial.bound_by(trial.pairs.weakened(f)))
+    pairs = trial.pairs.weakened(factor)
+    as_good = trial.bound / trial.n > trial.bound_by(pairs) - NEGLIGIBLE
+    return trial.shrinkage, None if as_good else pairs
+
+
+def tempered(bound_by: Callable[[float], float]) -> float:
+    """Return the factor by which correlations are weakened as far as rows ask for it.
+
+    Codes with heavy tails are not normal: their second moments promise too much, and
+    then the bound may even be below that of independence, 0.
+
+    Parameters
+    ----------
+    bound_by : callable
+        Returns the bound for a factor. It is called last for the one that is returned.
+    """
+    best, bound = 1.0, bound_by(1.0)
+    for factor in WEAKER:
+        found = bound_by(factor)
+        if not found > bound + INDIFFERENT:
+            bound_by(best)
+            break
+        best, bound = factor, found
+    return best
 
 
 # Batches

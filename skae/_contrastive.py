@@ -44,6 +44,7 @@ from ._cca import (
     info_nce,
     log_ratio,
     of_pairs,
+    tempered,
     whole_bound,
 )
 from ._corruptions import (
@@ -140,19 +141,32 @@ class ContrastiveLoss(Loss):
         w = torch.ones_like(u[:, 0]) if w is None else w.double()
         products = w[:, None, None] * torch.stack([u * u, v * v, u * v], 1)
         whole, losses = products.sum(0), torch.empty_like(w)
-        for part in data.parts.unique():
-            own = data.parts == part
-            others = (whole - products[own].sum(0)) / (w.sum() - w[own].sum())
-            coefficients = CodePairs.of(others.cpu().numpy()).coefficients
-            c = torch.from_numpy(coefficients).to(u)
-            for rows in blocks(len(u), NEGATIVES):
-                i = rows[own[rows]]
-                j = rows if data.fold_of is None else i
-                losses[i] = -bounds_among(u[i], v[i], u[j], v[j], w[j], c)
+        parts = [(part, data.parts == part) for part in data.parts.unique().tolist()]
+        others = {
+            part: CodePairs.of(
+                ((whole - products[own].sum(0)) / (w.sum() - w[own].sum()))
+                .cpu()
+                .numpy()
+            )
+            for part, own in parts
+        }
+
+        def bound_by(factor: float) -> float:
+            """Fill the losses, with correlations weakened; return their mean."""
+            for part, own in parts:
+                weaker = others[part].weakened(factor).coefficients
+                c = torch.from_numpy(weaker).to(u)
+                for rows in blocks(len(u), NEGATIVES):
+                    i = rows[own[rows]]
+                    j = rows if data.fold_of is None else i
+                    losses[i] = -bounds_among(u[i], v[i], u[j], v[j], w[j], c)
+            return -float(w @ losses / w.sum())
+
+        factor = tempered(bound_by)
         if not w @ losses < w @ terms["loss"].double():
             mean = w @ (terms["of_pairs"] + terms["loss"]).double() / w.sum()
             return terms["loss"], {"offset": -float(mean)}
-        pairs = CodePairs.of((whole / w.sum()).cpu().numpy())
+        pairs = CodePairs.of((whole / w.sum()).cpu().numpy()).weakened(factor)
         c = torch.from_numpy(pairs.coefficients).to(u)
         mean = w @ (of_pairs(u, v, c) + losses) / w.sum()
         distribution = {"z": pairs.z, "variances": pairs.variances}

@@ -2,9 +2,9 @@
 Find the other half of a digit
 ==============================
 
-A contrastive autoencoder learns codes of two views, here the left and the right halves of
-images, by which halves that belong together are found. It starts at canonical correlation
-analysis.
+A contrastive autoencoder learns codes of two views, here the left and the right halves
+of images, by which halves that belong together are found. It starts at canonical
+correlation analysis.
 """
 
 # %%
@@ -49,7 +49,9 @@ for name, model in models.items():
     order = np.argsort(-model.similarity(left, right), axis=1)
     rank = np.argmax(order == np.arange(len(test))[:, None], axis=1)
     found[name] = order[:, :7]
-    print(f"{name:24s} first: {(rank == 0).mean():.2f}, in ten: {(rank < 10).mean():.2f}")
+    print(
+        f"{name:24s} first: {(rank == 0).mean():.2f}, in ten: {(rank < 10).mean():.2f}"
+    )
 
 # %%
 # Each row begins with a true image; the others are its left half beside the best right
