@@ -408,8 +408,8 @@ class Contrasting(TwoViews):
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return canonical correlation analysis."""
         params = self.params
-        k = params.n_components
-        return canonical_start(pca, X, weight, self.n_x, k, params.shrinkage, seed)
+        how = self.n_x, self.n_codes_asked, params.shrinkage, seed
+        return canonical_start(pca, X, weight, *how)
 
     def check_reached(self, start: Start) -> None:
         """Raise if a view has too few dimensions, and warn of what is in both."""
@@ -436,8 +436,7 @@ class Contrasting(TwoViews):
         params, n_x = self.params, self.n_x
         if solver is None:
             units = self.pca(X, None, weight, seed)
-            k = min(n_x, X.shape[1] - n_x)
-            k = k if params.n_components is None else min(params.n_components, k)
+            k = min(n_x, X.shape[1] - n_x, self.n_codes_asked or X.shape[1])
             solver = FollowedPairs.of(units, X, weight, n_x, k, seed)
         else:
             solver = solver.followed_by(X, weight, n_x)
@@ -520,7 +519,6 @@ class ContrastingCopies(Contrasting):
         weight: NDArray | None,
         seed: int,
     ) -> PairStart:
-        params = self.params
         corruption, level, _ = self.corruption
         check_corruption_level(corruption, level)
         if corruption in LINEAR_EFFECTS:
@@ -530,7 +528,7 @@ class ContrastingCopies(Contrasting):
             total = shared + np.diag(added)
         else:
             total, shared = self._drawn(units, X, weight, seed)
-        return copies_start(units, total, shared, params.n_components)
+        return copies_start(units, total, shared, self.n_codes_asked)
 
     def _drawn(
         self, units: Start, X: NDArray, weight: NDArray | None, seed: int
@@ -949,7 +947,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
             u, v = (self._codes(copy) for copy in self._copies(x))
         else:
             u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
-        w = None if weight is None else torch.from_numpy(weight)
+        w = None if weight is None else torch.tensor(weight)
         with one_thread:
             return whole_bound(u, v, w, self._coefficients)
 

@@ -196,7 +196,8 @@ def corrupted_copies(
     module.set_corruption(corruption, level, sample_shape)
     module.set_units(units.mean, units.scale)
     module.generator = new_torch_generator(seed)
-    x = ((X - units.mean) / units.scale).astype(np.float32)
+    dtype = np.float64 if isinstance(corruption, str) else np.float32
+    x = ((X - units.mean) / units.scale).astype(dtype)
     with seeded_globally(seed):
         try:
             copies = [module.corrupt(torch.tensor(x)) for _ in range(n_copies)]

@@ -316,12 +316,10 @@ class DenseStep:
         `earlier` is the one that it had before.
         """
         template = _template(net.module_)
-        widths = template.dense_widths(n_features)
         if (
             _is_by_hand(type(template))
             and type(net.criterion_).forward is template.dense_loss.forward
-            and _is_dense(template.encoder, **widths[0])
-            and _is_dense(template.decoder, **widths[1])
+            and _are_dense(template, n_features)
             and not _has_any_global_hook()
             and not any(_has_hook(part) for part in template.modules())
             and FlatAdamW.can_hold(net.optimizer_)
@@ -427,6 +425,13 @@ def _parts(network: nn.Module | None, name: str) -> Iterator[tuple[str, nn.Modul
             yield from _parts(part, f"{name}.{i}")
     elif network is not None and type(network) not in RESHAPING:
         yield name, network
+
+
+def _are_dense(module: BaseModule, n_features: int) -> bool:
+    """Whether both networks of a module are dense layers, of the right widths."""
+    of_encoder, of_decoder = module.dense_widths(n_features)
+    is_dense = _is_dense(module.encoder, **of_encoder)
+    return is_dense and _is_dense(module.decoder, **of_decoder)
 
 
 def _is_dense(

@@ -381,7 +381,7 @@ class Predicting(TwoViews):
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return reduced-rank regression."""
         params = self.params
-        how = self.n_x, params.n_components, params.ridge_alpha, seed
+        how = self.n_x, self.n_codes_asked, params.ridge_alpha, seed
         return regression_start(pca, X, weight, *how)
 
     def follow(
@@ -399,7 +399,7 @@ class Predicting(TwoViews):
         units = self.pca(X, None, weight, seed) if solver is None else solver[0]
         x = (X - units.mean) / units.scale
         if solver is None:
-            k = min(params.n_components or d, n_x, d - n_x)
+            k = min(self.n_codes_asked or d, n_x, d - n_x)
             trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
             let_judge(trials, solved, x, weight, seed)
             moments = Moments.of(x, weight)
@@ -690,6 +690,7 @@ class EncoderDecoder(RegressorMixin, TwoViewEstimator):
         predicted = self._predicted(X)
         true = self._second(y, len(predicted))
         weight = check_weights(sample_weight, predicted)
+        true, predicted = true.astype(np.float64), predicted.astype(np.float64)
         known = ~np.isnan(true)
         if not known.all():  # padding is not to be predicted
             true = np.where(known, true, predicted)

@@ -135,6 +135,7 @@ def check_same_number(y: NDArray, n_rows: int | None) -> None:
 def as_column(y: Any) -> NDArray | None:
     """Return what has one axis as an array; None if it has more."""
     check_unmasked("y", y)
+    y = y.detach() if isinstance(y, Tensor) else y
     if not isinstance(y, list | tuple):
         if hasattr(y, "columns") or sp.issparse(y):
             return None
@@ -231,6 +232,12 @@ class TwoViews(Objective):
         super().__init__(params, sample_shape)
         self.y_shape = y_shape
         self.n_x = math.prod(sample_shape)
+
+    @property
+    def n_codes_asked(self) -> int | None:
+        """How many codes were asked for, if any number was."""
+        k = self.params.n_components
+        return None if k is None else int(k)
 
     @property
     def takes_padding(self) -> bool:
@@ -492,9 +499,9 @@ class TwoViewEstimator(NetworkEstimator):
         self, X: Any, params: Any, *, reset: bool, min_rows: int | None = None
     ) -> NDArray:
         padded = takes_padding(params.architecture)
-        if sp.issparse(X):
-            raise TypeError("X is sparse: give a dense one, such as X.toarray().")
         rows = check_rows(self, X, reset=reset, min_rows=min_rows, padded=padded)
+        if sp.issparse(rows):
+            raise TypeError("X is sparse: give a dense one, such as X.toarray().")
         return as_dense(rows)
 
     def _second(self, y: Any, n_rows: int | None) -> NDArray:

@@ -36,17 +36,18 @@ import pandas as pd
 import scipy.sparse as sp
 import sklearn
 import torch
-from estimators import ESTIMATORS
+from estimators import ESTIMATORS, TWO_VIEWS
 from hostile_inputs import CODES, ROWS, VAL_ROWS
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, EncoderDecoder
+from skae._views import TwoViewEstimator
 from skae.architectures import Recurrent
 
 SECONDS = 20  # that a case may take
-CLASSES = list({type(e): None for e in ESTIMATORS.values()})
+CLASSES = list({type(e): None for e in (*ESTIMATORS.values(), *TWO_VIEWS.values())})
 ARCHITECTURES = {type(e.architecture): e.architecture for e in ESTIMATORS.values()}
 FITTING, STARTS = ("fit", "partial_fit", "fit_transform"), ("pca", "random")
 
@@ -71,6 +72,7 @@ class Case(NamedTuple):
 
 
 EXPECTED_WARNINGS = r"feature names|more than \d+ steps|n_neighbors=\d+, but the"
+VIEWS = ("X", "X_val", "y", "y_val")  # the second one of each is the first
 
 
 class Wrong(Exception):
@@ -153,7 +155,9 @@ def result(model, method, **arguments):
         return out.toarray() if sp.issparse(out) else np.asarray(out, dtype=float)
     if method == "reconstruction_error" and out.ndim == 2:  # NaN of missing cells
         return np.where(np.isnan(plain(arguments["X"])), 0.0, out)
-    return (model.mean_, model.transform(arguments["X"])) if out is model else out
+    if out is not model:
+        return out
+    return getattr(model, "mean_", 0.0), model.transform(arguments["X"])
 
 
 def check(case, model, given, got):
@@ -162,7 +166,8 @@ def check(case, model, given, got):
     tolerance = 1e-3 if is_single or case.method in FITTING else 1e-6
     said = dict(given)
     if case.other is not None:
-        said.update({k: plain(said[k]) for k in ("X", "X_val") if k in said})
+        views = [k for k in VIEWS if k in said and said[k] is not None]
+        said.update({k: plain(said[k]) for k in views})
         if "sample_weight" in said:
             weight = np.asarray(said["sample_weight"], dtype=float)
             said["sample_weight"] = np.broadcast_to(weight, len(ROWS))
@@ -266,12 +271,30 @@ def fresh(cls, **params):
 
 @cache
 def fitted(cls, start):
+    if is_of_two_views(cls):
+        return fresh(cls).fit(ROWS, **second_view(cls, "fit", ROWS))
     return fresh(cls, init=start).fit(ROWS)
 
 
 def earlier(cls, start="pca", **params):
     """Return a fitted model, with parameters that changed after that."""
     return copy.copy(fitted(cls, start)).set_params(**params)
+
+
+def is_of_two_views(cls):
+    return issubclass(cls, TwoViewEstimator)
+
+
+def starting(cls, start):
+    """Return the parameters of a start, if there are several."""
+    return {} if is_of_two_views(cls) else {"init": start}
+
+
+def second_view(cls, method, text):
+    """Return `y`, the same as `X`, where there has to be one."""
+    parameters = inspect.signature(getattr(cls, method)).parameters
+    needed = cls is EncoderDecoder or method == "similarity"
+    return {"y": text} if needed and "y" in parameters else {}
 
 
 def methods(cls):
@@ -308,8 +331,13 @@ def entries(table):
         yield from ((expression, expected) for expression in split(text))
 
 
-def with_missing(cls, expected):
-    """Return what is expected of rows where NaN may be a missing cell."""
+def with_missing(cls, expected, text):
+    """Return what is expected of rows where NaN may be a missing cell.
+
+    Two views are not sparse.
+    """
+    if is_of_two_views(cls) and ("sp." in text or "Sparse" in text):
+        return "sparse|X"
     if not cls._objective_class.handles_missing or expected in (None, ...):
         return expected
     return f"?{expected.lstrip('?')}" if "NaN" in expected else expected
@@ -323,10 +351,15 @@ def row_cases(cls):
         )
         to_use = to_fit if rest[0] is ... else rest[0]
         of_codes = to_use if rest[1] is ... else rest[1]
-        to_fit, to_use = with_missing(cls, to_fit), with_missing(cls, to_use)
+        to_fit, to_use = (with_missing(cls, e, text) for e in (to_fit, to_use))
+        if to_fit is None and is_of_two_views(cls):
+            to_fit = "?is the same|, the rank of"
         model = partial(earlier, cls, STARTS[i % 2])
         for method, flags in methods_of_rows(cls):
             name, arguments = f"{cls.__name__}.{method}({text})", {"X": text, **flags}
+            arguments.update(second_view(cls, method, text))
+            if method == "score" and cls is EncoderDecoder and text == "X[:1]":
+                continue  # of one row there is no R2, as in scikit-learn
             if method in FITTING:
                 yield Case("rows to fit", name, new, method, arguments, to_fit, new)
             else:
@@ -334,21 +367,31 @@ def row_cases(cls):
                 yield Case("rows to use", name, model, method, arguments, words, model)
         words = to_use or "?too (large|small)"
         case = "rows to go on with", f"{cls.__name__}.fit().partial_fit({text})", model
-        yield Case(*case, "partial_fit", {"X": text}, words, model)
+        both = {"X": text, **second_view(cls, "partial_fit", text)}
+        yield Case(*case, "partial_fit", both, words, model)
         if text != "None":
             words = re.sub("^[?]?", r"\g<0>X_val & ", to_use or "?near enough")
             case = "X_val", f"{cls.__name__}.fit(X_val={text})", new, "fit"
-            yield Case(*case, {"X": "X", "X_val": text}, words, new)
+            views = {"X": "X", "X_val": text}
+            if cls is EncoderDecoder:
+                views.update(y="X", y_val=text)
+            yield Case(*case, views, words, new)
     for text, expected in entries(inputs.ODD_SERIES):
         new = partial(fresh, cls, architecture=Recurrent(hidden_size=2))
         name = f"{cls.__name__}(Recurrent()).fit({text})"
-        expected = with_missing(cls, expected)
-        yield Case("series", name, new, "fit", {"X": text}, expected)
+        expected = with_missing(cls, expected, text)
+        both = {"X": text, **second_view(cls, "fit", text)}
+        if is_of_two_views(cls):
+            network = Recurrent(hidden_size=2)
+            new = partial(fresh, cls, architecture=network, y_architecture=network)
+        yield Case("series", name, new, "fit", both, expected)
 
 
 def argument_cases(cls):
     model = partial(earlier, cls)
     for (argument, said), table in inputs.ODD_ARGUMENTS.items():
+        if argument == "y" and is_of_two_views(cls):
+            continue  # it is not ignored
         plain = (
             {} if argument == "sample_weight" else {argument: eval(said, vars(inputs))}
         )
@@ -356,13 +399,14 @@ def argument_cases(cls):
             text = re.sub(r"\bv\b", said, text)
             for method in (name for name, known in methods(cls) if argument in known):
                 name, rows = f"{cls.__name__}.{method}({argument}={text})", {"X": "X"}
+                rows.update(second_view(cls, method, "X"))
                 case = "arguments", name, model, method, {**rows, argument: text}
                 yield Case(*case, expected, model, plain)
 
 
 def value_cases(cls):
     """Yield each parameter of estimators, architectures and methods, and each value."""
-    known = {"self", "X", "X_val", *(name for name, _ in inputs.ODD_ARGUMENTS)}
+    known = {"self", *VIEWS, *(name for name, _ in inputs.ODD_ARGUMENTS)}
     for i, text in enumerate(inputs.VALUES):
         value = eval(text, vars(inputs))
         for name in parameters(cls):
@@ -371,6 +415,7 @@ def value_cases(cls):
         for method, arguments in methods(cls):
             for name in arguments.keys() - known if method not in FITTING else ():
                 given = {"X": "X"} if "X" in arguments else {}
+                given.update(second_view(cls, method, "X"))
                 what = f"{cls.__name__}.{method}({name}={text})"
                 case = "parameters of methods", what, partial(earlier, cls), method
                 yield Case(*case, {**given, name: text}, of_value(name, text, value))
@@ -393,8 +438,12 @@ def value_case(cls, method, name, text, value, architecture=None):
     model = partial(earlier if method == "fit" else fresh, cls, **params(value))
     kind = "parameters" + " of architectures" * (architecture is not None)
     owner = cls if architecture is None else type(architecture)
-    case = kind, f"{owner.__name__}({name}={text}), {method}", model, method, {"X": "X"}
-    yield Case(*case, of_value(name, text, value), other)
+    both = {"X": "X", **second_view(cls, method, "X")}
+    case = kind, f"{owner.__name__}({name}={text}), {method}", model, method, both
+    expected = of_value(name, text, value)
+    if name == "n_components" and is_of_two_views(cls) and "0.5" in text:
+        expected = "n_components"  # nothing has a share of the variance
+    yield Case(*case, expected, other)
 
 
 def of_value(name, text, value):
@@ -420,15 +469,18 @@ def object_cases(cls):
             and cls._objective_class.n_inputs > 1
         ):
             expected = "?architecture"  # whose encoder sees more than the row
+        if name == "architecture" and is_of_two_views(cls):  # which use half of it
+            expected = "?" + (expected or "architecture").lstrip("?")
         for text in split(texts) if name in parameters(cls) else ():
             for start in STARTS if expected is None or expected[0] == "?" else ("pca",):
                 params, other = {"max_iter": 20, name: eval(text, vars(inputs))}, None
                 if same:
                     plain = {**params, name: eval(same[0], vars(inputs))}
-                    other = partial(fresh, cls, init=start, **plain)
+                    other = partial(fresh, cls, **starting(cls, start), **plain)
                 model = partial(earlier, cls, start, **params)
                 what = f"{cls.__name__}({name}={text}, init={start!r})"
-                case = "objects", what, model, "fit", {"X": "X"}
+                both = {"X": "X", **second_view(cls, "fit", "X")}
+                case = "objects", what, model, "fit", both
                 yield Case(*case, expected, other)
 
 
@@ -437,7 +489,7 @@ def state_cases(cls):
     for i, (method, flags) in enumerate(methods_of_rows(cls)):
         name, arguments = f"{cls.__name__}.{method}({', '.join(flags)})", {"X": "X"}
         model = partial(earlier, cls, STARTS[i % 2])
-        arguments.update(flags)
+        arguments.update(flags, **second_view(cls, method, "X"))
         for text in split(inputs.SETTINGS):
             case = "settings", f"{name}, {text}", model, method, arguments, None, model
             yield Case(*case, setting=partial(eval, text, vars(inputs)))

@@ -177,26 +177,27 @@ SIZES = "hidden_layer_sizes channels "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
     n_oversamples iterated_power patch_size """
 FEW = "n_importance_samples n_samples kernel_size stride num_layers hidden_size "
-REALS = "alpha code_noise tol beta learning_rate_init "
+REALS = "alpha code_noise tol beta learning_rate_init ridge_alpha "
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
     linear_encoder """
 WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
+SHARES += "shrinkage "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
     encoder decoder svd_solver power_iteration_normalizer"""
 # Values, and who takes them. Others of these parameters have to refuse them by name,
 # and show the value. "?" marks those that may do either, as all others may.
 VALUES = {
-    "None": """n_components architecture n_iter_no_change n_epochs_kl_warmup callbacks
-        net_params random_state image_shape n_neighbors""",
+    "None": """n_components architecture y_architecture n_iter_no_change callbacks
+        n_epochs_kl_warmup net_params random_state image_shape n_neighbors""",
     # scikit-learn takes True for 1, too.
     "True": FLAGS
-    + "?corruption_level "
+    + "?corruption_level ?shrinkage "
     + WHOLE.replace(" ", " ?").replace("?verbose", ""),
     "np.bool_(False)": FLAGS,
     "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
-        contamination iterated_power ?n_components""",
-    "1": WHOLE + "corruption_level",
+        contamination iterated_power ?n_components shrinkage ridge_alpha""",
+    "1": WHOLE + "corruption_level shrinkage",
     "3": WHOLE,
     "np.int8(2)": WHOLE,
     "np.int8(100)": WHOLE.replace("n_components", ""),
@@ -209,7 +210,7 @@ VALUES = {
     "1e300": REALS.replace("beta", "").replace("contraction", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
-        power_iteration_normalizer""",
+        power_iteration_normalizer shrinkage ridge_alpha""",
     "[]": "callbacks hidden_layer_sizes",
     "()": "callbacks hidden_layer_sizes",
     "(2,)": SIZES,
