@@ -760,6 +760,7 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     factor = tempered(lambda f: trial.bound_by(trial.pairs.weakened(f)))
     pairs = trial.pairs.weakened(factor)
     as_good = trial.bound / trial.n > trial.bound_by(pairs) - NEGLIGIBLE
+    as_good &= bool((trial.products[:2] > EMPTY * trial.n).all())
     return trial.shrinkage, None if as_good else pairs
 
 
