@@ -598,7 +598,7 @@ class Trial:
     @property
     def pairs(self) -> CodePairs:
         """The normal distribution of the held-out codes."""
-        return CodePairs.of(self.products / self.n)
+        return CodePairs.of(self.products / max(self.n, 1))
 
     def bound_by(self, pairs: CodePairs) -> float:
         """Return the bound of the held-out codes under a distribution."""
@@ -735,7 +735,7 @@ def let_judge(
     seed : int
     """
     n = len(x)
-    n_folds = min(N_FOLDS, n)
+    n_folds = min(N_FOLDS, n // 2)  # a single pair is told from no other
     if n_folds < 2:
         return
     fold_of = np.random.default_rng(seed).permutation(n) % n_folds
@@ -753,7 +753,7 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     None stands for that of the training rows, where it is as good.
     """
     if not trials[0].codes:  # no row could judge
-        return SHRINKAGES[-1], None
+        return SHRINKAGES[-1], trials[0].pairs
     bounds = [trial.bound_by(trial.pairs) for trial in trials]
     best = int(np.argmax(np.array(bounds) >= max(bounds) - INDIFFERENT))
     trial = trials[best]
