@@ -416,7 +416,7 @@ class Contrasting(TwoViews):
         super().check_reached(start)
         assert isinstance(start, PairStart)
         n = int((start.correlations >= MOST_CORRELATED).sum())
-        if n:
+        if n and not self.has_labels:  # which may well follow from a column
             warnings.warn(
                 f"The first {n} correlations of both views are 1, and bounded: the "
                 "views share a column, or have too few rows for their columns with "

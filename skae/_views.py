@@ -219,6 +219,8 @@ class TwoViews(Objective):
     params : namespace
     sample_shape, y_shape : tuple of int
         Shape of a sample of each view.
+    has_labels : bool
+        Whether the second view is made of labels.
     """
 
     scores_rows = False
@@ -228,9 +230,10 @@ class TwoViews(Objective):
         params: SimpleNamespace,
         sample_shape: tuple[int, ...],
         y_shape: tuple[int, ...],
+        has_labels: bool = False,
     ) -> None:
         super().__init__(params, sample_shape)
-        self.y_shape = y_shape
+        self.y_shape, self.has_labels = y_shape, has_labels
         self.n_x = math.prod(sample_shape)
 
     @property
@@ -489,7 +492,8 @@ class TwoViewEstimator(NetworkEstimator):
         assert self._view is not None
         params = SimpleNamespace(**self.get_params(deep=False))
         kind: Any = self._objective_class
-        return kind(params, self.sample_shape_, self._view.sample_shape_)
+        shapes = self.sample_shape_, self._view.sample_shape_
+        return kind(params, *shapes, self._view.classes_ is not None)
 
     def _first(self, X: Any) -> NDArray:
         """Return checked rows of the first view."""
