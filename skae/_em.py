@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.utils.extmath import svd_flip
-from torch import Tensor
 
 from ._dataset import as_dense, row_chunks, sample_rows
+from ._incomplete import IncompleteRows
 from ._missing import MissingCells
 from ._split import DistinctRows, distinct_rows, row_hashes
 
@@ -98,49 +97,20 @@ class NormalRows:
 
         The moments are expected ones: those of the means, and what is uncertain.
         """
-        n, d = X.shape
-        precision = torch.from_numpy(np.linalg.inv(self.covariance))
-        known = ~np.isnan(X)
-        filled = np.where(known, X - self.mean, 0.0)
-        uncertain = np.zeros((d, d))
-        incomplete = np.flatnonzero(~known.all(1))
-        step = max(1, CHUNK_NUMBERS // d**2)
-        for start in range(0, len(incomplete), step):
-            rows = incomplete[start : start + step]
-            own = None if weight is None else torch.from_numpy(weight[rows]).double()
-            x, o = torch.from_numpy(filled[rows]), torch.from_numpy(known[rows])
-            expected, covariance = _given(precision, x, o, own)
-            filled[rows] += expected.numpy()
-            uncertain += covariance.numpy()
-        w = np.ones(n) if weight is None else weight
+        return self.completed_rows(IncompleteRows(X, weight))
+
+    def completed_rows(self, rows: IncompleteRows) -> tuple[NDArray, Moments]:
+        """Return the same of rows that have been sorted out before."""
+        w, mean = rows.weight, self.mean
+        filled = np.where(rows.known, rows.X - mean, 0.0)
+        expected, uncertain = rows.given(self.covariance, filled)
+        filled += expected
         total = w @ filled
         products = (w[:, None] * filled).T @ filled + uncertain
-        rows_total = total + w.sum() * self.mean
-        cross = np.outer(self.mean, total)
-        products += cross + cross.T + w.sum() * np.outer(self.mean, self.mean)
-        return filled + self.mean, Moments(float(w.sum()), rows_total, products)
-
-
-def _given(
-    precision: Tensor, x: Tensor, known: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return what is expected beside known cells, (n, d), and a sum of covariances.
-
-    In the known cells, where `x` is centred, both are 0; elsewhere `x` is 0.
-    """
-    o = known.to(x.dtype)
-    m = 1 - o
-    # The block of the missing cells, and 1 in the diagonal for each known one.
-    blocks = m[:, :, None] * m[:, None, :]
-    blocks *= precision
-    blocks.diagonal(dim1=1, dim2=2).add_(o)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(blocks)[0])
-    pulled = m * (x @ precision)
-    expected = -torch.bmm(inverse, pulled[:, :, None])[:, :, 0]
-    w = x.new_ones(len(x)) if weight is None else weight
-    covariance = (w @ inverse.flatten(1)).view_as(precision)
-    covariance.diagonal().sub_(w @ o)
-    return expected, covariance
+        rows_total = total + w.sum() * mean
+        cross = np.outer(mean, total)
+        products += cross + cross.T + w.sum() * np.outer(mean, mean)
+        return filled + mean, Moments(float(w.sum()), rows_total, products)
 
 
 # What a covariance may be
@@ -203,19 +173,19 @@ def first_guess(X: NDArray, weight: NDArray | None) -> NormalRows:
 
 
 def fit_normal(
-    X: NDArray,
-    weight: NDArray | None,
+    rows: IncompleteRows,
     constraint: Constraint,
     guess: NormalRows,
     n_iter: int = N_ITER,
 ) -> NormalRows:
-    """Return the normal distribution of rows, (n, d), of which some cells are NaN.
+    """Return the normal distribution of incomplete rows.
 
     It ends when no correlation changes by more than `TOL`.
     """
     normal = guess
     for _ in range(n_iter):
-        before, normal = normal, _next_normal(normal, X, weight, constraint)
+        before = normal
+        normal = constraint.normal(before.completed_rows(rows)[1])
         root = np.sqrt(np.diagonal(normal.covariance))
         change = np.abs(normal.covariance - before.covariance) / root / root[:, None]
         if change.max() < TOL:
@@ -271,13 +241,16 @@ def choose_shrinkage(
     deviation = np.sqrt(np.diagonal(normal.covariance))
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
     # For each draw of what is hidden: the rows, what that is, and the last fit.
-    tried = [(*hidden_cells(rows, rng), normal) for _ in range(draws)]
+    tried = []
+    for _ in range(draws):
+        shown, hidden = hidden_cells(rows, rng)
+        tried.append((IncompleteRows(shown, weight), hidden, normal))
     fits, losses = [], []
     for share in SHRINKAGES:
         loss = np.zeros(len(rows))
         for i, (shown, hidden, before) in enumerate(tried):
-            fit = fit_normal(shown, weight, Constraint(share), before, CHOOSING_ITER)
-            error = (fit.completed(shown, weight)[0] - rows) / deviation
+            fit = fit_normal(shown, Constraint(share), before, CHOOSING_ITER)
+            error = (fit.completed_rows(shown)[0] - rows) / deviation
             loss += np.where(hidden, error**2, 0.0).sum(1)
             tried[i] = shown, hidden, fit
         losses.append(loss)
@@ -326,7 +299,7 @@ def normal_of_rows(
         constraint = Constraint(share)
     else:
         constraint, guess = Constraint(n_axes=k), first_guess(rows, w)
-    normal = fit_normal(rows, w, constraint, guess)
+    normal = fit_normal(IncompleteRows(rows, w), constraint, guess)
     if len(rows) < X.shape[0]:
         normal = _next_normal(normal, X, weight, constraint)
     return normal

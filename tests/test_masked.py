@@ -35,6 +35,7 @@ from skae._em import (
     fit_normal,
     strongest,
 )
+from skae._incomplete import IncompleteRows
 from skae._masked import patches, row_hash, smallest
 from skae.architectures import Convolutional, Modules, Recurrent
 
@@ -94,9 +95,8 @@ def test_em_reaches_a_stationary_point_of_the_likelihood():
     """The likelihood's gradient by torch is the oracle."""
     X = with_holes(correlated(n=60, d=4), 0.25)
     copies = np.tile(X, (200, 1))
-    normal = fit_normal(
-        copies[: 60 * 50], None, Constraint(), first_guess(X, None), n_iter=400
-    )
+    rows = IncompleteRows(copies[: 60 * 50], None)
+    normal = fit_normal(rows, Constraint(), first_guess(X, None), n_iter=400)
     mean = torch.tensor(normal.mean, requires_grad=True)
     root = torch.linalg.cholesky(torch.tensor(normal.covariance))
     root.requires_grad_(True)
@@ -126,7 +126,8 @@ def test_factors_and_the_whole_covariance_agree(monkeypatch):
     monkeypatch.setattr(skae._em, "TOL", 1e-9)
     X = with_holes(correlated(n=400, d=6, rank=2), 0.2)
     guess = first_guess(X, None)
-    normal = fit_normal(X, None, Constraint(n_axes=2), guess, n_iter=1500)
+    rows = IncompleteRows(X, None)
+    normal = fit_normal(rows, Constraint(n_axes=2), guess, n_iter=1500)
     factors = fit_factors(X, None, first_factors(X, None, 2), 1500)
     assert_allclose(factors.expected(X), normal.completed(X, None)[0], atol=1e-3)
 
@@ -148,6 +149,39 @@ def test_the_stronger_choice_is_taken_where_chance_may_have_decided():
     loss = rng.uniform(size=500)
     assert strongest([loss + 1e-3 * rng.standard_normal(500), loss]) == 0
     assert strongest([loss + 0.1, loss]) == 1
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_what_is_expected_follows_from_the_smaller_block(share, is_weighted):
+    """Every row alone, by the formula of the textbooks, is the oracle."""
+    rng = np.random.RandomState(0)
+    X = correlated(n=60, d=7)
+    X = np.where(rng.uniform(size=X.shape) < share, NAN, X - 3)
+    X[:20] = np.where(np.isnan(X[:1]), NAN, X[:20])  # which have one pattern
+    X[40], X[41] = NAN, 1.0
+    weight = rng.uniform(1, 3, 60) if is_weighted else None
+    C = np.cov(correlated(d=7).T)
+    filled = np.where(np.isnan(X), 0.0, X)
+    expected, uncertain = IncompleteRows(X, weight).given(C, filled)
+    total = np.zeros((7, 7))
+    for i, row in enumerate(X):
+        o = ~np.isnan(row)
+        by_known = C[:, o] @ np.linalg.inv(C[np.ix_(o, o)])
+        assert_allclose(expected[i], np.where(o, 0, by_known @ row[o]), atol=1e-9)
+        total += (1 if weight is None else weight[i]) * (C - by_known @ C[o])
+    assert_allclose(uncertain, total, atol=1e-9)
+
+
+def test_many_patterns_are_taken_a_few_at_a_time(monkeypatch):
+    X = with_holes(correlated(n=100, d=6), 0.5)
+    filled, C = np.where(np.isnan(X), 0.0, X), np.cov(correlated(d=6).T)
+    together = IncompleteRows(X, None).given(C, filled)
+    monkeypatch.setattr(skae._incomplete, "BLOCK_NUMBERS", 1)
+    alone = IncompleteRows(X, None)
+    assert all(len(pattern.cells) == 1 for pattern in alone.patterns)
+    for one, other in zip(together, alone.given(C, filled), strict=True):
+        assert_allclose(one, other, atol=1e-9)
 
 
 # The start
