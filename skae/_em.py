@@ -277,7 +277,11 @@ def strongest(losses: list[NDArray]) -> int:
 
 
 def normal_of_rows(
-    X: Any, weight: NDArray | None, k: int | None, rng: Generator
+    X: Any,
+    weight: NDArray | None,
+    k: int | None,
+    rng: Generator,
+    share: float | None = None,
 ) -> NormalRows:
     """Return the normal distribution of a table, of probabilistic PCA with `k` axes.
 
@@ -289,16 +293,18 @@ def normal_of_rows(
         A table on disk is read in chunks.
     weight : ndarray of shape (n_samples,) or None
     k : int or None
-        None: any covariance, with correlations shrunk as hidden cells choose.
+        None: any covariance, with correlations that are smaller.
     rng : numpy.random.Generator
+    share : float or None
+        By how much they are; None: as hidden cells choose.
     """
     rows, w = sample_rows(X, weight, EM_ROWS, rng)
     rows = rows.astype(np.float64, copy=False)
-    if k is None:
+    if k is None and share is None:
         share, guess = choose_shrinkage(rows, w, rng)
-        constraint = Constraint(share)
     else:
-        constraint, guess = Constraint(n_axes=k), first_guess(rows, w)
+        guess = first_guess(rows, w)
+    constraint = Constraint(share or 0.0) if k is None else Constraint(n_axes=k)
     normal = fit_normal(IncompleteRows(rows, w), constraint, guess)
     if len(rows) < X.shape[0]:
         normal = _next_normal(normal, X, weight, constraint)

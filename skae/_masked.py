@@ -527,6 +527,21 @@ class Masking(Objective):
             return self.random_start(pca)
         return masked_start(pca, X, weight, self.params.n_components, seed)
 
+    def fold_start(
+        self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
+    ) -> Start:
+        """Return the normal distribution of the rows of a fold.
+
+        By how much correlations are shrunk, or how many axes are left of a wide table,
+        is what the whole table has chosen: finding that out takes most of the time.
+        """
+        if not isinstance(whole, MaskedStart):
+            return self.random_start(pca)
+        k = self.params.n_components
+        if X.shape[1] > MOST_COLUMNS:
+            k = whole.n_components
+        return masked_start(pca, X, weight, k, seed, whole.share)
+
     def follow(
         self,
         solver: Any,
@@ -592,9 +607,18 @@ def patches(
 
 
 def masked_start(
-    pca: Start, X: Any, weight: NDArray | None, n_components: Any, seed: int
+    pca: Start,
+    X: Any,
+    weight: NDArray | None,
+    n_components: Any,
+    seed: int,
+    shrinkage: float | None = None,
 ) -> MaskedStart:
-    """Return the normal distribution of rows, given PCA of them with means for NaN."""
+    """Return the normal distribution of rows, given PCA of them with means for NaN.
+
+    With ``n_components=None`` correlations are `shrinkage` smaller, or as hidden cells
+    choose.
+    """
     share = missing_share(X)
     rng = np.random.default_rng(seed)
     if n_components is not None and not share.any():
@@ -603,7 +627,7 @@ def masked_start(
     how = as_rows(X), weight, k, rng
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
     if X.shape[1] <= MOST_COLUMNS:
-        return of_normal(normal_of_rows(*how), k, n, share)
+        return of_normal(normal_of_rows(*how, shrinkage), k, n, share)
     factors = factors_of_rows(*how)
     axes, variances = factors.axes()
     return _of_axes(factors.mean, axes, variances, factors.noise, n, share)

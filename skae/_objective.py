@@ -101,6 +101,16 @@ class Objective(ABC):
         """Return the closed form to begin at, given PCA of (weighted) rows."""
         return self.random_start(pca) if self.params.init == "random" else pca
 
+    def fold_start(
+        self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
+    ) -> Start:
+        """Return the start of a fold, given that of the `whole` table.
+
+        Like the number of codes, what the table has chosen may be taken over; what is
+        estimated is the fold's own.
+        """
+        return self.start(pca, X, weight, seed)
+
     def follow(
         self,
         solver: Any,

@@ -179,7 +179,7 @@ class Training:
             pca = self.objective.pca(filled, fewer, weight, 0)
             pca = replace(pca, scale=start.scale)
             given = own_rows if self.objective.handles_missing else filled
-            own = self.objective.start(pca, given, weight, self.seed)
+            own = self.objective.fold_start(pca, given, weight, self.seed, start)
             module = self.objective.new_module(start, self.plan, self.seed)
             own.padded(k).apply(module, start)
             module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
