@@ -326,6 +326,25 @@ class TrainingData:
         blind = (self.fold_of[rows] == folds[:, None]).float()
         return blind if weight is None else blind * weight
 
+    def by_fold(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which of some held-out rows are of each fold, and where each row is.
+
+        The first has shape (n_folds, m), where m is the size of the largest fold and a
+        smaller one begins again with its first row; the second has shape (n_rows,), as
+        if the first were flat.
+        """
+        assert self.fold_of is not None
+        fold = self.fold_of[rows]
+        n_folds = int(self.fold_of.max()) + 1
+        sizes = fold.bincount(minlength=n_folds)
+        order, m = fold.argsort(stable=True), int(sizes.max())
+        first = sizes.cumsum(0) - sizes
+        place = torch.arange(m, device=rows.device) % sizes.clamp_min(1)[:, None]
+        which = order[(first[:, None] + place).clamp_max(len(rows) - 1)]
+        at = torch.empty_like(order)
+        at[order] = fold[order] * m + torch.arange(len(rows), device=rows.device)
+        return which, at - first[fold]
+
     def of_held_out(self, rows: Tensor, term: Tensor) -> Tensor:
         """Return each row's term under the module that has not trained on it."""
         if self.fold_of is None:

@@ -167,6 +167,8 @@ class DenseLayers:
             The gradient by the input, with `by_input`.
         """
         buffers = self._buffers_for(gradient.shape[-2])[1]
+        if not self.weights and self.path is not None:
+            return self.product(gradient, self.path[0])
         d = gradient
         for i in reversed(range(len(self.weights))):
             if i < len(self.activations):
@@ -281,11 +283,14 @@ class DenseStep:
         are stacked.
     gradients : dict of Tensor
         Where the gradients by the parameters are to be.
+    given : tuple of Tensor or None
+        What the module has prepared of the rows.
     saved : tuple
         What ``dense_forward`` keeps for ``dense_backward``.
     """
 
     saved: tuple[Any, ...] = ()
+    given: Any = None
 
     def __init__(self, net: AutoencoderNet) -> None:
         self.module, self.criterion = net.module_, net.criterion_
@@ -331,7 +336,8 @@ class DenseStep:
 
     def _layers(self, name: str) -> DenseLayers:
         part, path = getattr(self.template, name), None
-        if isinstance(part, LinearResidual):
+        is_own = name == "encoder" and self.template.n_inputs > 1
+        if isinstance(part, LinearResidual) and not is_own:
             path = self.values[f"{name}.weight"], self.values[f"{name}.bias"]
         parts = list(_parts(part, name))
         weights = [f"{at}.weight" for at, p in parts if isinstance(p, nn.Linear)]
@@ -350,15 +356,19 @@ class DenseStep:
             path,
         )
 
-    def outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return what the module does for rows of which all is known."""
+    def outputs(self, x: Tensor, given: Any = None) -> tuple[Tensor, ...]:
+        """Return what the module does for rows, known as a whole or prepared."""
         with torch.no_grad():
+            self.given = given
             return self.template.dense_forward(self, x)
 
-    def take(self, x: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+    def take(
+        self, x: Tensor, weight: Tensor | None, given: Any = None
+    ) -> dict[str, Tensor]:
         """Take a step of training, and return the mean of each term."""
         template = self.template
         with torch.no_grad():
+            self.given = given
             outputs = template.dense_forward(self, x)
             means = template.dense_backward(self, outputs, x, weight, self.criterion)
             self.optimizer.step()

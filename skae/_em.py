@@ -243,8 +243,8 @@ def choose_shrinkage(
     # For each draw of what is hidden: the rows, what that is, and the last fit.
     tried = []
     for _ in range(draws):
-        shown, hidden = hidden_cells(rows, rng)
-        tried.append((IncompleteRows(shown, weight), hidden, normal))
+        left, hidden = hidden_cells(rows, rng)
+        tried.append((IncompleteRows(left, weight), hidden, normal))
     fits, losses = [], []
     for share in SHRINKAGES:
         loss = np.zeros(len(rows))

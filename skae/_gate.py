@@ -224,7 +224,8 @@ class StackedModules(nn.Module):
     def _is_vectorised(self, sample: tuple[Any, ...]) -> bool:
         try:
             with RandomNumbers(self, 0) as numbers, numbers.drawing():
-                self.train()(*sample)
+                given = (self.prepare(*sample),) if self.prepares else ()
+                self.train()(*sample, *given)
         except (RuntimeError, ValueError):
             return False
         return True
@@ -253,15 +254,76 @@ class StackedModules(nn.Module):
         self.template.train(mode)
         return super().train(mode)
 
-    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return each output of the modules with shape (n_modules, n, ...)."""
+    @property
+    def n_modules(self) -> int:
+        """How many modules there are."""
+        return len(self.separate) or len(self.stacked[0])
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the modules do."""
+        return self.template.prepares
+
+    def prepare(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
+        """Return what each of the modules prepares, with shape (n_modules, n, ...).
+
+        Parameters
+        ----------
+        x, known : Tensor of shape (n, n_features) or (n_modules, n, n_features)
+            Rows for all of the modules, or for each its own.
+        """
+        n = self.n_modules
+        own = x.expand(n, *x.shape) if x.ndim == 2 else x
+        masks: Any = [None] * n if known is None else known.expand_as(own)
+        outputs = [self._prepared_by(i, own[i], masks[i]) for i in range(n)]
+        return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
+
+    def _prepared_by(self, i: int, x: Tensor, known: Tensor | None) -> Any:
+        """Return what one of the modules prepares."""
         if len(self.separate):
-            outputs = [module(x, known) for module in self.separate]
+            module: Any = self.separate[i]
+            return module.prepare(x, known)
+        buffers = zip(self.buffer_names, self.buffers(), strict=True)
+        own = {f"module.{name}": buffer[i] for name, buffer in buffers}
+        return functional_call(_Preparing(self.template), own, (x, known))
+
+    def forward(
+        self,
+        x: Tensor,
+        known: Tensor | None = None,
+        given: tuple[Tensor, ...] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Return each output of the modules with shape (n_modules, n, ...).
+
+        `given` is what :meth:`prepare` made of the rows, if anything.
+        """
+        if len(self.separate):
+            parts: list[Any] = [()] * len(self.separate)
+            if given is not None:
+                parts = [(part,) for part in zip(*given, strict=True)]
+            outputs = [
+                module(x, known, *part)
+                for module, part in zip(self.separate, parts, strict=True)
+            ]
             return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
         state = dict(zip(self.names, self.stacked, strict=True))
         buffers = dict(zip(self.buffer_names, self.buffers(), strict=True))
 
-        def call(state: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
-            return functional_call(self.template, (state, buffers), (x, known))
+        def call(
+            state: dict[str, Tensor], buffers: dict[str, Tensor], *given: Any
+        ) -> Any:
+            return functional_call(self.template, (state, buffers), (x, known, *given))
 
-        return vmap(call, randomness="different")(state, buffers)
+        more = () if given is None else (given,)
+        return vmap(call, randomness="different")(state, buffers, *more)
+
+
+class _Preparing(nn.Module):
+    """What a module prepares, as the ``forward`` that `functional_call` calls."""
+
+    def __init__(self, module: BaseModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
+        return self.module.prepare(x, known)

@@ -52,6 +52,7 @@ from ._start import Start, pca_cells
 from ._trained import TrainedNetwork, inference
 
 if TYPE_CHECKING:
+    from ._dense import DenseStep
     from ._losses import Loss
     from ._plan import TrainingPlan
 
@@ -62,11 +63,12 @@ N_NEIGHBORS = 10
 SHARPNESS = (1.0, 4.0)
 # Training rows among which they are found, and numbers of these.
 MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
-# Distances are compared in blocks of so many rows.
-BLOCK = 32
+# Distances are compared in blocks of so many.
+BLOCK = 8
 FAR = 1e30  # a squared distance
 CACHED_NUMBERS = 2**19  # of distances at a time
 PIECE_NUMBERS = 2**20  # of the matrices, and of the neighbours, of rows at a time
+BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
 TINY = 1e-200
@@ -168,10 +170,14 @@ class MaskedModule(BaseModule):
     gets rows that are completed.
     """
 
+    prepares = True
+    n_inputs = N_INPUTS
+
     loadings: Tensor
     scaled: Tensor
     inverse_root: Tensor
     centre: Tensor
+    matrices: Tensor
     frequency: Tensor
     rate: Tensor
     block: Tensor
@@ -201,6 +207,7 @@ class MaskedModule(BaseModule):
         self.register_buffer("scaled", torch.zeros(d, 0))  # W / sqrt(noise)
         self.register_buffer("inverse_root", torch.ones(d))  # of the noise
         self.register_buffer("centre", torch.zeros(d))
+        self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
         # How often a column is hidden, in relation to others, and how many cells are.
         self.register_buffer("frequency", torch.ones(d))
         self.register_buffer("rate", torch.tensor(MIN_HIDDEN))
@@ -231,6 +238,11 @@ class MaskedModule(BaseModule):
         self.scaled = torch.from_numpy(loadings / root[:, None]).to(like)
         self.inverse_root = torch.from_numpy(1 / root).to(like)
         self.centre = torch.from_numpy(np.ascontiguousarray(centre)).to(like)
+        d, k = loadings.shape
+        if 2 * k > d:  # and so a block of the columns is smaller than that of the codes
+            covariance = loadings @ loadings.T + np.diag(noise)
+            both = np.stack([covariance, np.linalg.inv(covariance)])
+            self.matrices = torch.from_numpy(both).to(like)
         if share is None or not share.any():
             return
         # Half as often as each other, and half as often as it is missing.
@@ -262,17 +274,100 @@ class MaskedModule(BaseModule):
     # One training pass
 
     def forward(
-        self, x: Tensor, known: Tensor | None = None
+        self,
+        x: Tensor,
+        known: Tensor | None = None,
+        given: tuple[Tensor, ...] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what is made of rows with cells hidden, their codes, and weights.
 
         The weights, of shape (n, n_features), are those of the cells in the loss: above
-        0 for hidden ones.
+        0 for hidden ones. `given` is what :meth:`prepare` returned.
+        """
+        filled, missing, weight, *near = given or self.prepare(x, known)
+        z = self._codes(filled, missing, self._beyond(filled, *near))
+        return self.decode(z), z, weight
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``forward`` does, of rows that are prepared."""
+        filled, missing, weight, squares, values, known = step.given
+        of = step.values
+        sharpness = of["sharpness"][..., None, :, None]
+        share = torch.softmax(-sharpness * squares[..., None, :], -1)  # (..., n, 2, k)
+        total = (share @ known).clamp_min(1e-6)
+        average = share @ values / total  # (..., n, 2, d)
+        says = (missing * known.any(-2))[..., None, :]
+        beyond = (average - filled[..., None, :]) * says
+        inputs = torch.cat([filled, missing, beyond.flatten(-2)], -1)
+        codes = step.encoder.forward(inputs)
+        if "encoder.weight" in of:
+            row = filled + of["neighbor_gain"][..., None, :] * beyond[..., 0, :]
+            path, bias = of["encoder.weight"], of["encoder.bias"][..., None, :]
+            if self.is_whole:
+                codes = (row + missing * codes) @ path.mT + bias
+            else:
+                codes = row @ path.mT + bias + codes
+        step.saved = (
+            missing,
+            squares,
+            values,
+            known,
+            share,
+            total,
+            average,
+            says,
+            beyond,
+        )
+        return step.decoder.forward(codes), codes, weight
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the mean loss, and return its mean."""
+        reconstruction, _, of_cells = outputs
+        missing, squares, values, known, share, total, average, says, beyond = (
+            step.saved
+        )
+        of, gradients, d = step.values, step.gradients, x.shape[-1]
+        error = reconstruction - x
+        by_error = error * of_cells
+        if weight is not None:
+            by_error *= weight[..., None]
+        mean = torch.dot(error.flatten(), by_error.flatten()) * d / error.numel()
+        by_error *= 2 / x.shape[-2]
+        by_network = by_codes = step.decoder.backward(by_error, by_input=True)
+        if "encoder.weight" in of:
+            by_row = by_codes @ of["encoder.weight"]
+            by_gain = (by_row * beyond[..., 0, :]).sum(-2)
+            gradients["neighbor_gain"].copy_(by_gain)
+            if self.is_whole:
+                by_network = by_row * missing
+        by_inputs = step.encoder.backward(by_network, by_input=True)
+        by_beyond = by_inputs[..., 2 * d :].unflatten(-1, (2, d))
+        if "encoder.weight" in of:
+            by_beyond[..., 0, :] += by_row * of["neighbor_gain"][..., None, :]
+        by_average = by_beyond * says / total
+        by_share = by_average @ values.mT - (by_average * average) @ known.mT
+        by_share = share * (by_share - (share * by_share).sum(-1, keepdim=True))
+        by_sharpness = -(by_share * squares[..., None, :]).sum((-1, -3))
+        gradients["sharpness"].copy_(by_sharpness)
+        return {"reconstruction": mean}
+
+    def prepare(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
+        """Hide cells, and return completed rows, what is missing of them, and weights.
+
+        What :meth:`neighbors` returns comes after that.
         """
         hidden, weight = self.hidden(x, known)
         shown = ~hidden if known is None else known & ~hidden
-        z = self.codes_of(self.completed(x, shown), shown, row_hash(x))
-        return self.decode(z), z, weight
+        filled = self.completed(x, shown)
+        near = self.neighbors(filled, shown, row_hash(x))
+        return filled, (~shown).to(x.dtype), weight, *near
 
     def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose which known cells to hide; return that, and their weights in the loss.
@@ -299,6 +394,8 @@ class MaskedModule(BaseModule):
 
     def completed(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return rows with what the start expects in place of what is not shown."""
+        if len(self.matrices[0]):
+            return self._completed_by_blocks(x, shown)
         k = self.loadings.shape[1]
         step = max(1, PIECE_NUMBERS // max(k * k, 1))
         if len(x) > step:
@@ -314,6 +411,32 @@ class MaskedModule(BaseModule):
         expected = codes @ self.loadings.T + self.centre
         return torch.where(shown, x, expected)
 
+    def _completed_by_blocks(self, x: Tensor, shown: Tensor) -> Tensor:
+        """Return the same by the smaller of two blocks, as in ``_incomplete.py``."""
+        d = x.shape[1]
+        by_known = 2 * shown.sum(1, keepdim=True) <= d  # (n, 1)
+        cells = torch.where(by_known, shown, ~shown)
+        order = cells.sum(1).argsort()  # so that little has to be filled up
+        places = cells[order].to(torch.uint8).argsort(dim=1, descending=True)
+        centred = torch.where(shown, x - self.centre, 0.0)
+        given = torch.where(by_known, centred, centred @ self.matrices[1])
+        solved = torch.empty_like(x)
+        step = max(1, 4 * BLOCK_NUMBERS // d**2)
+        for rows, at in zip(order.split(step), places.split(step), strict=True):
+            at = at[:, : max(1, int(cells[rows[-1]].sum()))]
+            o = cells[rows].gather(1, at).to(x.dtype)
+            which = (~by_known[rows]).long()[:, :, None]
+            flat = (which * d + at[:, :, None]) * d + at[:, None, :]
+            blocks = self.matrices.view(-1).take(flat)
+            blocks *= o[:, :, None] * o[:, None, :]
+            blocks.diagonal(dim1=1, dim2=2).add_(1 - o)
+            root = torch.linalg.cholesky_ex(blocks)[0]
+            right = given[rows].gather(1, at) * o
+            values = torch.cholesky_solve(right[:, :, None], root)[:, :, 0]
+            solved[rows] = torch.zeros_like(given[rows]).scatter_(1, at, values)
+        expected = torch.where(by_known, solved @ self.matrices[0], -solved)
+        return torch.where(shown, x, expected + self.centre)
+
     def _precision(self, o: Tensor) -> Tensor:
         """Return the sums of ``v v'`` over the shown cells, shape (n, k, k)."""
         d, k = self.scaled.shape
@@ -324,8 +447,10 @@ class MaskedModule(BaseModule):
         parts = [(self.scaled.T * p[:, None, :]) @ self.scaled for p in o.split(step)]
         return torch.cat(parts)
 
-    def nearest(self, x: Tensor, shown: Tensor, own: Tensor | None) -> Tensor:
-        """Return what two averages of the nearest rows say beyond `x`.
+    def neighbors(
+        self, x: Tensor, shown: Tensor, own: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the nearest of the training rows, of k that there are.
 
         Parameters
         ----------
@@ -336,50 +461,71 @@ class MaskedModule(BaseModule):
 
         Returns
         -------
-        Tensor of shape (n, 2, n_features)
+        squares : Tensor of shape (n, k)
+            Squared distances, by the mean of those of a row.
+        values, known : Tensor of shape (n, k, n_features)
+            The neighbours, with 0 where they are not known.
         """
-        step = max(1, PIECE_NUMBERS // (N_NEIGHBORS * x.shape[1]))
-        if len(x) > step:
-            owns = [None] * len(x) if own is None else own.split(step)
-            parts = zip(x.split(step), shown.split(step), owns, strict=False)
-            return torch.cat([self.nearest(*part) for part in parts])
-        with torch.no_grad():
-            o, m = shown.to(x.dtype), self.memory
-            # sum_o (x - m)^2, but for what is the same for all of memory, is a product.
-            rows = torch.cat([o, -2 * o * x, torch.ones_like(o[:, :1])], 1)
-            far = torch.where(self.may_see, 0.0, FAR).to(m)
-            keys = torch.cat([m.square(), m, far[:, None]], 1).T
-            k = min(N_NEIGHBORS, len(m))
-            found = [
-                smallest(part @ keys, min(k + 1, len(m)))
-                for part in rows.split(max(1, CACHED_NUMBERS // len(m)))
-            ]
-            squares, which = map(torch.cat, zip(*found, strict=True))
-            squares = (squares + (o * x.square()).sum(1, keepdim=True)).clamp_min(0)
-            if own is not None:  # which is among the nearest, or as good as others are
-                is_own = own[:, None] == self.memory_hash[which]
-                squares = squares.masked_fill(is_own, FAR)
-            squares, at = squares.topk(k, largest=False)
-            which = which.gather(1, at)
-            values, known = m[which], self.memory_known[which]  # (n, K, d)
-            mean = squares.mean(1, keepdim=True)
-            relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
-        weight = torch.softmax(-self.sharpness[:, None] * relative[:, None], -1)
+        o, m = shown.to(x.dtype), self.memory
+        # sum_o (x - m)^2, but for what is the same for all of memory, is a product.
+        rows = torch.cat([o, -2 * o * x, torch.ones_like(o[:, :1])], 1)
+        far = torch.where(self.may_see, 0.0, FAR).to(m)
+        keys = torch.cat([m.square(), m, far[:, None]], 1).T
+        k = min(N_NEIGHBORS, len(m))
+        found = [
+            smallest(part @ keys, min(k + 1, len(m)))
+            for part in rows.split(max(1, CACHED_NUMBERS // max(len(m), 1)))
+        ]
+        squares, which = map(torch.cat, zip(*found, strict=True))
+        squares = (squares + (o * x.square()).sum(1, keepdim=True)).clamp_min(0)
+        if own is not None:  # which is among the nearest, or as good as others are
+            is_own = own[:, None] == self.memory_hash[which]
+            squares = squares.masked_fill(is_own, FAR)
+        squares, at = squares.topk(k, largest=False)
+        which = which.gather(1, at)
+        known = self.memory_known[which]
+        mean = squares.mean(1, keepdim=True)
+        relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
+        return relative, m[which] * known, known
+
+    def _beyond(
+        self, x: Tensor, squares: Tensor, values: Tensor, known: Tensor
+    ) -> Tensor:
+        """Return what two averages of :meth:`neighbors` say beyond `x`, (n, 2, d)."""
+        weight = torch.softmax(-self.sharpness[:, None] * squares[:, None], -1)
         total = (weight @ known).clamp_min(1e-6)
-        beyond = weight @ (values * known) / total - x[:, None]
+        beyond = weight @ values / total - x[:, None]
         # Where no neighbour has a value there is nothing to say.
         return beyond * (known.sum(1, keepdim=True) > 0)
 
+    def nearest(self, x: Tensor, shown: Tensor, own: Tensor | None) -> Tensor:
+        """Return what two averages of neighbours say beyond `x`, (n, 2, n_features).
+
+        See :meth:`neighbors`.
+        """
+        with torch.no_grad():
+            near = self.neighbors(x, shown, own)
+        return self._beyond(x, *near)
+
     def codes_of(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
         """Return the codes of rows that the start has completed, (n, n_components)."""
-        encoder: Any = self.encoder
         if shown is None and self.is_whole:
+            encoder: Any = self.encoder
             return encoder.linear(x)
+        step = max(1, PIECE_NUMBERS // (N_NEIGHBORS * x.shape[1]))
+        if len(x) > step:
+            n_parts = math.ceil(len(x) / step)
+            owns = [None] * n_parts if own is None else own.split(step)
+            masks = [None] * n_parts if shown is None else shown.split(step)
+            parts = zip(x.split(step), masks, owns, strict=True)
+            return torch.cat([self.codes_of(*part) for part in parts])
         shown = torch.ones_like(x, dtype=torch.bool) if shown is None else shown
-        missing = (~shown).to(x.dtype)
-        beyond = x.new_zeros(len(x), 2, x.shape[1])
-        if len(self.memory):
-            beyond = self.nearest(x, shown, own) * missing[:, None]
+        return self._codes(x, (~shown).to(x.dtype), self.nearest(x, shown, own))
+
+    def _codes(self, x: Tensor, missing: Tensor, beyond: Tensor) -> Tensor:
+        """Return the codes of rows, given what neighbours say beyond them."""
+        encoder: Any = self.encoder
+        beyond = beyond * missing[:, None]
         inputs = torch.cat([x, missing, beyond.flatten(1)], 1)
         if not isinstance(encoder, LinearResidual):
             return encoder(inputs)
@@ -410,13 +556,14 @@ def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     out than by comparing all.
     """
     n, size = values.shape
-    if size < 4 * BLOCK * k:
+    if size < 2 * BLOCK * k:
         return values.topk(k, largest=False)
+    # A block is a column of the first `BLOCK * n_blocks`, written in `BLOCK` lines.
     n_blocks = size // BLOCK
-    blocks = values[:, : n_blocks * BLOCK].unflatten(1, (n_blocks, BLOCK))
-    chosen = blocks.amin(2).topk(k, largest=False)[1]  # (n, k)
-    within = torch.arange(BLOCK, device=values.device)
-    places = (chosen[:, :, None] * BLOCK + within).flatten(1)
+    lines = values[:, : n_blocks * BLOCK].unflatten(1, (BLOCK, n_blocks))
+    chosen = lines.amin(1).topk(k, largest=False, sorted=False)[1]  # (n, k)
+    line = torch.arange(BLOCK, device=values.device)[:, None] * n_blocks
+    places = (chosen[:, None, :] + line).flatten(1)
     rest = torch.arange(n_blocks * BLOCK, size, device=values.device)
     places = torch.cat([places, rest.expand(n, -1)], 1)
     found, at = values.gather(1, places).topk(k, largest=False)
@@ -441,6 +588,9 @@ class MaskedLoss(ReconstructionLoss):
     def squared_error(self, loss: float, start: Start) -> float | None:
         """Return nothing: it is measured on rows as they are."""
         return None
+
+
+MaskedModule.dense_loss = MaskedLoss
 
 
 class MaskedNetwork(TrainedNetwork):

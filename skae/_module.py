@@ -59,6 +59,13 @@ class BaseModule(nn.Module):
 
     generator: torch.Generator | None = None
     draws_globally = False
+    prepares: ClassVar[bool] = False
+    """Whether ``forward`` takes what :meth:`prepare` returns as a third argument."""
+    n_inputs: ClassVar[int] = 1
+    """How many arrays of a row's shape the encoder gets, beside one another.
+
+    A linear path beside more than one is of the row alone, and the module's business.
+    """
     dense_loss: ClassVar[type[Loss] | None] = None
     """The loss of which :meth:`dense_backward` has the gradient."""
 
@@ -83,7 +90,19 @@ class BaseModule(nn.Module):
 
         They are those of the encoder and of the decoder.
         """
-        return {"n_in": n_features}, {"n_out": n_features}
+        return {"n_in": n_features * self.n_inputs}, {"n_out": n_features}
+
+    def prepare(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
+        """Return what is made of rows before any parameter is used.
+
+        It takes no gradient, and is done for several batches at once. Rows that judge
+        are prepared once for all epochs: what is drawn for them is the same in each.
+
+        Returns
+        -------
+        tuple of Tensor of shape (n, ...)
+        """
+        raise NotImplementedError
 
     def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
         """Return what ``forward`` does, by the dense networks of a step.

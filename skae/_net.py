@@ -11,6 +11,7 @@ import dis
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from functools import reduce
 from operator import add
 from types import FrameType
@@ -24,11 +25,13 @@ from torch import Tensor, nn
 from ._checkpoint import ResumableNet
 from ._dataset import TrainingData
 from ._dense import DenseStep
-from ._gate import LOST_ERRORS, PairedImprovement
+from ._gate import LOST_ERRORS, PairedImprovement, StackedModules
 from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
+# Cells of the rows that are prepared at a time, and of those that judge and stay so.
+PREPARED_CELLS, KEPT_CELLS = 2**16, 2**19
 
 
 class Batch(NamedTuple):
@@ -40,11 +43,32 @@ class Batch(NamedTuple):
     known : Tensor of shape (n, n_features) or None
         Which cells are not missing; None: none is.
     weight : Tensor of shape (..., n) or None
+    given : tuple of Tensor or None
+        What the module has prepared of them, if it does.
     """
 
     x: Tensor
     known: Tensor | None
     weight: Tensor | None
+    given: tuple[Tensor, ...] | None = None
+
+
+class HeldOut(NamedTuple):
+    """Held-out rows, to be judged.
+
+    Attributes
+    ----------
+    x, known, given
+        As in a batch; of shape (n_folds, m, ...) where each fold has its own module
+        prepare it.
+    at : Tensor of int of shape (n,) or None
+        Where each row then is.
+    """
+
+    x: Tensor
+    known: Tensor | None
+    given: tuple[Tensor, ...] | None = None
+    at: Tensor | None = None
 
 
 class AutoencoderNet(ResumableNet):
@@ -114,7 +138,9 @@ class AutoencoderNet(ResumableNet):
 
     best_losses_: Tensor
     losses_: Tensor
-    dense_: DenseStep | None = None  # of a training that is going on
+    # Of a training that is going on: what takes its steps, and held-out rows.
+    dense_: DenseStep | None = None
+    judging_: HeldOut | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -166,7 +192,7 @@ class AutoencoderNet(ResumableNet):
             self._fit_loop(X, self.max_epochs if epochs is None else epochs)
         if self.dense_ is not None:
             self.dense_.optimizer.release(self.optimizer_)
-        self.dense_ = None
+        self.dense_ = self.judging_ = None
         del self.numbers_, self.shuffler_  # which cannot be pickled
         return self
 
@@ -176,7 +202,8 @@ class AutoencoderNet(ResumableNet):
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
         self.best_calibration_: dict[str, Any] = {}
         self.best_state_: dict[str, Tensor] | None = None
-        self.hooks_, self.dense_ = self._batch_hooks(), None
+        self.hooks_ = self._batch_hooks()
+        self.dense_ = self.judging_ = None
         self.dense_ = self._dense_step(X)
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
@@ -211,22 +238,45 @@ class AutoencoderNet(ResumableNet):
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
-        dataset, weight = data.dataset, data.train_weight
         self.hooks_, self.take_step_ = self._batch_hooks(), quick_step(self.optimizer_)
         self.dense_ = self._dense_step(data)
-        batches = dataset.shuffled(data.train, self.shuffler_).tensor_split(
+        batches = data.dataset.shuffled(data.train, self.shuffler_).tensor_split(
             max(1, math.ceil(len(data) / self.batch_size))
         )
         totals: dict[str, Any] = {}
-        for i, rows in enumerate(batches):
+        for i, batch in enumerate(self._batches(data, batches)):
             self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)
-            x, known = dataset.take(rows)
-            batch = Batch(x, known, None if weight is None else weight[..., rows])
             for name, mean in self.train_step(batch).items():
                 totals[name] = totals.get(name, 0) + mean
         n = len(batches)
         del self.take_step_
         return self._record_losses({name: t.item() / n for name, t in totals.items()})
+
+    def _batches(
+        self, data: TrainingData, parts: tuple[Tensor, ...]
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch, given the rows of each."""
+        dataset, weight, module = data.dataset, data.train_weight, self.module_
+        if not module.prepares:
+            for rows in parts:
+                x, known = dataset.take(rows)
+                yield Batch(x, known, None if weight is None else weight[..., rows])
+            return
+        stacked = isinstance(module, StackedModules)
+        cells = len(parts[0]) * dataset.shape[1] * (module.n_modules if stacked else 1)
+        n_together = max(1, PREPARED_CELLS // max(cells, 1))
+        for start in range(0, len(parts), n_together):
+            some = parts[start : start + n_together]
+            sizes = [len(rows) for rows in some]
+            x, known = dataset.take(torch.cat(some))
+            with torch.no_grad(), self.numbers_.drawing():
+                given = module.prepare(x, known)
+            masks = [None] * len(some) if known is None else known.split(sizes)
+            parted = [part.split(sizes, int(stacked)) for part in given]
+            for i, (rows, batch) in enumerate(zip(some, x.split(sizes), strict=True)):
+                own = None if weight is None else weight[..., rows]
+                prepared = tuple(part[i] for part in parted)
+                yield Batch(batch, masks[i], own, prepared)
 
     def _dense_step(self, data: TrainingData) -> DenseStep | None:
         """Return a faster way to take steps, if there is one."""
@@ -252,19 +302,19 @@ class AutoencoderNet(ResumableNet):
         dict of Tensor of shape ()
             The mean of each term, over the rows and over stacked modules.
         """
-        x, known, weight = batch
-        if self.dense_ is not None and known is None:
+        x, known, weight, given = batch
+        if self.dense_ is not None and (known is None or given is not None):
             if not self.numbers_.is_global:
-                return self.dense_.take(x, weight)
+                return self.dense_.take(x, weight, given)
             with self.numbers_.drawing():
-                return self.dense_.take(x, weight)
+                return self.dense_.take(x, weight, given)
         if self.hooks_:
             self.notify("on_batch_begin", batch=x, training=True)
         for group in self.optimizer_.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None  # as zero_grad() does, at a tenth of its cost
         with self.numbers_.drawing():
-            output = self.module_(x, known)
+            output = self._output(x, known, given)
         compared = {} if self.criterion_.rows_at_once is None else {"weight": weight}
         terms = self.criterion_(output, x, known, **compared)
         if weight is not None:
@@ -315,6 +365,7 @@ class AutoencoderNet(ResumableNet):
             "shuffler_",
             "take_step_",
             "dense_",
+            "judging_",
             "loaded_",
             "progress_",
         ):
@@ -335,7 +386,10 @@ class AutoencoderNet(ResumableNet):
 
     def held_out_losses(self, data: TrainingData) -> Tensor:
         """Return the loss of each held-out row, shape (n_valid,)."""
-        return self._held_out_terms(data)["loss"]
+        self.judging_ = None
+        losses = self._held_out_terms(data)["loss"]
+        self.judging_ = None  # the next ones may be other rows
+        return losses
 
     def _held_out_terms(self, data: TrainingData) -> dict[str, Tensor]:
         """Return what the loss says of each held-out row, each of shape (n_valid,).
@@ -354,11 +408,11 @@ class AutoencoderNet(ResumableNet):
             numbers.drawing(),
         ):
             for rows in data.valid.tensor_split(max(n_parts, 1)):
-                x, known = data.take_valid(rows)
-                if known is None and self.dense_ is not None:
-                    output: Any = self.dense_.outputs(x)
+                x, known, given, at = self._held_out(data, rows)
+                if self.dense_ is not None and (known is None or given is not None):
+                    output: Any = self.dense_.outputs(x, given)
                 else:
-                    output = self.module_(x, known)
+                    output = self._output(x, known, given)
                 if not isinstance(output, tuple):
                     raise TypeError(
                         f"forward returned {type(output).__name__}: it must return a "
@@ -367,8 +421,39 @@ class AutoencoderNet(ResumableNet):
                 compared = {"weight": data.judging(rows)} if together else {}
                 terms = self.criterion_.held_out_terms(output, x, known, **compared)
                 for name, term in terms.items():
-                    parts.setdefault(name, []).append(data.of_held_out(rows, term))
+                    if at is None:
+                        term = data.of_held_out(rows, term)
+                    else:
+                        term = term.flatten().index_select(0, at)
+                    parts.setdefault(name, []).append(term)
         return {name: torch.cat(part) for name, part in parts.items()}
+
+    def _output(
+        self, x: Tensor, known: Tensor | None, given: tuple[Tensor, ...] | None
+    ) -> Any:
+        """Return what the module makes of rows, which it may have prepared."""
+        if given is None:
+            return self.module_(x, known)
+        return self.module_(x, known, given)
+
+    def _held_out(self, data: TrainingData, rows: Tensor) -> HeldOut:
+        """Return held-out rows, prepared by the module that has not seen them.
+
+        Those of a training are prepared once, unless they are many.
+        """
+        if self.judging_ is not None:
+            return self.judging_
+        x, known = data.take_valid(rows)
+        if not self.module_.prepares:
+            return HeldOut(x, known)
+        at = None
+        if data.fold_of is not None:
+            which, at = data.by_fold(rows)
+            x, known = x[which], None if known is None else known[which]
+        held_out = HeldOut(x, known, self.module_.prepare(x, known), at)
+        if len(rows) == len(data.valid) and x.numel() <= KEPT_CELLS:
+            self.judging_ = held_out
+        return held_out
 
     def _validate_epoch(
         self, data: TrainingData, epoch: int, loss: float = math.inf

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from skorch.callbacks import Callback
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, MaskedAutoencoder
 from skae._autoencoder import AutoencoderModule, PrefixLoss
 from skae._contrastive import ContrastiveLoss, ContrastiveModule
 from skae._denoising import DenoisingLoss, DenoisingModule
@@ -17,6 +17,7 @@ from skae._dense import DenseStep
 from skae._encoder_decoder import PredictionLoss, PredictionModule
 from skae._gate import StackedModules
 from skae._losses import ReconstructionLoss
+from skae._masked import MaskedLoss, MaskedModule
 from skae._module import LinearResidual, with_linear_paths
 from skae._net import AutoencoderNet, Batch
 from skae._variational import (
@@ -130,7 +131,11 @@ def steps(net, by_hand, x, weight=None, n=1):
     net.module_.train()
     net.dense_ = DenseStep.of(net, x.shape[1]) if by_hand else None
     assert (net.dense_ is not None) == by_hand
-    losses = [net.train_step(Batch(x, None, weight)) for _ in range(n)]
+    given = None
+    if net.module_.prepares:
+        with Drawing(net).drawing():
+            given = net.module_.prepare(x, None)
+    losses = [net.train_step(Batch(x, None, weight, given)) for _ in range(n)]
     found = {name: p.grad.clone() for name, p in net.module_.named_parameters()}
     return net.module_.state_dict(), found, losses
 
@@ -178,6 +183,46 @@ def test_for_weighted_rows_and_stacked_modules(objective, n_stacked, weighted):
     weight = rows()[:, 0].abs().expand(*lead, N) if weighted else None
     x = rows_of(objective)
     assert_is_autograd(lambda: net_of(objective, n_stacked=n_stacked), weight, x=x)
+
+
+def masked_net(kind, n_stacked):
+    """Return a net of modules that complete rows, with weights that are all random."""
+    generator, modules = torch.Generator().manual_seed(0), []
+    rng = np.random.RandomState(0)
+    k = D if kind == "whole" else K
+    for _ in range(max(n_stacked, 1)):
+        encoder = MLP((6, 5)).build((4 * D,), k, generator)[0]
+        decoder = MLP((6, 5)).build((D,), k, generator)[1]
+        if kind != "plain":
+            encoder, decoder = with_linear_paths(
+                encoder, decoder, D, k, k, linear_decoder=kind == "whole"
+            )
+        module = MaskedModule(encoder, decoder, D, (0.1, 0.8), np.arange(D))
+        for p in module.parameters():
+            p.data = 0.3 * torch.randn(p.shape, generator=generator)
+        if kind != "plain":
+            maps = [(k, D), (k,), (D, k), (D,)]
+            module.set_linear_path(*(rng.standard_normal(shape) for shape in maps))
+        loadings, noise = rng.standard_normal((D, 2)), rng.uniform(0.5, 1, D)
+        module.set_missing(loadings, noise, 0.1 * rng.standard_normal(D), None)
+        module.memory = torch.randn(30, D, generator=generator)
+        module.memory_known = (torch.rand(30, D, generator=generator) < 0.3).float()
+        module.memory_hash = torch.arange(30)
+        module.may_see = torch.arange(30) % 4 > 0
+        modules.append(module)
+    module = StackedModules(modules, (rows(), None)) if n_stacked else modules[0]
+    assert not (n_stacked and len(module.separate))
+    settings = {"optimizer": torch.optim.AdamW, "optimizer__fused": True}
+    return AutoencoderNet(module, MaskedLoss(), **settings).initialize()
+
+
+@pytest.mark.parametrize("kind", ["whole", "codes", "plain"])
+@pytest.mark.parametrize("n_stacked", [0, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_of_a_masked_module(kind, n_stacked, weighted):
+    lead = (n_stacked,) if n_stacked else ()
+    weight = rows()[:, 0].abs().expand(*lead, N) if weighted else None
+    assert_is_autograd(lambda: masked_net(kind, n_stacked), weight, 1e-5)
 
 
 @pytest.mark.parametrize("n_stacked", [0, 3])
@@ -295,7 +340,9 @@ def test_bernoulli_goes_through_autograd():
     assert DenseStep.of(net, D) is None
 
 
-@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder, VAE])
+@pytest.mark.parametrize(
+    "cls", [AutoencoderTransformer, DenoisingAutoencoder, MaskedAutoencoder, VAE]
+)
 def test_a_fit_is_that_of_autograd(cls, monkeypatch):
     """Over an epoch or two, after which rounding errors have grown."""
     X = load_digits().data[:1100]
