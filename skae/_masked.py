@@ -423,7 +423,7 @@ class MaskedModule(BaseModule):
         solved = torch.empty_like(x)
         step = max(1, 4 * BLOCK_NUMBERS // d**2)
         for rows, at in zip(order.split(step), places.split(step), strict=True):
-            at = at[:, : max(1, int(cells[rows[-1]].sum()))]
+            at = at[:, : max(1, int(cells[rows[-1:]].sum()))]
             o = cells[rows].gather(1, at).to(x.dtype)
             which = (~by_known[rows]).long()[:, :, None]
             flat = (which * d + at[:, :, None]) * d + at[:, None, :]

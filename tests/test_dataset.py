@@ -242,3 +242,16 @@ def test_the_mean_of_a_term_is_weighted():
     # Rows of their own that decide have no weights.
     data = data_of(weight=weight, valid_dataset=data_of().dataset)
     assert float(data.mean(term)) == pytest.approx(float(term.mean()))
+
+
+@pytest.mark.parametrize("folds", [[0, 1, 2, 0, 1, 2, 1, 1], [2, 2, 2], [0, 2, 1, 0]])
+def test_held_out_rows_by_fold_come_back(folds):
+    fold_of = torch.tensor(folds)
+    rows = torch.randperm(len(fold_of), generator=torch.Generator().manual_seed(0))
+    dataset = RowDataset(np.zeros((len(folds), 1)), np.zeros(1), 1.0, CPU)
+    data = TrainingData(dataset, rows, rows, fold_of=fold_of)
+    which, at = data.by_fold(rows)
+    assert which.shape[0] == fold_of.max() + 1
+    np.testing.assert_array_equal(which.flatten()[at], torch.arange(len(rows)))
+    width = which.shape[1]
+    np.testing.assert_array_equal(at // width, fold_of[rows])

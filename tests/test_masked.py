@@ -426,6 +426,58 @@ def test_normal_rows_keep_the_start():
         assert hidden_error(model, new) <= 1.01 * hidden_error(start, new)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_rows_are_completed_by_the_smaller_block(share):
+    """As by the codes of all axes; the start, in double precision, is the oracle."""
+    X = correlated(d=9)
+    model = MaskedAutoencoder(validation_fraction=0.2, **FAST).fit(with_holes(X))
+    module, start = model.net_.module_, model._fit.start
+    known = np.random.RandomState(0).uniform(size=X.shape) > share
+    known[0], known[1] = False, True
+    exact = (start.filled(X, known) - start.mean) / start.scale
+    x = torch.from_numpy(((X - start.mean) / start.scale).astype(np.float32))
+    shown = torch.from_numpy(known)
+    assert module.matrices.shape == (2, 9, 9)
+    assert_allclose(module.completed(x, shown), exact, atol=1e-4)
+    module.matrices = torch.zeros(2, 0, 0)
+    assert_allclose(module.completed(x, shown), exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_what_is_prepared_is_what_a_pass_does(k, X):
+    model = MaskedAutoencoder(k, validation_fraction=0.2, **FAST).fit(X)
+    module = model.net_.module_.train()
+    x, known = module.memory[:50], module.memory_known[:50].bool()
+    module.generator = torch.Generator().manual_seed(0)
+    expected = module(x, known)
+    module.generator = torch.Generator().manual_seed(0)
+    prepared = module.prepare(x, known)
+    assert not any(part.requires_grad for part in prepared)
+    for one, other in zip(module(x, known, prepared), expected, strict=True):
+        assert_array_equal(one.detach(), other.detach())
+
+
+def test_held_out_rows_are_prepared_once_by_their_own_fold(X, monkeypatch):
+    shapes = []
+    prepare = skae._masked.MaskedModule.prepare
+
+    def counted(module, x, known):
+        shapes.append((module.training, len(x)))
+        return prepare(module, x, known)
+
+    monkeypatch.setattr(skae._masked.MaskedModule, "prepare", counted)
+    MaskedAutoencoder(**FAST).fit(X)
+    judging = [n for training, n in shapes if not training]
+    assert judging == [160] * 5  # 40 rows of a fold, four times, for all of the epochs
+
+
+def test_recurrent_folds_prepare_one_after_the_other():
+    X = with_holes(correlated(n=60, d=12), 0.2).reshape(60, 12, 1)
+    model = MaskedAutoencoder(2, architecture=Recurrent(hidden_size=4), **FAST).fit(X)
+    assert np.isfinite(model.impute(X)).all()
+    assert np.isfinite(model.validation_scores_).all()
+
+
 def test_no_row_is_its_own_neighbour_while_training():
     X = with_holes(curve(200), 0.1)
     model = MaskedAutoencoder(**FAST).fit(X)
