@@ -17,7 +17,7 @@ from skae._dense import DenseStep
 from skae._encoder_decoder import PredictionLoss, PredictionModule
 from skae._gate import StackedModules
 from skae._losses import ReconstructionLoss
-from skae._masked import MaskedLoss, MaskedModule
+from skae._masked_module import MaskedLoss, MaskedModule
 from skae._module import LinearResidual, with_linear_paths
 from skae._net import AutoencoderNet, Batch
 from skae._variational import (

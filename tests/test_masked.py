@@ -36,7 +36,8 @@ from skae._em import (
     strongest,
 )
 from skae._incomplete import IncompleteRows
-from skae._masked import patches, row_hash, smallest
+from skae._masked import patches
+from skae._masked_module import MaskedModule, row_hash, smallest
 from skae.architectures import Convolutional, Modules, Recurrent
 
 NAN = np.nan
@@ -459,13 +460,13 @@ def test_what_is_prepared_is_what_a_pass_does(k, X):
 
 def test_held_out_rows_are_prepared_once_by_their_own_fold(X, monkeypatch):
     shapes = []
-    prepare = skae._masked.MaskedModule.prepare
+    prepare = MaskedModule.prepare
 
     def counted(module, x, known):
         shapes.append((module.training, len(x)))
         return prepare(module, x, known)
 
-    monkeypatch.setattr(skae._masked.MaskedModule, "prepare", counted)
+    monkeypatch.setattr(MaskedModule, "prepare", counted)
     MaskedAutoencoder(**FAST).fit(X)
     judging = [n for training, n in shapes if not training]
     assert judging == [160] * 5  # 40 rows of a fold, four times, for all of the epochs

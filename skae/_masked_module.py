@@ -1,0 +1,566 @@
+"""What the masked autoencoder starts at, and what it trains.
+
+A row is completed by what a normal distribution expects in its missing cells, given the
+others (``_em.py``, ``_missing.py``). A network that sees the completed row, what was
+missing, and what the nearest training rows have there, learns to correct that: known
+cells are hidden from it, and it is trained on those.
+
+With as many codes as columns the corrected row is all there is, and its code is PCA's.
+With fewer, the network is an encoder beside PCA's, and another one decodes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._dataset import RowDataset
+from ._em import floored, shrunk
+from ._losses import ReconstructionLoss
+from ._missing import MissingCells
+from ._module import BaseModule, LinearResidual
+from ._start import Start, pca_cells
+
+if TYPE_CHECKING:
+    from ._dense import DenseStep
+
+# The row, what is missing of it, and what two averages of neighbours say beyond it.
+N_INPUTS = 4
+# Neighbours whose average is taken, and how much more the near ones count at first.
+N_NEIGHBORS = 10
+SHARPNESS = (1.0, 4.0)
+# Training rows among which they are found, and numbers of these.
+MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
+# Distances are compared in blocks of so many.
+BLOCK = 8
+FAR = 1e30  # a squared distance
+CACHED_NUMBERS = 2**19  # of distances at a time
+PIECE_NUMBERS = 2**20  # of the matrices, and of the neighbours, of rows at a time
+BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
+# The least noise of a network's start, as a share of the variance of a column.
+NOISE_FLOOR = 1e-5
+TINY = 1e-200
+# Share of the known cells that is hidden from a network that is judged, at least.
+MIN_HIDDEN = 0.1
+# A column is not hidden more often than that.
+MOST_HIDDEN = 0.95
+
+
+@dataclass(frozen=True)
+class MaskedStart(Start):
+    """A normal distribution of rows, and what it expects in missing cells."""
+
+    missing_share: NDArray | None = None  # (d,), of each column
+    share: float | None = None  # by which correlations are shrunk, if all axes are kept
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether codes are the rows, in other coordinates."""
+        return self.share is not None
+
+    @property
+    def covariance(self) -> NDArray:
+        """Covariance of the rows, shape (d, d)."""
+        found = super().covariance
+        return found if self.share is None else floored(shrunk(found, self.share))
+
+    @property
+    def precision(self) -> NDArray:
+        """Its inverse."""
+        if self.share is None:
+            return super().precision
+        return np.linalg.inv(self.covariance)
+
+    @cached_property
+    def missing_cells(self) -> MissingCells:
+        """What this model says of missing cells, in the units of the rows."""
+        if self.share is None:
+            return pca_cells(self)
+        covariance = self.covariance
+        noise = self.share * np.diagonal(covariance)
+        variances, axes = np.linalg.eigh(covariance - np.diag(noise))
+        return MissingCells(axes * np.sqrt(np.maximum(variances, 0)), noise)
+
+    @property
+    def decoding(self) -> NDArray:
+        """Map from codes to what is expected of the rows, shape (d, k).
+
+        A row is that and noise, so that a code says less of a row than it does for PCA.
+        """
+        if self.is_whole:
+            return self.components.T
+        variance, noise = self.sound_variances
+        return self.components.T * np.maximum(1 - noise / variance, 0)
+
+    def _score_whole(self, X: NDArray) -> NDArray:
+        if not self.is_whole:
+            return super()._score_whole(X)
+        known = np.ones(X.shape, dtype=bool)
+        return self.missing_cells.score_samples(X - self.mean, known)
+
+    def apply(self, module: BaseModule, units: Start | None = None) -> None:
+        """Set a module to this start, and tell it of missing cells."""
+        super().apply(module, units)
+        units = units or self
+        cells, shift = self.missing_cells, self.mean - units.mean
+        if isinstance(module, MaskedModule):
+            # Of which single precision can invert sums of such loadings.
+            variance = (cells.loadings**2).sum(1) + cells.noise
+            floor = NOISE_FLOOR * variance.max()
+            noise = np.maximum(cells.noise, floor if floor > TINY else 1.0)
+            module.set_missing(
+                cells.loadings / units.scale,
+                noise / units.scale**2,
+                shift / units.scale,
+                self.missing_share,
+            )
+
+
+class MaskedLoss(ReconstructionLoss):
+    """The squared error of hidden cells, as much as if all were hidden."""
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the term ``reconstruction``, shape (..., n)."""
+        reconstruction, _, weight = output
+        squares = (reconstruction - x).square() * weight
+        return {"reconstruction": squares.sum(-1)}
+
+    def floor(self, start: Start) -> float:
+        """Return nothing: other cells are hidden in every epoch."""
+        return -math.inf
+
+    def squared_error(self, loss: float, start: Start) -> float | None:
+        """Return nothing: it is measured on rows as they are."""
+        return None
+
+
+class MaskedModule(BaseModule):
+    """An autoencoder of rows of which some cells are hidden.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, N_INPUTS * n_features)`` to ``(n, n_components)``, beside a linear
+        path of the row itself.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_features)``.
+    n_features : int
+    mask_fraction : (float, float)
+        Smallest and largest share of the known cells that is hidden while training.
+    block : ndarray of int of shape (n_features,)
+        What is hidden together has the same number, from 0 on.
+
+    Notes
+    -----
+    ``forward`` hides cells, and completes what is left as the start does. ``encode``
+    gets rows that are completed.
+    """
+
+    dense_loss = MaskedLoss
+    prepares = True
+    n_inputs = N_INPUTS
+
+    loadings: Tensor
+    scaled: Tensor
+    inverse_root: Tensor
+    centre: Tensor
+    matrices: Tensor
+    frequency: Tensor
+    rate: Tensor
+    block: Tensor
+    memory: Tensor
+    memory_known: Tensor
+    memory_hash: Tensor
+    may_see: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        n_features: int,
+        mask_fraction: tuple[float, float],
+        block: NDArray,
+    ) -> None:
+        super().__init__(encoder, decoder)
+        d = n_features
+        self.mask_fraction = mask_fraction
+        self.n_blocks = int(block.max()) + 1
+        self.is_whole = getattr(decoder, "network", decoder) is None
+        if isinstance(encoder, LinearResidual):  # a row that neighbours correct
+            self.neighbor_gain = nn.Parameter(torch.zeros(d))
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
+        # The start, of which the number of loadings is not known yet.
+        self.register_buffer("loadings", torch.zeros(d, 0))  # W
+        self.register_buffer("scaled", torch.zeros(d, 0))  # W / sqrt(noise)
+        self.register_buffer("inverse_root", torch.ones(d))  # of the noise
+        self.register_buffer("centre", torch.zeros(d))
+        self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
+        # How often a column is hidden, in relation to others, and how many cells are.
+        self.register_buffer("frequency", torch.ones(d))
+        self.register_buffer("rate", torch.tensor(MIN_HIDDEN))
+        self.register_buffer("block", torch.from_numpy(block))
+        # Training rows, of which some may be those that judge.
+        self.register_buffer("memory", torch.zeros(0, d))
+        self.register_buffer("memory_known", torch.zeros(0, d))
+        self.register_buffer("memory_hash", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("may_see", torch.zeros(0, dtype=torch.bool))
+
+    # What is known before training
+
+    def set_missing(
+        self, loadings: NDArray, noise: NDArray, centre: NDArray, share: NDArray | None
+    ) -> None:
+        """Take over what a start says of missing cells, of standardised rows.
+
+        Parameters
+        ----------
+        loadings : ndarray of shape (n_features, k)
+        noise, centre : ndarray of shape (n_features,)
+        share : ndarray of shape (n_features,) or None
+            How many of the cells of each column are missing.
+        """
+        like = self.centre
+        root = np.sqrt(noise)
+        self.loadings = torch.from_numpy(loadings).to(like)
+        self.scaled = torch.from_numpy(loadings / root[:, None]).to(like)
+        self.inverse_root = torch.from_numpy(1 / root).to(like)
+        self.centre = torch.from_numpy(np.ascontiguousarray(centre)).to(like)
+        d, k = loadings.shape
+        if 2 * k > d:  # and so a block of the columns is smaller than that of the codes
+            covariance = loadings @ loadings.T + np.diag(noise)
+            both = np.stack([covariance, np.linalg.inv(covariance)])
+            self.matrices = torch.from_numpy(both).to(like)
+        if share is None or not share.any():
+            return
+        # Half as often as each other, and half as often as it is missing.
+        self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
+        self.rate = torch.tensor(max(share.mean(), MIN_HIDDEN)).to(like)
+
+    def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
+        """Remember training rows, among which neighbours are found.
+
+        Parameters
+        ----------
+        dataset : RowDataset
+        rows : Tensor of shape (n,)
+            Their numbers; of many, evenly spaced ones are taken.
+        may_see : Tensor of shape (n,)
+            Those that do not judge.
+        """
+        most = max(1, min(MOST_ROWS, MOST_NUMBERS // dataset.shape[1]))
+        if len(rows) > most:
+            at = torch.arange(most, device=rows.device) * len(rows) // most
+            rows, may_see = rows[at], may_see[at]
+        x, known = dataset.take_scattered(rows)
+        self.memory_hash = row_hash(x)
+        known = torch.ones_like(x, dtype=torch.bool) if known is None else known
+        self.memory = self.completed(x, known).to(self.memory)
+        self.memory_known = known.to(self.memory)
+        self.may_see = may_see
+
+    # One training pass
+
+    def forward(
+        self,
+        x: Tensor,
+        known: Tensor | None = None,
+        given: tuple[Tensor, ...] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is made of rows with cells hidden, their codes, and weights.
+
+        The weights, of shape (n, n_features), are those of the cells in the loss: above
+        0 for hidden ones. `given` is what :meth:`prepare` returned.
+        """
+        filled, missing, weight, *near = given or self.prepare(x, known)
+        z = self._codes(filled, missing, self._beyond(filled, *near))
+        return self.decode(z), z, weight
+
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``forward`` does, of rows that are prepared."""
+        filled, missing, weight, squares, values, known = step.given
+        of = step.values
+        sharpness = of["sharpness"][..., None, :, None]
+        share = torch.softmax(-sharpness * squares[..., None, :], -1)  # (..., n, 2, k)
+        total = (share @ known).clamp_min(1e-6)
+        average = share @ values / total  # (..., n, 2, d)
+        says = (missing * known.any(-2))[..., None, :]
+        beyond = (average - filled[..., None, :]) * says
+        inputs = torch.cat([filled, missing, beyond.flatten(-2)], -1)
+        codes = step.encoder.forward(inputs)
+        if "encoder.weight" in of:
+            row = filled + of["neighbor_gain"][..., None, :] * beyond[..., 0, :]
+            path, bias = of["encoder.weight"], of["encoder.bias"][..., None, :]
+            if self.is_whole:
+                codes = (row + missing * codes) @ path.mT + bias
+            else:
+                codes = row @ path.mT + bias + codes
+        step.saved = (
+            missing,
+            squares,
+            values,
+            known,
+            share,
+            total,
+            average,
+            says,
+            beyond,
+        )
+        return step.decoder.forward(codes), codes, weight
+
+    def dense_backward(
+        self,
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
+        x: Tensor,
+        weight: Tensor | None,
+        loss: Any,
+    ) -> dict[str, Tensor]:
+        """Write the gradients of the mean loss, and return its mean."""
+        reconstruction, _, of_cells = outputs
+        missing, squares, values, known, share, total, average, says, beyond = (
+            step.saved
+        )
+        of, gradients, d = step.values, step.gradients, x.shape[-1]
+        error = reconstruction - x
+        by_error = error * of_cells
+        if weight is not None:
+            by_error *= weight[..., None]
+        mean = torch.dot(error.flatten(), by_error.flatten()) * d / error.numel()
+        by_error *= 2 / x.shape[-2]
+        by_network = by_codes = step.decoder.backward(by_error, by_input=True)
+        if "encoder.weight" in of:
+            by_row = by_codes @ of["encoder.weight"]
+            by_gain = (by_row * beyond[..., 0, :]).sum(-2)
+            gradients["neighbor_gain"].copy_(by_gain)
+            if self.is_whole:
+                by_network = by_row * missing
+        by_inputs = step.encoder.backward(by_network, by_input=True)
+        by_beyond = by_inputs[..., 2 * d :].unflatten(-1, (2, d))
+        if "encoder.weight" in of:
+            by_beyond[..., 0, :] += by_row * of["neighbor_gain"][..., None, :]
+        by_average = by_beyond * says / total
+        by_share = by_average @ values.mT - (by_average * average) @ known.mT
+        by_share = share * (by_share - (share * by_share).sum(-1, keepdim=True))
+        by_sharpness = -(by_share * squares[..., None, :]).sum((-1, -3))
+        gradients["sharpness"].copy_(by_sharpness)
+        return {"reconstruction": mean}
+
+    def prepare(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
+        """Hide cells, and return completed rows, what is missing of them, and weights.
+
+        What :meth:`neighbors` returns comes after that.
+        """
+        hidden, weight = self.hidden(x, known)
+        shown = ~hidden if known is None else known & ~hidden
+        filled = self.completed(x, shown)
+        near = self.neighbors(filled, shown, row_hash(x))
+        return filled, (~shown).to(x.dtype), weight, *near
+
+    def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Choose which known cells to hide; return that, and their weights in the loss.
+
+        Both have shape (n, n_features). On average the weights add up to that number.
+        """
+        n, d = x.shape
+        device, draws = x.device, self.generator
+        low, high = self.mask_fraction
+        share = self.rate.expand(n, 1)
+        if self.training:
+            uniform = torch.rand(n, 1, generator=draws, device=device)
+            share = low + (high - low) * uniform
+        uniform = torch.rand(n, self.n_blocks, generator=draws, device=device)
+        often = (share * self.frequency).clamp_max(MOST_HIDDEN)
+        hidden = uniform[:, self.block] < often
+        mean = 0.5 * (low + high) if self.training else self.rate
+        weight = 1 / mean
+        if known is not None:
+            hidden = hidden & known
+            n_known = known.sum(1, keepdim=True).clamp_min(1)
+            weight = weight * d / n_known
+        return hidden, hidden * weight
+
+    def completed(self, x: Tensor, shown: Tensor) -> Tensor:
+        """Return rows with what the start expects in place of what is not shown."""
+        if len(self.matrices[0]):
+            return self._completed_by_blocks(x, shown)
+        k = self.loadings.shape[1]
+        step = max(1, PIECE_NUMBERS // max(k * k, 1))
+        if len(x) > step:
+            parts = zip(x.split(step), shown.split(step), strict=True)
+            return torch.cat([self.completed(*part) for part in parts])
+        o = shown.to(x.dtype)
+        if not k:
+            return x * o + self.centre * (1 - o)
+        centred = (x - self.centre) * o * self.inverse_root
+        precision = self._precision(o) + torch.eye(k, dtype=x.dtype, device=x.device)
+        root = torch.linalg.cholesky_ex(precision)[0]
+        codes = torch.cholesky_solve((centred @ self.scaled)[..., None], root)[..., 0]
+        expected = codes @ self.loadings.T + self.centre
+        return torch.where(shown, x, expected)
+
+    def _completed_by_blocks(self, x: Tensor, shown: Tensor) -> Tensor:
+        """Return the same by the smaller of two blocks, as in ``_incomplete.py``."""
+        d = x.shape[1]
+        by_known = 2 * shown.sum(1, keepdim=True) <= d  # (n, 1)
+        cells = torch.where(by_known, shown, ~shown)
+        order = cells.sum(1).argsort()  # so that little has to be filled up
+        places = cells[order].to(torch.uint8).argsort(dim=1, descending=True)
+        centred = torch.where(shown, x - self.centre, 0.0)
+        given = torch.where(by_known, centred, centred @ self.matrices[1])
+        solved = torch.empty_like(x)
+        step = max(1, 4 * BLOCK_NUMBERS // d**2)
+        for rows, at in zip(order.split(step), places.split(step), strict=True):
+            at = at[:, : max(1, int(cells[rows[-1:]].sum()))]
+            o = cells[rows].gather(1, at).to(x.dtype)
+            which = (~by_known[rows]).long()[:, :, None]
+            flat = (which * d + at[:, :, None]) * d + at[:, None, :]
+            blocks = self.matrices.view(-1).take(flat)
+            blocks *= o[:, :, None] * o[:, None, :]
+            blocks.diagonal(dim1=1, dim2=2).add_(1 - o)
+            root = torch.linalg.cholesky_ex(blocks)[0]
+            right = given[rows].gather(1, at) * o
+            values = torch.cholesky_solve(right[:, :, None], root)[:, :, 0]
+            solved[rows] = torch.zeros_like(given[rows]).scatter_(1, at, values)
+        expected = torch.where(by_known, solved @ self.matrices[0], -solved)
+        return torch.where(shown, x, expected + self.centre)
+
+    def _precision(self, o: Tensor) -> Tensor:
+        """Return the sums of ``v v'`` over the shown cells, shape (n, k, k)."""
+        d, k = self.scaled.shape
+        if d * k * k <= MOST_NUMBERS:
+            products = self.scaled[:, :, None] * self.scaled[:, None, :]
+            return (o @ products.flatten(1)).unflatten(1, (k, k))
+        step = max(1, PIECE_NUMBERS // (d * k))
+        parts = [(self.scaled.T * p[:, None, :]) @ self.scaled for p in o.split(step)]
+        return torch.cat(parts)
+
+    def neighbors(
+        self, x: Tensor, shown: Tensor, own: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the nearest of the training rows, of k that there are.
+
+        Parameters
+        ----------
+        x, shown : Tensor of shape (n, n_features)
+            Rows completed by the start, and which cells count for distances.
+        own : Tensor of shape (n,) or None
+            Hashes of the rows, which are not their own neighbours.
+
+        Returns
+        -------
+        squares : Tensor of shape (n, k)
+            Squared distances, by the mean of those of a row.
+        values, known : Tensor of shape (n, k, n_features)
+            The neighbours, with 0 where they are not known.
+        """
+        o, m = shown.to(x.dtype), self.memory
+        # sum_o (x - m)^2, but for what is the same for all of memory, is a product.
+        rows = torch.cat([o, -2 * o * x, torch.ones_like(o[:, :1])], 1)
+        far = torch.where(self.may_see, 0.0, FAR).to(m)
+        keys = torch.cat([m.square(), m, far[:, None]], 1).T
+        k = min(N_NEIGHBORS, len(m))
+        found = [
+            smallest(part @ keys, min(k + 1, len(m)))
+            for part in rows.split(max(1, CACHED_NUMBERS // max(len(m), 1)))
+        ]
+        squares, which = map(torch.cat, zip(*found, strict=True))
+        squares = (squares + (o * x.square()).sum(1, keepdim=True)).clamp_min(0)
+        if own is not None:  # which is among the nearest, or as good as others are
+            is_own = own[:, None] == self.memory_hash[which]
+            squares = squares.masked_fill(is_own, FAR)
+        squares, at = squares.topk(k, largest=False)
+        which = which.gather(1, at)
+        known = self.memory_known[which]
+        mean = squares.mean(1, keepdim=True)
+        relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
+        return relative, m[which] * known, known
+
+    def _beyond(
+        self, x: Tensor, squares: Tensor, values: Tensor, known: Tensor
+    ) -> Tensor:
+        """Return what two averages of :meth:`neighbors` say beyond `x`, (n, 2, d)."""
+        weight = torch.softmax(-self.sharpness[:, None] * squares[:, None], -1)
+        total = (weight @ known).clamp_min(1e-6)
+        beyond = weight @ values / total - x[:, None]
+        # Where no neighbour has a value there is nothing to say.
+        return beyond * (known.sum(1, keepdim=True) > 0)
+
+    def nearest(self, x: Tensor, shown: Tensor, own: Tensor | None) -> Tensor:
+        """Return what two averages of neighbours say beyond `x`, (n, 2, n_features).
+
+        See :meth:`neighbors`.
+        """
+        with torch.no_grad():
+            near = self.neighbors(x, shown, own)
+        return self._beyond(x, *near)
+
+    def codes_of(self, x: Tensor, shown: Tensor | None, own: Tensor | None) -> Tensor:
+        """Return the codes of rows that the start has completed, (n, n_components)."""
+        if shown is None and self.is_whole:
+            encoder: Any = self.encoder
+            return encoder.linear(x)
+        step = max(1, PIECE_NUMBERS // (N_NEIGHBORS * x.shape[1]))
+        if len(x) > step:
+            n_parts = math.ceil(len(x) / step)
+            owns = [None] * n_parts if own is None else own.split(step)
+            masks = [None] * n_parts if shown is None else shown.split(step)
+            parts = zip(x.split(step), masks, owns, strict=True)
+            return torch.cat([self.codes_of(*part) for part in parts])
+        shown = torch.ones_like(x, dtype=torch.bool) if shown is None else shown
+        return self._codes(x, (~shown).to(x.dtype), self.nearest(x, shown, own))
+
+    def _codes(self, x: Tensor, missing: Tensor, beyond: Tensor) -> Tensor:
+        """Return the codes of rows, given what neighbours say beyond them."""
+        encoder: Any = self.encoder
+        beyond = beyond * missing[:, None]
+        inputs = torch.cat([x, missing, beyond.flatten(1)], 1)
+        if not isinstance(encoder, LinearResidual):
+            return encoder(inputs)
+        x = x + self.neighbor_gain * beyond[:, 0]
+        if self.is_whole:
+            return encoder.linear(x + missing * encoder.residual(inputs))
+        return encoder.linear(x) + encoder.residual(inputs)
+
+    # Inference
+
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the codes of rows, completed by the start, shape (n, n_components)."""
+        return self.codes_of(x, known, None)
+
+
+def row_hash(x: Tensor) -> Tensor:
+    """Return a number for each row of float32, equal for equal rows, shape (n,)."""
+    bits = x.contiguous().view(torch.int32).long() * 0x9E3779B97F4A7C1
+    bits = bits ^ (bits >> 29)
+    place = torch.arange(1, 2 * x.shape[-1], 2, device=x.device)
+    return (bits * place * 0x2545F4914F6CDD1D).sum(-1)
+
+
+def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest of each row, and their places, both of shape (n, k).
+
+    They are in those blocks that have the k smallest minima, which is quicker to find
+    out than by comparing all.
+    """
+    n, size = values.shape
+    if size < 2 * BLOCK * k:
+        return values.topk(k, largest=False)
+    # A block is a column of the first `BLOCK * n_blocks`, written in `BLOCK` lines.
+    n_blocks = size // BLOCK
+    lines = values[:, : n_blocks * BLOCK].unflatten(1, (BLOCK, n_blocks))
+    chosen = lines.amin(1).topk(k, largest=False, sorted=False)[1]  # (n, k)
+    line = torch.arange(BLOCK, device=values.device)[:, None] * n_blocks
+    places = (chosen[:, None, :] + line).flatten(1)
+    rest = torch.arange(n_blocks * BLOCK, size, device=values.device)
+    places = torch.cat([places, rest.expand(n, -1)], 1)
+    found, at = values.gather(1, places).topk(k, largest=False)
+    return found, places.gather(1, at)
