@@ -235,6 +235,7 @@ class MaskedModule(BaseModule):
         self.inverse_root = torch.from_numpy(1 / root).to(like)
         self.centre = torch.from_numpy(np.ascontiguousarray(centre)).to(like)
         d, k = loadings.shape
+        self.matrices = self.matrices.new_zeros(2, 0, 0)
         if 2 * k > d:  # and so a block of the columns is smaller than that of the codes
             covariance = loadings @ loadings.T + np.diag(noise)
             both = np.stack([covariance, np.linalg.inv(covariance)])
@@ -303,17 +304,8 @@ class MaskedModule(BaseModule):
                 codes = (row + missing * codes) @ path.mT + bias
             else:
                 codes = row @ path.mT + bias + codes
-        step.saved = (
-            missing,
-            squares,
-            values,
-            known,
-            share,
-            total,
-            average,
-            says,
-            beyond,
-        )
+        averages = share, total, average
+        step.saved = missing, squares, values, known, *averages, says, beyond
         return step.decoder.forward(codes), codes, weight
 
     def dense_backward(
@@ -326,9 +318,8 @@ class MaskedModule(BaseModule):
     ) -> dict[str, Tensor]:
         """Write the gradients of the mean loss, and return its mean."""
         reconstruction, _, of_cells = outputs
-        missing, squares, values, known, share, total, average, says, beyond = (
-            step.saved
-        )
+        missing, squares, values, known, *averages, says, beyond = step.saved
+        share, total, average = averages
         of, gradients, d = step.values, step.gradients, x.shape[-1]
         error = reconstruction - x
         by_error = error * of_cells
@@ -337,6 +328,7 @@ class MaskedModule(BaseModule):
         mean = torch.dot(error.flatten(), by_error.flatten()) * d / error.numel()
         by_error *= 2 / x.shape[-2]
         by_network = by_codes = step.decoder.backward(by_error, by_input=True)
+        # Through the linear path, then the network, and what neighbours say to both.
         if "encoder.weight" in of:
             by_row = by_codes @ of["encoder.weight"]
             by_gain = (by_row * beyond[..., 0, :]).sum(-2)

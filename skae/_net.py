@@ -30,8 +30,8 @@ from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-# Cells of the rows that are prepared at a time, and of those that judge and stay so.
-PREPARED_CELLS, KEPT_CELLS = 2**16, 2**19
+# Cells of the rows that are prepared at a time, to train and to judge.
+PREPARED_CELLS, PREPARED_HELD_OUT = 2**16, 2**19
 
 
 class Batch(NamedTuple):
@@ -398,7 +398,8 @@ class AutoencoderNet(ResumableNet):
         """
         self._set_training(False)
         self.criterion_.epoch = math.inf
-        step = max(1, EVALUATION_FLOATS // max(1, data.dataset.shape[1]))
+        cells = PREPARED_HELD_OUT if self.module_.prepares else EVALUATION_FLOATS
+        step = max(1, cells // max(1, data.dataset.shape[1]))
         together = self.criterion_.rows_at_once
         n_parts = math.ceil(len(data.valid) / min(step, together or step))
         parts: dict[str, list[Tensor]] = {}
@@ -439,7 +440,7 @@ class AutoencoderNet(ResumableNet):
     def _held_out(self, data: TrainingData, rows: Tensor) -> HeldOut:
         """Return held-out rows, prepared by the module that has not seen them.
 
-        Those of a training are prepared once, unless they are many.
+        Those of a training are prepared once, if these are all.
         """
         if self.judging_ is not None:
             return self.judging_
@@ -451,7 +452,7 @@ class AutoencoderNet(ResumableNet):
             which, at = data.by_fold(rows)
             x, known = x[which], None if known is None else known[which]
         held_out = HeldOut(x, known, self.module_.prepare(x, known), at)
-        if len(rows) == len(data.valid) and x.numel() <= KEPT_CELLS:
+        if len(rows) == len(data.valid):
             self.judging_ = held_out
         return held_out
 
