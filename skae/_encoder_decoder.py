@@ -329,6 +329,22 @@ class PredictionModule(AutoencoderModule):
 class TrainedPrediction(TrainedViews):
     """A trained encoder and decoder."""
 
+    def measure(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        rng: np.random.Generator,
+        earlier: TrainedNetwork | None = None,
+        *,
+        sort: bool = False,
+    ) -> None:
+        """Measure the loadings, and which columns are the same in all rows."""
+        super().measure(X, weight, rng, earlier, sort=sort)
+        y = X[:, self.views.y]
+        self.is_constant = (y == y[0]).all(0)  # (d_y,)
+        if isinstance(earlier, TrainedPrediction):
+            self.is_constant &= earlier.is_constant
+
     def x_codes(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows of the first view, shape (n, k)."""
         x, known, module = self.standardised_view(X, self.views.x)
@@ -346,6 +362,7 @@ class TrainedPrediction(TrainedViews):
         x, known, module = self.standardised_view(X, self.views.x)
         with inference(module):
             rows = module.decode(module.encode(x, known)).cpu().numpy()
+        rows[:, self.is_constant] = 0
         y = self.views.y
         mean, scale = self.views.mean[y], np.asarray(self.views.scale)[y]
         return rows * scale.astype(X.dtype) + mean.astype(X.dtype)

@@ -110,6 +110,17 @@ def test_a_linear_world_keeps_the_start():
     assert EncoderDecoder(2, random_state=0).fit(X, y).best_iter_ == 0
 
 
+def test_a_constant_column_is_predicted_as_it_is():
+    X = load_digits().data[:400]
+    left, right = X[:, :32], X[:, 32:]
+    model = EncoderDecoder(4, random_state=0).fit(left, right)
+    constant = (right == right[0]).all(0)
+    assert model.best_iter_ > 0
+    assert constant.any()
+    expected = np.broadcast_to(right[0, constant], (400, constant.sum()))
+    assert_allclose(model.predict(left)[:, constant], expected, atol=1e-12)
+
+
 def test_the_loss_is_of_the_second_view():
     x = torch.tensor([[1.0, 2.0, 5.0], [3.0, 4.0, 7.0]])
     output = torch.tensor([[4.0], [7.0]]), torch.zeros(2, 1)
