@@ -43,7 +43,7 @@ SHRINKAGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 N_FOLDS = 5
 # Held-out rows that are told from one another, and rows of a fold that choose.
 NEGATIVES = 1024
-MOST_JUDGING = 2048
+MOST_JUDGING = 1024
 # Columns of both views from which on one fold has to do, and axes of a view.
 MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
@@ -573,9 +573,9 @@ class Trial:
     codes: list[tuple[Tensor, Tensor, Tensor | None]]
 
     @classmethod
-    def all(cls, k: int) -> list[Trial]:
+    def all(cls, k: int, shares: tuple[float, ...] = SHRINKAGES) -> list[Trial]:
         """Return one of each shrinkage, in which nothing has judged yet."""
-        return [cls(share, 0.0, 0.0, np.zeros((3, k)), []) for share in SHRINKAGES]
+        return [cls(share, 0.0, 0.0, np.zeros((3, k)), []) for share in shares]
 
     def judge(self, cca: ShrunkCCA, X: NDArray, weight: NDArray | None) -> None:
         """Let rows judge that had no part in given canonical correlations."""
@@ -626,6 +626,7 @@ def canonical_start(
     n_components: int | None,
     shrinkage: float | str,
     seed: int,
+    shares: tuple[float, ...] = SHRINKAGES,
 ) -> PairStart:
     """Return canonical correlation analysis of two views.
 
@@ -643,6 +644,8 @@ def canonical_start(
     shrinkage : float or "auto"
     seed : int
         Of the rows that choose the shrinkage.
+    shares : tuple of float
+        Those to choose from.
     """
     x = (X - units.mean) / units.scale
     weight = None if weight is None else weight.astype(np.float64)
@@ -654,7 +657,7 @@ def canonical_start(
     moments = Moments.of(x, weight)
     trials = None
     if is_auto(shrinkage):
-        trials = Trial.all(k)
+        trials = Trial.all(k, shares)
         solved = partial(ShrunkCCA, n_x=n_coordinates)
         rows, weights = in_order(units, X, weight, n_x)
         let_judge(trials, solved, x[rows], weights, seed)
@@ -753,7 +756,7 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     None stands for that of the training rows, where it is as good.
     """
     if not trials[0].codes:  # no row could judge
-        return SHRINKAGES[-1], trials[0].pairs
+        return trials[-1].shrinkage, trials[0].pairs
     bounds = [trial.bound_by(trial.pairs) for trial in trials]
     best = int(np.argmax(np.array(bounds) >= max(bounds) - INDIFFERENT))
     trial = trials[best]

@@ -124,8 +124,17 @@ class ContrastiveLoss(Loss):
         **compared: Any,
     ) -> dict[str, Tensor]:
         """Return the loss of held-out pairs, their scores, and their codes."""
-        terms = super().held_out_terms(output, x, known, **compared)
-        return {**terms, "of_pairs": of_pairs(*output), "u": output[0], "v": output[1]}
+        u, v, c = output
+        weight = compared.get("weight")
+        if u.ndim == 2:
+            loss = -info_nce(log_ratio(u, v, c), weight)
+        else:  # each of the modules has few rows to judge it
+            assert weight is not None
+            loss = u.new_zeros(u.shape[:-1])
+            for m, judges in enumerate(weight > 0):
+                scores = log_ratio(u[m, judges], v[m, judges], c[m])
+                loss[m, judges] = -info_nce(scores, weight[m, judges])
+        return {"loss": loss, "of_pairs": of_pairs(*output), "u": u, "v": v}
 
     def calibrated(
         self, terms: dict[str, Tensor], data: TrainingData
@@ -411,6 +420,15 @@ class Contrasting(TwoViews):
         how = self.n_x, self.n_codes_asked, params.shrinkage, seed
         return canonical_start(pca, X, weight, *how)
 
+    def fold_start(
+        self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
+    ) -> Start:
+        """Return that of a fold, with the shrinkage of the whole table."""
+        assert isinstance(whole, PairStart)
+        params = self.params
+        how = self.n_x, self.n_codes_asked, params.shrinkage, seed
+        return canonical_start(pca, X, weight, *how, (whole.shrinkage,))
+
     def check_reached(self, start: Start) -> None:
         """Raise if a view has too few dimensions, and warn of what is in both."""
         super().check_reached(start)
@@ -457,6 +475,12 @@ class Contrasting(TwoViews):
 
 class ContrastingCopies(Contrasting):
     """Corrupted copies of a row are to be told from those of others."""
+
+    def fold_start(
+        self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
+    ) -> Start:
+        """Return that of a fold: nothing is chosen."""
+        return self.start(pca, X, weight, seed)
 
     def check_reached(self, start: Start) -> None:
         """Raise if rows have too few dimensions; what is never corrupted may be 1."""

@@ -401,6 +401,15 @@ class Predicting(TwoViews):
         how = self.n_x, self.n_codes_asked, params.ridge_alpha, seed
         return regression_start(pca, X, weight, *how)
 
+    def fold_start(
+        self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
+    ) -> Start:
+        """Return that of a fold, with the penalty of the whole table for each row."""
+        assert isinstance(whole, RankedRegression)
+        penalty = whole.penalty * pca.n_samples / whole.n_samples
+        how = self.n_x, self.n_codes_asked, penalty, seed
+        return regression_start(pca, X, weight, *how)
+
     def follow(
         self,
         solver: Any,
