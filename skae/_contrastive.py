@@ -600,7 +600,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         :class:`torch.Generator` to draw from, and returns a tensor of the same shape.
         Where a series has padding, the function gets the mean of the step. Only used
         without a second view.
-    corruption_level : float, default=0.3
+    corruption_level : float, default=0.6
         Share of the cells that is replaced, in [0, 1]; for "gaussian" the standard
         deviation of the noise, as a multiple of the root-mean-square deviation of the
         columns. Not used with a callable.
@@ -777,7 +777,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         *,
         shrinkage: float | str = "auto",
         corruption: str | Callable[..., Tensor] = "swap",
-        corruption_level: float = 0.3,
+        corruption_level: float = 0.6,
         hidden_layer_sizes: tuple[int, ...] | str = "auto",
         activation: str = "relu",
         architecture: Any = None,
