@@ -231,7 +231,9 @@ def test_a_new_label_is_an_error():
 def test_without_a_second_view_copies_are_told_apart():
     X = load_digits().data
     start, model = (
-        ContrastiveAutoencoder(8, max_iter=e, random_state=0).fit(X[:1300])
+        ContrastiveAutoencoder(8, corruption_level=0.3, max_iter=e, random_state=0).fit(
+            X[:1300]
+        )
         for e in (0, 20)
     )
     assert model.best_iter_ > 0
