@@ -20,7 +20,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -44,6 +44,8 @@ N_FOLDS = 5
 # Held-out rows that are told from one another, and rows of a fold that choose.
 NEGATIVES = 1024
 MOST_JUDGING = 1024
+# What stands for no shrinkage where rows fill fewer dimensions than others did.
+LEAST = 1e-9
 # Columns of both views from which on one fold has to do, and axes of a view.
 MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
@@ -467,27 +469,103 @@ class Axes:
         """Return the axes of the same codes in another order."""
         return Axes(self.axes[order], self.loadings[order], self.correlations[order])
 
-    def through(self, basis_x: NDArray, basis_y: NDArray) -> Axes:
-        """Return the axes in columns of which coordinates were given, (r, d) each."""
-        n = len(basis_x)
+    def in_columns(self, x: Coordinates, y: Coordinates) -> Axes:
+        """Return the axes in the columns of both views, given those in coordinates."""
+        n = len(x.deviations)
+        of_x, of_y = x.weights(self.axes[:, :n]), y.weights(self.axes[:, n:])
+        # As in scikit-learn: the largest weight of the first view is above 0.
+        signs = signs_of(of_x.T)[:, None]
+        loadings = self.loadings
+        return Axes(
+            signs * np.hstack([of_x, of_y]),
+            signs
+            * np.hstack([x.loadings(loadings[:, :n]), y.loadings(loadings[:, n:])]),
+            self.correlations,
+        )
 
-        def columns(of: NDArray) -> NDArray:
-            return np.hstack([of[:, :n] @ basis_x, of[:, n:] @ basis_y])
 
-        return Axes(columns(self.axes), columns(self.loadings), self.correlations)
+@dataclass(frozen=True)
+class Coordinates:
+    """Coordinates of unit variance for the rows of a view, along orthogonal axes.
+
+    Columns may be in units that differ by many orders of magnitude: which of them
+    matter is not decided here.
+
+    Attributes
+    ----------
+    axes : ndarray of shape (r, d)
+    deviations : ndarray of shape (r,)
+        Of the rows along each.
+    """
+
+    axes: NDArray
+    deviations: NDArray
+
+    @classmethod
+    def of(cls, X: NDArray, weight: NDArray | None) -> Coordinates:
+        """Return principal axes along which centred rows vary.
+
+        Which these are is decided for columns of unit variance; the axes then are those
+        of the columns as they are.
+        """
+        deviation = np.sqrt(np.average(X**2, 0, weight))
+        scaled = X / np.where(deviation > 0, deviation, 1.0)
+        pca = linear_start(scaled, min(*X.shape, MOST_AXES), weight, random_state=0)
+        variance = pca.explained_variance
+        kept = variance > RANK_TOLERANCE * variance.max(initial=0)
+        root = np.sqrt(variance[kept])[:, None] * pca.components[kept] * deviation
+        _, deviations, axes = np.linalg.svd(root, full_matrices=False)
+        return cls(axes, deviations)
+
+    @classmethod
+    def of_columns(cls, deviations: NDArray) -> Coordinates:
+        """Return columns of given deviations as their own coordinates."""
+        deviations = np.where(deviations > 0, deviations, 1.0)
+        return cls(np.eye(len(deviations)), deviations)
+
+    def __call__(self, X: NDArray) -> NDArray:
+        """Return the coordinates of rows, shape (n, r)."""
+        return X @ self.axes.T / self.deviations
+
+    def weights(self, weights: NDArray) -> NDArray:
+        """Return weights of columns, (k, d), for those of coordinates, (k, r)."""
+        return weights / self.deviations @ self.axes
+
+    def loadings(self, loadings: NDArray) -> NDArray:
+        """Return loadings of columns, (k, d), for those of coordinates, (k, r)."""
+        return loadings * self.deviations @ self.axes
+
+    @property
+    def ridge(self) -> NDArray:
+        """What the identity of the columns is along each axis, shape (r,)."""
+        return 1 / self.deviations**2
+
+    def shrunk_to(self, covariance: NDArray) -> NDArray:
+        """Return the multiple of the columns' identity that a covariance is shrunk to.
+
+        As of :class:`~sklearn.covariance.ShrunkCovariance`, it has the mean variance of
+        the columns. In coordinates it is a diagonal, shape (r,).
+        """
+        total = np.diagonal(covariance) @ self.deviations**2
+        return total / self.axes.shape[1] * self.ridge
 
 
-def spectrum(covariance: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the variances, (rank,), and the axes, (d, rank), in which rows vary."""
-    variances, axes = np.linalg.eigh(covariance)
+def root_of(covariance: NDArray) -> tuple[NDArray, NDArray]:
+    """Return F with F' F = C, (rank, d), and W with W' C W = I, (d, rank).
+
+    Columns are brought to unit variance before the rank is found out.
+    """
+    deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0))
+    inverse = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    variances, axes = np.linalg.eigh(inverse[:, None] * covariance * inverse)
     kept = variances > RANK_TOLERANCE * max(variances.max(initial=0), 0)
-    return variances[kept], axes[:, kept]
+    root, axes = np.sqrt(variances[kept]), axes[:, kept]
+    return root[:, None] * axes.T * deviation, inverse[:, None] * axes / root
 
 
 def whitener(covariance: NDArray) -> NDArray:
     """Return W of shape (d, rank) with W' C W = I."""
-    variances, axes = spectrum(covariance)
-    return axes / np.sqrt(variances)
+    return root_of(covariance)[1]
 
 
 def signs_of(axes: NDArray) -> NDArray:
@@ -504,28 +582,33 @@ class ShrunkCCA:
     Parameters
     ----------
     moments : Moments
-    n_x : int
-        Columns of the first view.
+        Of coordinates of both views, beside one another.
+    coordinates : (Coordinates, Coordinates)
     """
 
-    def __init__(self, moments: Moments, n_x: int) -> None:
-        C = moments.covariance
+    def __init__(
+        self, moments: Moments, coordinates: tuple[Coordinates, Coordinates]
+    ) -> None:
+        C, n_x = moments.covariance, len(coordinates[0].deviations)
         self.n_x, self.mean = n_x, moments.mean
         self.views = C[:n_x, :n_x], C[n_x:, n_x:]
         self.cross = C[:n_x, n_x:]
-        self.spectra = [spectrum(view) for view in self.views]
+        self.targets = [
+            view.shrunk_to(own)
+            for view, own in zip(coordinates, self.views, strict=True)
+        ]
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[int, int]:
         """Dimensions in which each view varies."""
-        of_x, of_y = (len(variances) for variances, _ in self.spectra)
+        of_x, of_y = (whitener(view).shape[1] for view in self.views)
         return of_x, of_y
 
     def _whitener(self, view: int, shrinkage: float) -> NDArray:
-        variances, axes = self.spectra[view]
-        mean = variances.sum() / max(len(variances), 1)
-        shrunk = (1 - shrinkage) * variances + shrinkage * mean
-        return axes / np.sqrt(shrunk)
+        own, target = self.views[view], np.diag(self.targets[view])
+        if self.ranks[view] < len(own):  # of some directions nothing is known
+            shrinkage = max(shrinkage, LEAST)
+        return whitener((1 - shrinkage) * own + shrinkage * target)
 
     def axes(self, k: int, shrinkage: float) -> Axes:
         """Return at most `k` axes, of which the codes are white.
@@ -543,8 +626,6 @@ class ShrunkCCA:
             u, _, vt = np.linalg.svd(cross, full_matrices=False)
             a, b = a @ white_a @ u, b @ white_b @ vt.T
         rho = np.einsum("ik,ij,jk->k", a, self.cross, b, optimize=True)
-        signs = signs_of(a)
-        a, b = a * signs, b * signs
         loadings = np.vstack([self.views[0] @ a, self.views[1] @ b])
         return Axes(np.vstack([a, b]).T, loadings.T, np.clip(rho, 0, MOST_CORRELATED))
 
@@ -649,22 +730,19 @@ def canonical_start(
     """
     x = (X - units.mean) / units.scale
     weight = None if weight is None else weight.astype(np.float64)
-    basis_x, basis_y = (principal_axes(x[:, part], weight) for part in halves(n_x))
-    k = min(len(basis_x), len(basis_y))
-    k = k if n_components is None else min(k, n_components)
-    x = np.hstack([x[:, :n_x] @ basis_x.T, x[:, n_x:] @ basis_y.T])
-    n_coordinates = len(basis_x)
-    moments = Moments.of(x, weight)
+    views = of_x, of_y = coordinates_of(x, weight, n_x)
+    ranks = len(of_x.deviations), len(of_y.deviations)
+    k = min(ranks) if n_components is None else min(n_components, *ranks)
+    x = np.hstack([of_x(x[:, :n_x]), of_y(x[:, n_x:])])
     trials = None
     if is_auto(shrinkage):
         trials = Trial.all(k, shares)
-        solved = partial(ShrunkCCA, n_x=n_coordinates)
+        solved = partial(ShrunkCCA, coordinates=views)
         rows, weights = in_order(units, X, weight, n_x)
         let_judge(trials, solved, x[rows], weights, seed)
-    how = k, shrinkage, trials
-    axes, pairs, share = best_axes(ShrunkCCA(moments, n_coordinates), *how)
-    axes, ranks = axes.through(basis_x, basis_y), (len(basis_x), len(basis_y))
-    return PairStart.at(units, axes, pairs, share, n_x, ranks)
+    cca = ShrunkCCA(Moments.of(x, weight), views)
+    axes, pairs, share = best_axes(cca, k, shrinkage, trials)
+    return PairStart.at(units, axes.in_columns(*views), pairs, share, n_x, ranks)
 
 
 def best_axes(
@@ -687,18 +765,12 @@ def best_axes(
     return axes.reordered(order), pairs.reordered(order), share
 
 
-def halves(n_x: int) -> tuple[slice, slice]:
-    """Return the columns of each of two views."""
-    return slice(0, n_x), slice(n_x, None)
-
-
-def principal_axes(X: NDArray, weight: NDArray | None) -> NDArray:
-    """Return the principal axes of a view along which it varies, shape (rank, d)."""
-    n, d = X.shape
-    k = min(n, d, MOST_AXES)
-    pca = linear_start(X, k, weight, random_state=0)
-    variance = pca.explained_variance
-    return pca.components[variance > RANK_TOLERANCE * variance.max(initial=0)]
+def coordinates_of(
+    x: NDArray, weight: NDArray | None, n_x: int
+) -> tuple[Coordinates, Coordinates]:
+    """Return coordinates of the rows of both views, (n, d) beside one another."""
+    of_x, of_y = (Coordinates.of(v, weight) for v in (x[:, :n_x], x[:, n_x:]))
+    return of_x, of_y
 
 
 def in_order(
@@ -799,12 +871,15 @@ class FollowedPairs:
     ----------
     units : Start
         By which the rows of all batches are standardised.
+    views : (Coordinates, Coordinates)
+        Columns of unit variance, that of the first batch.
     moments : Moments
     trials : list of Trial
         What each batch has said of the ones before it.
     """
 
     units: Start
+    views: tuple[Coordinates, Coordinates]
     moments: Moments
     trials: list[Trial]
 
@@ -819,30 +894,57 @@ class FollowedPairs:
         seed: int,
     ) -> FollowedPairs:
         """Return what a first batch shows."""
-        x = (X - units.mean) / units.scale
+        views = column_coordinates(units, X, weight, n_x)
+        x = standardised(units, views, X)
         trials = Trial.all(k)
-        let_judge(trials, partial(ShrunkCCA, n_x=n_x), x, weight, seed)
-        return cls(units, Moments.of(x, weight), trials)
+        let_judge(trials, partial(ShrunkCCA, coordinates=views), x, weight, seed)
+        return cls(units, views, Moments.of(x, weight), trials)
 
-    def followed_by(
-        self, X: NDArray, weight: NDArray | None, n_x: int
-    ) -> FollowedPairs:
+    def followed_by(self, X: NDArray, weight: NDArray | None) -> FollowedPairs:
         """Return what one more batch shows."""
-        x = (X - self.units.mean) / self.units.scale
-        cca, trials = ShrunkCCA(self.moments, n_x), copy.deepcopy(self.trials)
+        x = standardised(self.units, self.views, X)
+        cca, trials = ShrunkCCA(self.moments, self.views), copy.deepcopy(self.trials)
         for trial in trials:
             trial.judge(cca, x, weight)
             del trial.codes[:-N_FOLDS]  # others have had their say
-        return FollowedPairs(self.units, self.moments + Moments.of(x, weight), trials)
+        moments = self.moments + Moments.of(x, weight)
+        return FollowedPairs(self.units, self.views, moments, trials)
 
     def start(self, n_x: int, k: int, shrinkage: float | str) -> PairStart:
         """Return canonical correlation analysis of all batches."""
-        cca = ShrunkCCA(self.moments, n_x)
+        cca = ShrunkCCA(self.moments, self.views)
         trials = self.trials if is_auto(shrinkage) else None
         axes, pairs, share = best_axes(cca, k, shrinkage, trials)
-        mean = self.units.mean + self.moments.mean * self.units.scale
-        units = replace(self.units, mean=mean, n_samples=self.moments.n)
+        units = reached(self.units, self.views, self.moments)
+        axes = axes.in_columns(*self.views)
         return PairStart.at(units, axes, pairs, share, n_x, cca.ranks)
+
+
+def column_coordinates(
+    units: Start, X: NDArray, weight: NDArray | None, n_x: int
+) -> tuple[Coordinates, Coordinates]:
+    """Return the columns of both views, with their deviations in a batch."""
+    x = (X - units.mean) / units.scale
+    deviations = np.sqrt(np.average(x**2, 0, weight))
+    of_x, of_y = map(Coordinates.of_columns, np.split(deviations, [n_x]))
+    return of_x, of_y
+
+
+def standardised(
+    units: Start, views: tuple[Coordinates, Coordinates], X: NDArray
+) -> NDArray:
+    """Return the rows of a batch in the coordinates of both views."""
+    x, n_x = (X - units.mean) / units.scale, len(views[0].deviations)
+    return np.hstack([views[0](x[:, :n_x]), views[1](x[:, n_x:])])
+
+
+def reached(
+    units: Start, views: tuple[Coordinates, Coordinates], moments: Moments
+) -> Start:
+    """Return the units with the mean and the number of the rows of all batches."""
+    deviations = np.hstack([view.deviations for view in views])
+    mean = units.mean + moments.mean * deviations * units.scale
+    return replace(units, mean=mean, n_samples=moments.n)
 
 
 # Two corrupted copies of one view

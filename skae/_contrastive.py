@@ -457,7 +457,7 @@ class Contrasting(TwoViews):
             k = min(n_x, X.shape[1] - n_x, self.n_codes_asked or X.shape[1])
             solver = FollowedPairs.of(units, X, weight, n_x, k, seed)
         else:
-            solver = solver.followed_by(X, weight, n_x)
+            solver = solver.followed_by(X, weight)
         k = len(solver.trials[0].products[0]) if before is None else before.n_codes
         start = solver.start(n_x, k, params.shrinkage)
         return solver, start if before is None else start.with_signs_of(before)
@@ -484,6 +484,11 @@ class ContrastingCopies(Contrasting):
 
     def check_reached(self, start: Start) -> None:
         """Raise if rows have too few dimensions; what is never corrupted may be 1."""
+        if not start.n_codes:
+            raise ValueError(
+                f"Nothing of X varies that corruption={self.params.corruption!r} with "
+                f"corruption_level={self.params.corruption_level} leaves."
+            )
         TwoViews.check_reached(self, start)
 
     def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:

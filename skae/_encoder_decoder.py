@@ -28,14 +28,19 @@ from torch import Tensor, nn
 
 from ._autoencoder import AutoencoderModule
 from ._cca import (
+    LEAST,
+    Coordinates,
     Moments,
     ViewsStart,
-    halves,
+    column_coordinates,
+    coordinates_of,
     in_order,
     let_judge,
-    principal_axes,
+    reached,
+    root_of,
     signs_of,
-    spectrum,
+    standardised,
+    whitener,
 )
 from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
@@ -107,29 +112,32 @@ class RidgeSolution:
     Parameters
     ----------
     moments : Moments
-        Of rows of both views beside one another.
-    n_x : int
-        Columns of the first view.
+        Of coordinates of the first view, and columns of the second, beside one another.
+    coordinates : Coordinates
+        Of the first view.
     """
 
-    def __init__(self, moments: Moments, n_x: int) -> None:
-        C = moments.covariance
+    def __init__(self, moments: Moments, coordinates: Coordinates) -> None:
+        C, n_x = moments.covariance, len(coordinates.deviations)
         self.n_x, self.mean = n_x, moments.mean
-        self.variances, self.axes = spectrum(C[:n_x, :n_x])
-        self.cross = self.axes.T @ C[:n_x, n_x:]  # (rank, d_y)
+        self.own, self.cross = C[:n_x, :n_x], C[:n_x, n_x:]
+        self.root = root_of(self.own)[0]
+        self.ridge = coordinates.ridge
 
     def codes(self, k: int, penalty: float) -> tuple[NDArray, NDArray, NDArray]:
         """Return axes of y, maps from x to codes, and variances of the codes.
 
-        Shapes are (k, d_y), (k, d_x) and (k,), with at most k codes.
+        Shapes are (k, d_y), (k, r) and (k,), with at most k codes.
         """
-        shrunk = self.cross / (self.variances + penalty)[:, None]
-        fitted = np.sqrt(self.variances)[:, None] * shrunk
+        if len(self.root) < len(self.own):  # of some directions nothing is known
+            penalty = max(penalty, LEAST)
+        white = whitener(self.own + penalty * np.diag(self.ridge))
+        slopes = white @ (white.T @ self.cross)  # ridge regression's, (r, d_y)
+        fitted = self.root @ slopes
         _, singular, axes = np.linalg.svd(fitted, full_matrices=False)
-        axes = axes[:k] * signs_of(axes[:k].T)[:, None]
-        variances = singular[:k] ** 2
+        axes, variances = axes[:k], singular[:k] ** 2
         kept = variances > RANK_TOLERANCE**2 * variances.max(initial=0)
-        rotations = (self.axes @ (shrunk @ axes[kept].T)).T
+        rotations = axes[kept] @ slopes.T
         return axes[kept], rotations, variances[kept]
 
 
@@ -196,20 +204,21 @@ def regression_start(
     """
     weight = None if weight is None else weight.astype(np.float64)
     x = (X - units.mean) / units.scale
-    basis_x, basis_y = (principal_axes(x[:, part], weight) for part in halves(n_x))
-    ranks = len(basis_x), len(basis_y)
+    of_x, of_y = coordinates_of(x, weight, n_x)
+    ranks = len(of_x.deviations), len(of_y.deviations)
     k = min(ranks) if n_components is None else min(n_components, *ranks)
-    x = np.hstack([x[:, :n_x] @ basis_x.T, x[:, n_x:] @ basis_y.T])
+    of_y = replace(of_y, deviations=np.ones(ranks[1]))  # whose errors count as they are
+    x = np.hstack([of_x(x[:, :n_x]), of_y(x[:, n_x:])])
     if is_auto(alpha):
         trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
-        solved = partial(RidgeSolution, n_x=ranks[0])
+        solved = partial(RidgeSolution, coordinates=of_x)
         rows, weights = in_order(units, X, weight, n_x)
         let_judge(trials, solved, x[rows], weights, seed)
         penalty = best_penalty(trials)
     else:
         penalty = float(alpha) / float(units.n_samples * scale_of_x(units) ** 2)
-    solution = RidgeSolution(Moments.of(x, weight), ranks[0])
-    return start_of(units, solution, k, penalty, ranks, basis_x, basis_y)
+    solution = RidgeSolution(Moments.of(x, weight), of_x)
+    return start_of(units, solution, k, penalty, ranks, (of_x, of_y))
 
 
 def scale_of_x(units: Start) -> float:
@@ -223,27 +232,31 @@ def start_of(
     k: int,
     penalty: float,
     ranks: tuple[int, int],
-    basis_x: NDArray,
-    basis_y: NDArray,
+    views: tuple[Coordinates, Coordinates],
 ) -> RankedRegression:
     """Return the start of a solution for coordinates of standardised rows."""
     axes, rotations, variances = solution.codes(k, penalty)
-    scale = np.asarray(units.scale)
-    n_x = basis_x.shape[1]
+    scale, (of_x, of_y) = np.asarray(units.scale), views
+    n_x = of_x.axes.shape[1]
     scale_y = scale[n_x]  # codes are in the units of y
     found = np.maximum(variances, TINY)[:, None]
-    of_x = rotations @ solution.axes * solution.variances @ solution.axes.T / found
-    of_y = rotations @ solution.axes @ solution.cross / found
-    loadings = np.hstack([of_x @ basis_x / scale_y, of_y @ basis_y / scale_y])
+    loadings = np.hstack(
+        [
+            of_x.loadings(rotations @ solution.own / found),
+            of_y.loadings(rotations @ solution.cross / found),
+        ]
+    )
+    components = of_y.weights(axes)
+    signs = signs_of(components.T)[:, None]  # PCA's
     return RankedRegression.of(
         units,
-        components=axes @ basis_y,
-        rotations=rotations @ basis_x / scale[:n_x] * scale_y,
+        components=signs * components,
+        rotations=signs * of_x.weights(rotations) / scale[:n_x] * scale_y,
         explained_variance=variances * scale_y**2,
         explained_variance_ratio=variances / max(variances.sum(), TINY),
         penalty=penalty * units.n_samples * scale_of_x(units) ** 2,
         n_x=n_x,
-        loadings=loadings * scale,
+        loadings=signs * loadings * scale / scale_y,
         ranks=ranks,
     )
 
@@ -421,32 +434,33 @@ class Predicting(TwoViews):
         """Return what all batches have shown, and the regression by it."""
         params, n_x = self.params, self.n_x
         d = X.shape[1]
-        solved = partial(RidgeSolution, n_x=n_x)
-        units = self.pca(X, None, weight, seed) if solver is None else solver[0]
-        x = (X - units.mean) / units.scale
         if solver is None:
+            units = self.pca(X, None, weight, seed)
+            of_x, _ = column_coordinates(units, X, weight, n_x)
+            views = of_x, Coordinates.of_columns(np.ones(d - n_x))
+            x = standardised(units, views, X)
             k = min(self.n_codes_asked or d, n_x, d - n_x)
             trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
+            solved = partial(RidgeSolution, coordinates=of_x)
             let_judge(trials, solved, x, weight, seed)
             moments = Moments.of(x, weight)
         else:
-            trials, earlier = copy.deepcopy(solver[1]), solver[2]
+            units, views, trials, earlier = solver
+            x, trials = standardised(units, views, X), copy.deepcopy(trials)
             for trial in trials:
-                trial.judge(solved(earlier), x, weight)
+                trial.judge(RidgeSolution(earlier, views[0]), x, weight)
             moments = earlier + Moments.of(x, weight)
-        mean = units.mean + moments.mean * units.scale
-        reached = replace(units, mean=mean, n_samples=moments.n)
         penalty = best_penalty(trials)
         if not is_auto(params.ridge_alpha):
             squares = moments.n * scale_of_x(units) ** 2
             penalty = float(params.ridge_alpha) / float(squares)
-        solution, C = solved(moments), moments.covariance
-        ranks = len(solution.variances), len(spectrum(C[n_x:, n_x:])[0])
+        solution, C = RidgeSolution(moments, views[0]), moments.covariance
+        ranks = len(solution.root), len(root_of(C[n_x:, n_x:])[0])
         k = min(trials[0].k, *ranks) if before is None else before.n_codes
-        bases = np.eye(n_x), np.eye(d - n_x)
-        start = start_of(reached, solution, k, penalty, ranks, *bases).padded(k)
+        now = reached(units, views, moments)
+        start = start_of(now, solution, k, penalty, ranks, views).padded(k)
         start = start if before is None else start.with_signs_of(before)
-        return (units, trials, moments), start
+        return (units, views, trials, moments), start
 
     def model(
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
