@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ._module import LinearResidual
 from ._parameters import is_auto
+from ._plan import MIN_ROWS
 from ._solvers import linear_start
 from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
@@ -60,6 +61,8 @@ BLOCK_NUMBERS = 2**22
 EMPTY = 1e-12
 # Nats that are not worth more shrinkage.
 INDIFFERENT = 1e-3
+# Rows below which those of the training rows are not trusted.
+TRUSTED = 40
 # The largest correlation, of a column that both views have.
 MOST_CORRELATED = 1 - 1e-6
 
@@ -110,6 +113,19 @@ class CodePairs:
     def weakened(self, factor: float) -> CodePairs:
         """Return the same with correlations that are smaller by a factor."""
         return replace(self, correlations=factor * self.correlations)
+
+    def less_an_error(self, n: float) -> CodePairs:
+        """Return the same with correlations less a standard error, over n rows.
+
+        That of Fisher's transform (Fisher 1921). Few rows may say anything: of them
+        codes have the variance of those of the training rows, at least, and leave over
+        one part in n of it.
+        """
+        rho = np.tanh(np.maximum(self.z - 1 / math.sqrt(max(n - 3, 1)), 0))
+        if n >= TRUSTED:
+            return replace(self, correlations=rho)
+        x, y = (np.maximum(v, 1) for v in (self.x_variance, self.y_variance))
+        return CodePairs(np.minimum(rho, math.sqrt(1 - 1 / max(n, 2))), x, y)
 
     def at_most(self, own: CodePairs) -> CodePairs:
         """Return the same with correlations that are at most those of another."""
@@ -241,7 +257,11 @@ def bounds_among(
 
 
 def whole_bound(
-    u: Tensor, v: Tensor, weight: Tensor | None, coefficients: Any
+    u: Tensor,
+    v: Tensor,
+    weight: Tensor | None,
+    coefficients: Tensor,
+    added: Tensor | None = None,
 ) -> float:
     """Return the InfoNCE bound of pairs against all others, a block at a time.
 
@@ -250,12 +270,21 @@ def whole_bound(
     u, v : Tensor of shape (n, k)
     weight : Tensor of shape (n,) or None
     coefficients : Tensor of shape (4, k)
+    added : Tensor of shape (n,), optional
+        What is added to all scores of a row of the first view.
     """
-    w = torch.ones(len(u), dtype=u.dtype) if weight is None else weight
-    w, total = w / w.sum(), 0.0
-    for rows in blocks(len(u), max(1, BLOCK_NUMBERS // len(u))):
-        terms = bounds_among(u[rows], v[rows], u, v, w, coefficients)
-        total += float(w[rows] @ terms)
+    w = torch.ones_like(u[:, 0]) if weight is None else weight
+    share = (w / w.sum()).clamp_min(NEVER)
+    added = torch.zeros_like(w) if added is None else added.expand_as(w)
+    swapped, total = coefficients[[0, 2, 1, 3]], 0.0
+    for i in blocks(len(u), max(1, BLOCK_NUMBERS // len(u))):
+        among_y = (log_ratio(u[i], v, coefficients) + share.log()).logsumexp(1)
+        of_x = share.log() + added
+        among_x = (log_ratio(v[i], u, swapped) + of_x).logsumexp(1)
+        terms = of_pairs(u[i], v[i], coefficients) + 0.5 * (
+            added[i] - among_x - among_y
+        )
+        total += float(share[i] @ terms)
     return total
 
 
@@ -832,10 +861,16 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     bounds = [trial.bound_by(trial.pairs) for trial in trials]
     best = int(np.argmax(np.array(bounds) >= max(bounds) - INDIFFERENT))
     trial = trials[best]
-    factor = tempered(lambda f: trial.bound_by(trial.pairs.weakened(f)))
-    pairs = trial.pairs.weakened(factor)
+    n_rows = sum(len(u) for u, _, _ in trial.codes)
+    if n_rows < MIN_ROWS:  # of which nothing can be said
+        none = replace(trial.pairs, correlations=0 * trial.pairs.correlations)
+        return trials[-1].shrinkage, none
+    sure = trial.pairs.less_an_error(n_rows)
+    factor = tempered(lambda f: trial.bound_by(sure.weakened(f)))
+    pairs = sure.weakened(factor)
     as_good = trial.bound / trial.n > trial.bound_by(pairs) - NEGLIGIBLE
     as_good &= bool((trial.products[:2] > EMPTY * trial.n).all())
+    as_good &= n_rows >= TRUSTED
     return trial.shrinkage, None if as_good else pairs
 
 

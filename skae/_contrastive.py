@@ -592,7 +592,8 @@ class ContrastiveAutoencoder(TwoViewEstimator):
     shrinkage : float or "auto", default="auto"
         Share in [0, 1] of a multiple of the identity in the covariance of each view, as
         of :class:`~sklearn.covariance.ShrunkCovariance`: with 0 the start is canonical
-        correlation analysis, and with 1 partial least squares. "auto" takes the share
+        correlation analysis, and with 1 its codes span those of partial least squares.
+        "auto" takes the share
         that held-out rows find best, and the correlations that these have, where those
         of the rows themselves promise too much. Not used without a second view.
     corruption : str or callable, default="swap"
@@ -610,10 +611,10 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         deviation of the noise, as a multiple of the root-mean-square deviation of the
         columns. Not used with a callable.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Widths of the hidden layers of both encoders, or one width. "auto" is ``(64,)``
-        below 1000 rows, or ``(64, 32)`` for a single code, and ``(256, 128)`` from
-        there, or ``(256, 128, 64)`` for one or two codes. Only used for a view without
-        an architecture.
+        Widths of the hidden layers of encoders, or one width; a decoder mirrors them.
+        "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
+        for a view without an architecture.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
         or ``"silu"``. Only used for a view without an architecture.
@@ -629,9 +630,9 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
         ``min(1, 3 * sqrt(d / n))`` for n distinct rows and d columns of both views.
     batch_size : int or "auto", default="auto"
-        Pairs of a training batch, which are told from one another. With n distinct
-        rows, "auto" is ``n // 8`` below 1000 rows and ``min(n // 16, 256)`` or, if
-        larger, ``n // 256`` from there; at least 16 and at most 1024.
+        Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
+        below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
+        there; at least 16 and at most 1024.
     learning_rate_init : float, default=1e-2
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
@@ -729,6 +730,9 @@ class ContrastiveAutoencoder(TwoViewEstimator):
     of the same number. For given `shrinkage`, :meth:`score_samples` is the log density
     ratio of their joint normal distribution, whose mean over the training rows is
     ``-0.5 * log(1 - correlations_ ** 2).sum()``, the mutual information of the codes.
+
+    Of labels the score is ``log p(y | x) - log p(y)``, by the shares of the labels in
+    :meth:`fit`: it is normalised over all labels, and at most ``-log p(y)``.
 
     Rows that are equal in one view have the same score, and so do not compete: to a
     constant that nothing depends on, InfoNCE takes all rows of one label for pairs
@@ -904,7 +908,8 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         """
         check_is_fitted(self)
         u, v = self._codes(self._first(X)), self._y_codes(self._second(y, None))
-        return (log_ratio(u, v, self._coefficients) + self._model.offset).numpy()
+        constant = self._normaliser(u)[..., None]
+        return (log_ratio(u, v, self._coefficients) + constant).numpy()
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray:
         """Return how much more likely each pair is than by chance, in nats.
@@ -933,14 +938,17 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         check_is_fitted(self)
         x = self._first(X)
         u = self._codes(x)
+        if y is None and self.classes_ is not None:
+            scores = log_ratio(u, self._label_codes, self._coefficients)
+            scores += self._normaliser(u)[:, None]
+            return (self._label_shares * scores.exp() * scores).sum(1).numpy()
         if y is None:
             _, a, _, constant = self._coefficients
             rest = (-2 * constant).exp()  # 1 - rho^2
             squares = u.square() @ (a * rest) - (1 - rest).sum()
             return (0.5 * squares + constant.sum()).numpy()
         v = self._y_codes(self._second(y, len(x)))
-        scores = of_pairs(u, v, self._coefficients)
-        return (scores + self._model.offset).numpy()
+        return (of_pairs(u, v, self._coefficients) + self._normaliser(u)).numpy()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the InfoNCE bound on the mutual information of the views, in nats.
@@ -960,7 +968,8 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         -------
         float
             Higher is better; 0 by chance, and at most ``log(n_samples)``, so that
-            bounds of different numbers of rows cannot be compared.
+            bounds of different numbers of rows cannot be compared. Of labels it is at
+            most their entropy.
 
         Raises
         ------
@@ -978,11 +987,32 @@ class ContrastiveAutoencoder(TwoViewEstimator):
             u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
         w = None if weight is None else torch.tensor(weight)
         with one_thread:
-            return whole_bound(u, v, w, self._coefficients)
+            return whole_bound(u, v, w, self._coefficients, self._normaliser(u))
 
     @property
     def _coefficients(self) -> Tensor:
         return torch.from_numpy(self._model.coefficients)
+
+    def _normaliser(self, u: Tensor) -> Tensor:
+        """Return what is added to all scores of a row, shape (n,) or ().
+
+        Of labels it makes the posterior that scores stand for add up to 1.
+        """
+        if self.classes_ is None:
+            return torch.tensor(self._model.offset, dtype=u.dtype)
+        scores = log_ratio(u, self._label_codes, self._coefficients)
+        return -(scores + self._label_shares.log()).logsumexp(1)
+
+    @property
+    def _label_codes(self) -> Tensor:
+        assert self.classes_ is not None
+        return self._y_codes(np.eye(len(self.classes_)))
+
+    @property
+    def _label_shares(self) -> Tensor:
+        assert self._view is not None
+        counts = torch.from_numpy(self._view.counts)
+        return counts / counts.sum()
 
     def _codes(self, x: NDArray) -> Tensor:
         codes = self._map(x, self._model.x_codes, (self.n_components_,))

@@ -484,7 +484,7 @@ class EncoderDecoder(RegressorMixin, TwoViewEstimator):
         Penalty of the start: the `alpha` of :class:`~sklearn.linear_model.Ridge`.
         "auto" takes the one that held-out rows find best.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
+        Widths of the hidden layers of encoders, or one width; a decoder mirrors them.
         "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
         ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
         for a view without an architecture.
@@ -716,7 +716,9 @@ class EncoderDecoder(RegressorMixin, TwoViewEstimator):
         -------
         float
             The mean over the columns of `y`, as :func:`~sklearn.metrics.r2_score` has
-            it: at most 1, and 0 for the mean.
+            it: at most 1, and 0 for the mean. Training, and the choice between the
+            regression and the networks, goes by the squared error of all columns
+            together, `validation_scores_`.
 
         Raises
         ------

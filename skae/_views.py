@@ -6,6 +6,7 @@ Copies, weights, groups and held-out rows are thus those of pairs.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator
@@ -70,12 +71,15 @@ class SecondView(BaseEstimator):
     ----------
     classes_ : ndarray or None
         Labels in order; None: `y` holds numbers.
+    counts : ndarray of shape (n_classes,)
+        How often each has been seen, or its weight.
     is_column : bool
         Whether `y` had one axis.
     """
 
     sample_shape_: tuple[int, ...]
     classes_: NDArray | None
+    counts: NDArray
 
     def __init__(self, *, padded: bool, has_labels: bool) -> None:
         self.padded = padded
@@ -86,7 +90,7 @@ class SecondView(BaseEstimator):
 
         Labels become columns of 0 and 1, one for each class.
         """
-        column = as_column(y)
+        column = as_column(y, self.has_labels)
         if reset:
             self.is_column = column is not None
             self.classes_ = None
@@ -132,14 +136,24 @@ def check_same_number(y: NDArray, n_rows: int | None) -> None:
         )
 
 
-def as_column(y: Any) -> NDArray | None:
-    """Return what has one axis as an array; None if it has more."""
+def as_column(y: Any, may_be_labels: bool = False) -> NDArray | None:
+    """Return what has one axis as an array; None if it has more.
+
+    A table of one column counts as such where its values may be labels and are no
+    floats.
+    """
     check_unmasked("y", y)
     y = y.detach() if isinstance(y, Tensor) else y
     if not isinstance(y, list | tuple):
-        if hasattr(y, "columns") or sp.issparse(y):
+        if sp.issparse(y):
             return None
+        if hasattr(y, "columns"):
+            if not may_be_labels or len(y.columns) != 1:
+                return None
+            y = np.asarray(y[y.columns[0]])[:, None]
         array = np.asarray(y)
+        if may_be_labels and array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0] if array.dtype.kind not in "fc" else array
         return array if array.ndim == 1 else None
     if any(np.ndim(value) for value in y):
         return None
@@ -290,7 +304,8 @@ class TwoViews(Objective):
                 raise ValueError(f"Every row of {name} is the same: nothing varies.")
             if k is not None and k > rank:
                 raise ValueError(
-                    f"n_components={k} must be at most {rank}, the rank of {name}."
+                    f"n_components={k} must be at most {rank}, the rank of {name}; "
+                    "None takes the smaller rank of both."
                 )
 
 
@@ -406,6 +421,7 @@ class TwoViewEstimator(NetworkEstimator):
             pairs = self._pairs(X, y, self, reset=earlier is None, min_rows=2)
             weight = check_weights(sample_weight, pairs)
             groups = check_groups(groups, pairs)
+            self._count_labels(pairs, weight)
             if X_val is not None:
                 with naming("X_val"):
                     X_val = self._pairs(X_val, y_val, self, reset=False)
@@ -445,7 +461,9 @@ class TwoViewEstimator(NetworkEstimator):
             earlier = getattr(self, "_fit", None)
             first = earlier is None
             pairs = self._pairs(X, y, self, reset=first, min_rows=2 if first else 1)
-            rows = Rows(pairs, check_weights(sample_weight, pairs))
+            weight = check_weights(sample_weight, pairs)
+            self._count_labels(pairs, weight, earlier)
+            rows = Rows(pairs, weight)
             self._publish(partial_fit(self._objective(), rows, earlier))
         return self
 
@@ -494,6 +512,17 @@ class TwoViewEstimator(NetworkEstimator):
         kind: Any = self._objective_class
         shapes = self.sample_shape_, self._view.sample_shape_
         return kind(params, *shapes, self._view.classes_ is not None)
+
+    def _count_labels(
+        self, pairs: NDArray, weight: NDArray | None, earlier: Any = None
+    ) -> None:
+        """Count the labels of pairs, beside those of earlier batches."""
+        if self._view is None or self._view.classes_ is None:
+            return
+        columns = pairs[:, -len(self._view.classes_) :].astype(np.float64)
+        counts = columns.sum(0) if weight is None else weight @ columns
+        self._view = copy.copy(self._view)
+        self._view.counts = counts + (0.0 if earlier is None else self._view.counts)
 
     def _first(self, X: Any) -> NDArray:
         """Return checked rows of the first view."""

@@ -273,3 +273,31 @@ def test_the_start_of_copies_is_known_without_drawing_one(corruption):
     assert_allclose(drawn.correlations_, exact.correlations_, atol=0.02)
     overlap = np.corrcoef(exact.transform(X).T, drawn.transform(X).T)[:3, 3:]
     assert np.abs(np.diagonal(overlap)).min() > 0.95
+
+
+@pytest.mark.parametrize("n", [4, 5, 7, 10, 15])
+@pytest.mark.parametrize("depends", [0, 1])
+def test_few_rows_promise_little(n, depends):
+    """New pairs are told apart hardly worse than by chance, which is 0."""
+    bounds = []
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        z = depends * rng.randn(n + 300, 2)
+        X, y = (np.hstack([z, rng.randn(n + 300, 2)]) for _ in range(2))
+        model = start(X[:n], y[:n])
+        bounds.append(model.score(X[n:], y[n:]))
+    assert np.mean(bounds) > -0.5
+    assert min(bounds) > -2.5
+
+
+def test_units_of_columns_do_not_matter():
+    """Canonical correlations have none, however far apart they are."""
+    X, y = views(500)
+    scales = 10.0 ** np.array([6, -5, 0, 3, -2])
+    model, scaled = start(X, y, shrinkage=0.0), start(X * scales, y, shrinkage=0.0)
+    assert_allclose(scaled.correlations_, model.correlations_, rtol=1e-6)
+    scores = scaled.score_samples(X * scales, y)
+    assert_allclose(scores, model.score_samples(X, y), rtol=1e-4, atol=1e-4)
+    outlier = y.copy()
+    outlier[0, 0] = 1e6
+    assert start(X, outlier, 4).n_components_ == 4

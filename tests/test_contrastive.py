@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skae import ContrastiveAutoencoder
-from skae._cca import CodePairs, log_ratio
+from skae._cca import CodePairs, info_nce, log_ratio
 from skae._contrastive import ContrastiveLoss, ContrastiveModule, CopiesModule
 from skae._dataset import RowDataset, TrainingData
 from skae.architectures import Convolutional
@@ -192,6 +193,49 @@ def test_the_most_likely_label_is_the_most_similar():
     among = model.similarity(X[1::2], model.classes_)
     posterior = among + np.log(np.bincount(y[::2]))
     assert (posterior.argmax(1) == y[1::2]).mean() > 0.9
+
+
+def test_scores_of_labels_are_normalised():
+    """Those of the posterior: they cannot exceed what the label itself says."""
+    X, y = load_wine(return_X_y=True)
+    for max_iter in (0, 20):
+        model = ContrastiveAutoencoder(2, max_iter=max_iter, random_state=0)
+        model.fit(X[::2], y[::2])
+        shares = np.bincount(y[::2]) / len(y[::2])
+        among = model.similarity(X[1::2], model.classes_)
+        assert_allclose((shares * np.exp(among)).sum(1), 1, rtol=1e-9)
+        scores = model.score_samples(X[1::2], y[1::2])
+        assert_allclose(scores, among[np.arange(len(among)), y[1::2]], rtol=1e-9)
+        assert (scores <= -np.log(shares)[y[1::2]] + 1e-9).all()
+        expected = (shares * np.exp(among) * among).sum(1)
+        assert_allclose(model.score_samples(X[1::2]), expected, rtol=1e-9)
+        n = len(among)
+        table = np.take_along_axis(among, np.tile(y[1::2], (n, 1)), 1)  # of all pairs
+        bound = info_nce(torch.from_numpy(table)).mean()
+        assert model.score(X[1::2], y[1::2]) == pytest.approx(float(bound), rel=1e-9)
+
+
+def test_shares_of_labels_follow_weights_and_batches():
+    X, y = load_iris(return_X_y=True)
+    w = 1.0 + y
+    whole = ContrastiveAutoencoder(1, shrinkage=0.1, max_iter=0).fit(X, y, w)
+    batches = ContrastiveAutoencoder(1, shrinkage=0.1, max_iter=0)
+    for part in (slice(0, 150, 2), slice(1, 150, 2)):
+        batches.partial_fit(X[part], y[part], w[part])
+    assert_array_equal(batches._view.counts, whole._view.counts)
+    assert_allclose(whole._view.counts, [50, 100, 150])
+
+
+@pytest.mark.parametrize("as_table", [pd.DataFrame, pl.DataFrame, np.array])
+def test_a_table_of_one_column_may_be_labels(as_table):
+    X, target = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[target]
+    for labels in (names, target):
+        y = as_table(labels[:, None])
+        model = ContrastiveAutoencoder(2, **FAST).fit(X, y)
+        assert list(model.classes_) == sorted(set(labels))
+    numbers = as_table(np.random.RandomState(0).randn(150, 1))
+    assert ContrastiveAutoencoder(1, **FAST).fit(X, numbers).classes_ is None
 
 
 def test_a_column_of_floats_is_no_label():

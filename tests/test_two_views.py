@@ -324,7 +324,7 @@ def test_series_of_different_lengths(cls):
             r"n_components=2 must be at most 1, the rank of y",
         ),
         (
-            lambda X, y: (X, pd.DataFrame({"a": ["?"] * 90})),
+            lambda X, y: (X, pd.DataFrame({"a": ["?"] * 90, "b": 1})),
             r"Column 'a' of y is not num",
         ),
     ],
