@@ -47,6 +47,8 @@ NEGATIVES = 1024
 MOST_JUDGING = 1024
 # What stands for no shrinkage where rows fill fewer dimensions than others did.
 LEAST = 1e-9
+# Deviations, beside the largest one, that a double does not resolve.
+RESOLUTION = 1e-14
 # Columns of both views from which on one fold has to do, and axes of a view.
 MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
@@ -544,7 +546,8 @@ class Coordinates:
         kept = variance > RANK_TOLERANCE * variance.max(initial=0)
         root = np.sqrt(variance[kept])[:, None] * pca.components[kept] * deviation
         _, deviations, axes = np.linalg.svd(root, full_matrices=False)
-        return cls(axes, deviations)
+        sound = deviations > RESOLUTION * deviations.max(initial=0)
+        return cls(axes[sound], deviations[sound])
 
     @classmethod
     def of_columns(cls, deviations: NDArray) -> Coordinates:

@@ -267,6 +267,7 @@ class TwoViews(Objective):
     ) -> Start:
         """Return how rows are standardised: each view by one scalar, and no axes."""
         del k, seed, solver
+        X = X.astype(np.float64, copy=False)  # whose squares do not overflow
         mean = np.average(X, 0, weight)
         variance = np.average((X - mean) ** 2, 0, weight)
         return Start(
