@@ -44,7 +44,6 @@ SHRINKAGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 N_FOLDS = 5
 # Held-out rows that are told from one another, and rows of a fold that choose.
 NEGATIVES = 1024
-MOST_JUDGING = 1024
 # What stands for no shrinkage where rows fill fewer dimensions than others did.
 LEAST = 1e-9
 # Deviations, beside the largest one, that a double does not resolve.
@@ -213,15 +212,15 @@ def info_nce(scores: Tensor, weight: Tensor | None = None) -> Tensor:
     -------
     Tensor of shape (..., n)
     """
-    of_pairs = scores.diagonal(dim1=-2, dim2=-1)
+    own = scores.diagonal(dim1=-2, dim2=-1)
     if weight is None:
         among_y, among_x = scores.logsumexp(-1), scores.logsumexp(-2)
-        return of_pairs - 0.5 * (among_x + among_y) + math.log(scores.shape[-1])
+        return own - 0.5 * (among_x + among_y) + math.log(scores.shape[-1])
     weight = weight.clamp_min(NEVER)
     share = (weight / weight.sum(-1, keepdim=True)).log()
     among_y = (scores + share[..., None, :]).logsumexp(-1)
     among_x = (scores + share[..., :, None]).logsumexp(-2)
-    return of_pairs - 0.5 * (among_x + among_y)
+    return own - 0.5 * (among_x + among_y)
 
 
 def blocks(n: int, size: int) -> tuple[Tensor, ...]:
@@ -275,7 +274,7 @@ def whole_bound(
     added : Tensor of shape (n,), optional
         What is added to all scores of a row of the first view.
     """
-    w = torch.ones_like(u[:, 0]) if weight is None else weight
+    w = u.new_ones(len(u)) if weight is None else weight
     share = (w / w.sum()).clamp_min(NEVER)
     added = torch.zeros_like(w) if added is None else added.expand_as(w)
     swapped, total = coefficients[[0, 2, 1, 3]], 0.0
@@ -701,7 +700,7 @@ class Trial:
         w = np.ones(len(X)) if weight is None else weight
         self.n += w.sum()
         self.products += w @ np.stack([u * u, v * v, u * v])
-        part = slice(MOST_JUDGING)
+        part = slice(NEGATIVES)
         judging = None if weight is None else torch.from_numpy(weight[part])
         codes = torch.from_numpy(u[part]), torch.from_numpy(v[part]), judging
         self.codes.append(codes)
@@ -721,14 +720,8 @@ class Trial:
 
 
 def bound_of(u: Tensor, v: Tensor, weight: Tensor | None, pairs: CodePairs) -> float:
-    """Return the InfoNCE bound of pairs of codes, in blocks of negatives."""
-    coefficients = torch.from_numpy(pairs.coefficients)
-    w = torch.ones(len(u), dtype=u.dtype) if weight is None else weight
-    total = 0.0
-    for i in blocks(len(u), NEGATIVES):
-        terms = bounds_among(u[i], v[i], u[i], v[i], w[i], coefficients)
-        total += float(w[i] @ terms)
-    return total / float(w.sum())
+    """Return the InfoNCE bound of pairs of codes, among one another."""
+    return whole_bound(u, v, weight, torch.from_numpy(pairs.coefficients))
 
 
 def canonical_start(

@@ -65,7 +65,7 @@ from ._parameters import check_trainable
 from ._plan import TrainingPlan
 from ._rows import check_weights
 from ._start import Start
-from ._step import one_thread
+from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
 
@@ -476,6 +476,9 @@ class Contrasting(TwoViews):
 class ContrastingCopies(Contrasting):
     """Corrupted copies of a row are to be told from those of others."""
 
+    def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
+        super().__init__(params, sample_shape, ())
+
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
     ) -> Start:
@@ -490,9 +493,6 @@ class ContrastingCopies(Contrasting):
                 f"corruption_level={self.params.corruption_level} leaves."
             )
         TwoViews.check_reached(self, start)
-
-    def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
-        super().__init__(params, sample_shape, ())
 
     def scales(self, variance: NDArray) -> Any:
         """Return the root-mean-square deviation of all columns."""
@@ -908,8 +908,9 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         """
         check_is_fitted(self)
         u, v = self._codes(self._first(X)), self._y_codes(self._second(y, None))
-        constant = self._normaliser(u)[..., None]
-        return (log_ratio(u, v, self._coefficients) + constant).numpy()
+        with usual_settings(), one_thread:
+            constant = self._normaliser(u)[..., None]
+            return (log_ratio(u, v, self._coefficients) + constant).numpy()
 
     def score_samples(self, X: Any, y: Any = None) -> NDArray:
         """Return how much more likely each pair is than by chance, in nats.
@@ -938,17 +939,22 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         check_is_fitted(self)
         x = self._first(X)
         u = self._codes(x)
-        if y is None and self.classes_ is not None:
+        v = None if y is None else self._y_codes(self._second(y, len(x)))
+        with usual_settings(), one_thread:
+            if v is None:
+                return self._expected_scores(u).numpy()
+            return (of_pairs(u, v, self._coefficients) + self._normaliser(u)).numpy()
+
+    def _expected_scores(self, u: Tensor) -> Tensor:
+        """Return the mean score over what goes with codes of the first view, (n,)."""
+        if self.classes_ is not None:
             scores = log_ratio(u, self._label_codes, self._coefficients)
             scores += self._normaliser(u)[:, None]
-            return (self._label_shares * scores.exp() * scores).sum(1).numpy()
-        if y is None:
-            _, a, _, constant = self._coefficients
-            rest = (-2 * constant).exp()  # 1 - rho^2
-            squares = u.square() @ (a * rest) - (1 - rest).sum()
-            return (0.5 * squares + constant.sum()).numpy()
-        v = self._y_codes(self._second(y, len(x)))
-        return (of_pairs(u, v, self._coefficients) + self._normaliser(u)).numpy()
+            return (self._label_shares * scores.exp() * scores).sum(1)
+        _, a, _, constant = self._coefficients
+        rest = (-2 * constant).exp()  # 1 - rho^2
+        squares = u.square() @ (a * rest) - (1 - rest).sum()
+        return 0.5 * squares + constant.sum()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the InfoNCE bound on the mutual information of the views, in nats.
@@ -985,8 +991,8 @@ class ContrastiveAutoencoder(TwoViewEstimator):
             u, v = (self._codes(copy) for copy in self._copies(x))
         else:
             u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
-        w = None if weight is None else torch.tensor(weight)
-        with one_thread:
+        with usual_settings(), one_thread:
+            w = None if weight is None else torch.tensor(weight)
             return whole_bound(u, v, w, self._coefficients, self._normaliser(u))
 
     @property

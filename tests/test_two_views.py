@@ -312,7 +312,6 @@ def test_series_of_different_lengths(cls):
         ),
         (lambda X, y: (X, np.where(y > 1, np.inf, y)), r"Input y contains infinity"),
         (lambda X, y: (X, y[:-1]), r"y has 89 rows, but X has 90"),
-        (lambda X, y: (X, None), r"requires y to be passed|"),
         (lambda X, y: (0 * X, y), r"Every row of X is the same"),
         (lambda X, y: (X, 0 * y), r"Every row of y is the same"),
         (
@@ -331,10 +330,13 @@ def test_series_of_different_lengths(cls):
 )
 def test_errors_name_the_view(cls, change, message, views):
     X, y = change(*views)
-    if y is None and cls is ContrastiveAutoencoder:
-        pytest.skip("one view is enough")
     with pytest.raises(ValueError, match=message):
         cls(2, **FAST).fit(X, y)
+
+
+def test_one_view_is_not_enough_to_predict(views):
+    with pytest.raises(ValueError, match="EncoderDecoder requires y to be passed"):
+        EncoderDecoder(2, **FAST).fit(views[0])
 
 
 def test_sparse_rows_are_not_made_dense(cls, views):
@@ -366,10 +368,16 @@ def test_columns_of_any_size(cls, views):
 
 def test_other_peoples_settings(estimator, views):
     expected = outputs(clone(estimator).fit(*views), *views)
-    with torch.inference_mode(), np.errstate(all="raise"):
-        found = outputs(clone(estimator).fit(*views), *views)
-    for a, b in zip(found, expected, strict=True):
-        assert_array_equal(a, b)
+    for setting in (
+        torch.inference_mode(),
+        torch.device("meta"),
+        torch.autocast("cpu"),
+        np.errstate(all="raise"),
+    ):
+        with setting:
+            found = outputs(clone(estimator).fit(*views), *views)
+        for a, b in zip(found, expected, strict=True):
+            assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
