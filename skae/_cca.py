@@ -1,38 +1,52 @@
 """Canonical correlations: the closed form of two views of the same things.
 
-Let A and B map centred rows of two views to codes u and v that are white, and
-correlated with one another in pairs, by rho (Hotelling 1936). Under the joint normal
-distribution of the codes
-
-    log p(x, y) / (p(x) p(y))
-        = sum [rho u v - rho^2 (u^2 + v^2) / 2] / (1 - rho^2) - 1/2 sum log(1 - rho^2),
-
-and this log density ratio is the best critic that noise-contrastive estimation can
-find (van den Oord et al. 2018). Few rows make correlations that new rows do not have.
-So each covariance is shrunk towards a multiple of the identity, by a share that
-held-out rows choose (a share of 1 is partial least squares), and the normal
-distribution is that of the codes of rows that had no part in their axes.
+A and B map centred rows of two views to codes that are white, and correlated with one
+another in pairs (Hotelling 1936); their density ratio is in ``_density_ratio.py``. Few
+rows make correlations that new rows do not have. So each covariance is shrunk towards a
+multiple of the identity, by a share that held-out rows choose (with a share of 1 codes
+span those of partial least squares), and the normal distribution is that of the codes
+of rows that had no part in their axes.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._density_ratio import (
+    EMPTY,
+    INDIFFERENT,
+    MOST_CORRELATED,
+    TRUSTED,
+    CodePairs,
+    tempered,
+    whole_bound,
+)
+from ._linear_views import (
+    LEAST,
+    N_FOLDS,
+    Coordinates,
+    Moments,
+    ViewsStart,
+    column_coordinates,
+    coordinates_of,
+    in_order,
+    let_judge,
+    reached,
+    signs_of,
+    standardised,
+    whitener,
+)
 from ._module import LinearResidual
 from ._parameters import is_auto
 from ._plan import MIN_ROWS
-from ._solvers import linear_start
-from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
 
 if TYPE_CHECKING:
@@ -41,314 +55,10 @@ if TYPE_CHECKING:
     from ._module import BaseModule
 
 SHRINKAGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
-N_FOLDS = 5
 # Held-out rows that are told from one another, and rows of a fold that choose.
 NEGATIVES = 1024
-# What stands for no shrinkage where rows fill fewer dimensions than others did.
-LEAST = 1e-9
-# Deviations, beside the largest one, that a double does not resolve.
-RESOLUTION = 1e-14
-# Columns of both views from which on one fold has to do, and axes of a view.
-MANY_AXES, MOST_AXES = 512, 1024
 # Nats by which the training rows' own correlations may be worse than held-out ones.
 NEGLIGIBLE = 0.05
-# By which correlations are weakened where codes have heavy tails.
-WEAKER = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05)
-# The weight of a candidate that is none.
-NEVER = 1e-30
-# Scores of all pairs at a time.
-BLOCK_NUMBERS = 2**22
-# The variance of a code that is none, where others have 1.
-EMPTY = 1e-12
-# Nats that are not worth more shrinkage.
-INDIFFERENT = 1e-3
-# Rows below which those of the training rows are not trusted.
-TRUSTED = 40
-# The largest correlation, of a column that both views have.
-MOST_CORRELATED = 1 - 1e-6
-
-
-@dataclass(frozen=True)
-class CodePairs:
-    """The normal distribution of two codes of a pair, each by itself.
-
-    Attributes
-    ----------
-    correlations, x_variance, y_variance : ndarray of shape (k,)
-    """
-
-    correlations: NDArray
-    x_variance: NDArray
-    y_variance: NDArray
-
-    @classmethod
-    def white(cls, correlations: NDArray) -> CodePairs:
-        """Return that of codes of unit variance."""
-        one = np.ones(len(correlations))
-        return cls(correlations, one, one)
-
-    @classmethod
-    def of(cls, products: NDArray) -> CodePairs:
-        """Return that of given means of u^2, v^2 and u v, shape (3, k)."""
-        # An empty code has no variance: any will do.
-        variances = np.where(products[:2] > EMPTY, products[:2], 1.0)
-        correlations = products[2] / np.sqrt(variances).prod(0)
-        return cls(np.clip(correlations, 0, MOST_CORRELATED), *variances)
-
-    @property
-    def z(self) -> NDArray:
-        """Fisher's transform of the correlations, shape (k,)."""
-        return np.arctanh(self.correlations)
-
-    @property
-    def variances(self) -> NDArray:
-        """Variances of the codes of both views, shape (2, k)."""
-        return np.stack([self.x_variance, self.y_variance])
-
-    @property
-    def coefficients(self) -> NDArray:
-        """Those of :func:`coefficients_of`, shape (4, k)."""
-        z, variances = torch.from_numpy(self.z), torch.from_numpy(self.variances)
-        return coefficients_of(z, variances).numpy()
-
-    def weakened(self, factor: float) -> CodePairs:
-        """Return the same with correlations that are smaller by a factor."""
-        return replace(self, correlations=factor * self.correlations)
-
-    def less_an_error(self, n: float) -> CodePairs:
-        """Return the same with correlations less a standard error, over n rows.
-
-        That of Fisher's transform (Fisher 1921). Few rows may say anything: of them
-        codes have the variance of those of the training rows, at least, and leave over
-        one part in n of it.
-        """
-        rho = np.tanh(np.maximum(self.z - 1 / math.sqrt(max(n - 3, 1)), 0))
-        if n >= TRUSTED:
-            return replace(self, correlations=rho)
-        x, y = (np.maximum(v, 1) for v in (self.x_variance, self.y_variance))
-        return CodePairs(np.minimum(rho, math.sqrt(1 - 1 / max(n, 2))), x, y)
-
-    def at_most(self, own: CodePairs) -> CodePairs:
-        """Return the same with correlations that are at most those of another."""
-        part = slice(len(own.correlations))
-        rho = np.minimum(self.correlations[part], own.correlations)
-        return CodePairs(rho, self.x_variance[part], self.y_variance[part])
-
-    def reordered(self, order: NDArray) -> CodePairs:
-        """Return the distribution of the same codes in another order."""
-        parts = self.correlations, self.x_variance, self.y_variance
-        return CodePairs(*(part[order] for part in parts))
-
-    def padded(self, missing: int) -> CodePairs:
-        """Return the same with more codes, of which nothing is known."""
-        more = CodePairs.white(np.zeros(missing))
-        names = "correlations", "x_variance", "y_variance"
-        return CodePairs(
-            *(np.append(getattr(self, n), getattr(more, n)) for n in names)
-        )
-
-
-def coefficients_of(z: Tensor, variances: Tensor) -> Tensor:
-    """Return those of u v, u^2 / 2, v^2 / 2 and 1 in the log density ratio.
-
-    Parameters
-    ----------
-    z : Tensor of shape (..., k)
-        Correlations are tanh(z), so that their largest ones lose no digits.
-    variances : Tensor of shape (..., 2, k)
-
-    Returns
-    -------
-    Tensor of shape (..., 4, k)
-    """
-    cross = 0.5 * (2 * z).sinh() / variances.prod(-2).sqrt()
-    squares = z.sinh().square()[..., None, :] / variances
-    constant = z.cosh().log()
-    return torch.cat([cross[..., None, :], squares, constant[..., None, :]], -2)
-
-
-def log_ratio(u: Tensor, v: Tensor, coefficients: Tensor) -> Tensor:
-    """Return the log density ratio of every pair of codes, in nats.
-
-    Parameters
-    ----------
-    u : Tensor of shape (..., n, k)
-    v : Tensor of shape (..., m, k)
-    coefficients : Tensor of shape (..., 4, k)
-        Those of :func:`coefficients_of`.
-
-    Returns
-    -------
-    Tensor of shape (..., n, m)
-    """
-    cross, a, b, constant = coefficients.unbind(-2)
-    of_u = -0.5 * (u.square() @ a[..., None]) + constant.sum(-1)[..., None, None]
-    of_v = -0.5 * (v.square() @ b[..., None])
-    return (u * cross[..., None, :]) @ v.mT + of_u + of_v.mT
-
-
-def of_pairs(u: Tensor, v: Tensor, coefficients: Tensor) -> Tensor:
-    """Return the log density ratio of each pair alone, shape (..., n)."""
-    cross, a, b, constant = (c[..., None, :] for c in coefficients.unbind(-2))
-    squares = u.square() * a + v.square() * b
-    return (u * v * cross - 0.5 * squares + constant).sum(-1)
-
-
-def info_nce(scores: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return what each pair says of the mutual information, in nats.
-
-    The mean is a lower bound of it, and at most log n (van den Oord et al. 2018): in
-    both directions, how much more the score of a pair is than the mean of those of all
-    candidates. Two candidates that are equal have equal scores, and do not compete.
-
-    Parameters
-    ----------
-    scores : Tensor of shape (..., n, n)
-        Pairs are on the diagonal.
-    weight : Tensor of shape (..., n), optional
-        How often each pair is a candidate; 0 for (nearly) never.
-
-    Returns
-    -------
-    Tensor of shape (..., n)
-    """
-    own = scores.diagonal(dim1=-2, dim2=-1)
-    if weight is None:
-        among_y, among_x = scores.logsumexp(-1), scores.logsumexp(-2)
-        return own - 0.5 * (among_x + among_y) + math.log(scores.shape[-1])
-    weight = weight.clamp_min(NEVER)
-    share = (weight / weight.sum(-1, keepdim=True)).log()
-    among_y = (scores + share[..., None, :]).logsumexp(-1)
-    among_x = (scores + share[..., :, None]).logsumexp(-2)
-    return own - 0.5 * (among_x + among_y)
-
-
-def blocks(n: int, size: int) -> tuple[Tensor, ...]:
-    """Return the numbers of n rows in parts that are alike, of at most `size`."""
-    return torch.arange(n).tensor_split(max(1, -(-n // size)))
-
-
-def bounds_among(
-    u: Tensor,
-    v: Tensor,
-    candidates_u: Tensor,
-    candidates_v: Tensor,
-    weight: Tensor,
-    coefficients: Tensor,
-) -> Tensor:
-    """Return what pairs say of the mutual information, among given candidates.
-
-    Parameters
-    ----------
-    u, v : Tensor of shape (n, k)
-    candidates_u, candidates_v : Tensor of shape (m, k)
-        Themselves among them.
-    weight : Tensor of shape (m,)
-    coefficients : Tensor of shape (4, k)
-
-    Returns
-    -------
-    Tensor of shape (n,)
-    """
-    share = (weight / weight.sum()).clamp_min(NEVER).log()
-    swapped = coefficients[[0, 2, 1, 3]]
-    among = 0.5 * (log_ratio(u, candidates_v, coefficients) + share).logsumexp(-1)
-    among += 0.5 * (log_ratio(v, candidates_u, swapped) + share).logsumexp(-1)
-    return of_pairs(u, v, coefficients) - among
-
-
-def whole_bound(
-    u: Tensor,
-    v: Tensor,
-    weight: Tensor | None,
-    coefficients: Tensor,
-    added: Tensor | None = None,
-) -> float:
-    """Return the InfoNCE bound of pairs against all others, a block at a time.
-
-    Parameters
-    ----------
-    u, v : Tensor of shape (n, k)
-    weight : Tensor of shape (n,) or None
-    coefficients : Tensor of shape (4, k)
-    added : Tensor of shape (n,), optional
-        What is added to all scores of a row of the first view.
-    """
-    w = u.new_ones(len(u)) if weight is None else weight
-    share = (w / w.sum()).clamp_min(NEVER)
-    added = torch.zeros_like(w) if added is None else added.expand_as(w)
-    swapped, total = coefficients[[0, 2, 1, 3]], 0.0
-    for i in blocks(len(u), max(1, BLOCK_NUMBERS // len(u))):
-        among_y = (log_ratio(u[i], v, coefficients) + share.log()).logsumexp(1)
-        of_x = share.log() + added
-        among_x = (log_ratio(v[i], u, swapped) + of_x).logsumexp(1)
-        terms = of_pairs(u[i], v[i], coefficients) + 0.5 * (
-            added[i] - among_x - among_y
-        )
-        total += float(share[i] @ terms)
-    return total
-
-
-@dataclass(frozen=True)
-class ViewsStart(Start):
-    """A closed form for rows with two views beside one another.
-
-    Attributes
-    ----------
-    n_x : int
-        How many columns the first view has.
-    loadings : ndarray of shape (k, d)
-        Of the columns, on the codes of their own view.
-    ranks : (int, int)
-        Dimensions in which each view varies.
-    """
-
-    # Required, but after fields without defaults none can be.
-    n_x: int = 0
-    loadings: NDArray = None  # type: ignore[assignment]
-    ranks: tuple[int, int] = (0, 0)
-
-    turned: ClassVar[tuple[str, ...]] = ("components", "loadings")
-    """What has another sign if a code has."""
-
-    @property
-    def x(self) -> slice:
-        """Columns of the first view."""
-        return slice(0, self.n_x)
-
-    @property
-    def y(self) -> slice:
-        """Columns of the second view: the same, where both are one."""
-        d = len(self.mean)
-        return slice(self.n_x if self.n_x < d else 0, d)
-
-    def padded(self, n_components: int) -> Self:
-        """Return the same start with so many codes: the first ones, and empty ones."""
-        missing = max(n_components - self.n_components, 0)
-        own: dict[str, Any] = {
-            name: np.pad(getattr(self, name)[:n_components], ((0, missing), (0, 0)))
-            for name in self.turned
-        }
-        return replace(super().padded(n_components), **own)
-
-    def with_signs_of(self, previous: Start) -> Self:
-        """Return the same start with codes that point to where earlier ones did."""
-        signs = np.sign(np.sum(self.components * previous.components, axis=1))
-        signs[signs == 0] = 1.0
-        own: dict[str, Any] = {
-            name: getattr(self, name) * signs[:, None] for name in self.turned
-        }
-        return replace(self, **own)
-
-    def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
-        """Return rows with the mean in place of what is missing: the end of series."""
-        return X if known is None else np.where(known, X, self.mean.astype(X.dtype))
-
-    def codes_of(self, X: NDArray, view: slice, axes: NDArray) -> NDArray:
-        """Return what axes, (k, d_view), make of dense rows of a view, (n, k)."""
-        mean = self.mean[view].astype(X.dtype)
-        X = np.where(np.isnan(X), mean, X)
-        return (X - mean) @ axes.T.astype(X.dtype)
 
 
 @dataclass(frozen=True)
@@ -436,51 +146,6 @@ class PairStart(ViewsStart):
         return self.codes_of(X, self.y, self.components[:, self.y])
 
 
-# The closed form
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Second moments of rows of two views beside one another.
-
-    Attributes
-    ----------
-    n : float
-        Rows, or their weights.
-    mean : ndarray of shape (d,)
-    scatter : ndarray of shape (d, d)
-        Sum of the squares around the mean.
-    """
-
-    n: float
-    mean: NDArray
-    scatter: NDArray
-
-    @classmethod
-    def of(cls, X: NDArray, weight: NDArray | None = None) -> Moments:
-        """Return the moments of rows, shape (n, d)."""
-        X = X.astype(np.float64, copy=False)
-        if weight is None:
-            mean = X.mean(0)
-            centred = X - mean
-            return cls(len(X), mean, centred.T @ centred)
-        mean = np.average(X, 0, weight)
-        centred = X - mean
-        return cls(float(weight.sum()), mean, (centred.T * weight) @ centred)
-
-    def __add__(self, other: Moments) -> Moments:
-        n = self.n + other.n
-        moved = other.mean - self.mean
-        mean = self.mean + other.n / n * moved
-        between = self.n * other.n / n * np.outer(moved, moved)
-        return Moments(n, mean, self.scatter + other.scatter + between)
-
-    @property
-    def covariance(self) -> NDArray:
-        """Covariance of the rows, by maximum likelihood, shape (d, d)."""
-        return self.scatter / self.n
-
-
 @dataclass(frozen=True)
 class Axes:
     """Axes of the codes of both views, beside one another.
@@ -512,99 +177,6 @@ class Axes:
             * np.hstack([x.loadings(loadings[:, :n]), y.loadings(loadings[:, n:])]),
             self.correlations,
         )
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """Coordinates of unit variance for the rows of a view, along orthogonal axes.
-
-    Columns may be in units that differ by many orders of magnitude: which of them
-    matter is not decided here.
-
-    Attributes
-    ----------
-    axes : ndarray of shape (r, d)
-    deviations : ndarray of shape (r,)
-        Of the rows along each.
-    """
-
-    axes: NDArray
-    deviations: NDArray
-
-    @classmethod
-    def of(cls, X: NDArray, weight: NDArray | None) -> Coordinates:
-        """Return principal axes along which centred rows vary.
-
-        Which these are is decided for columns of unit variance; the axes then are those
-        of the columns as they are.
-        """
-        deviation = np.sqrt(np.average(X**2, 0, weight))
-        scaled = X / np.where(deviation > 0, deviation, 1.0)
-        pca = linear_start(scaled, min(*X.shape, MOST_AXES), weight, random_state=0)
-        variance = pca.explained_variance
-        kept = variance > RANK_TOLERANCE * variance.max(initial=0)
-        root = np.sqrt(variance[kept])[:, None] * pca.components[kept] * deviation
-        _, deviations, axes = np.linalg.svd(root, full_matrices=False)
-        sound = deviations > RESOLUTION * deviations.max(initial=0)
-        return cls(axes[sound], deviations[sound])
-
-    @classmethod
-    def of_columns(cls, deviations: NDArray) -> Coordinates:
-        """Return columns of given deviations as their own coordinates."""
-        deviations = np.where(deviations > 0, deviations, 1.0)
-        return cls(np.eye(len(deviations)), deviations)
-
-    def __call__(self, X: NDArray) -> NDArray:
-        """Return the coordinates of rows, shape (n, r)."""
-        return X @ self.axes.T / self.deviations
-
-    def weights(self, weights: NDArray) -> NDArray:
-        """Return weights of columns, (k, d), for those of coordinates, (k, r)."""
-        return weights / self.deviations @ self.axes
-
-    def loadings(self, loadings: NDArray) -> NDArray:
-        """Return loadings of columns, (k, d), for those of coordinates, (k, r)."""
-        return loadings * self.deviations @ self.axes
-
-    @property
-    def ridge(self) -> NDArray:
-        """What the identity of the columns is along each axis, shape (r,)."""
-        return 1 / self.deviations**2
-
-    def shrunk_to(self, covariance: NDArray) -> NDArray:
-        """Return the multiple of the columns' identity that a covariance is shrunk to.
-
-        As of :class:`~sklearn.covariance.ShrunkCovariance`, it has the mean variance of
-        the columns. In coordinates it is a diagonal, shape (r,).
-        """
-        total = np.diagonal(covariance) @ self.deviations**2
-        return total / self.axes.shape[1] * self.ridge
-
-
-def root_of(covariance: NDArray) -> tuple[NDArray, NDArray]:
-    """Return F with F' F = C, (rank, d), and W with W' C W = I, (d, rank).
-
-    Columns are brought to unit variance before the rank is found out.
-    """
-    deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0))
-    inverse = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    variances, axes = np.linalg.eigh(inverse[:, None] * covariance * inverse)
-    kept = variances > RANK_TOLERANCE * max(variances.max(initial=0), 0)
-    root, axes = np.sqrt(variances[kept]), axes[:, kept]
-    return root[:, None] * axes.T * deviation, inverse[:, None] * axes / root
-
-
-def whitener(covariance: NDArray) -> NDArray:
-    """Return W of shape (d, rank) with W' C W = I."""
-    return root_of(covariance)[1]
-
-
-def signs_of(axes: NDArray) -> NDArray:
-    """Return what makes the largest weight of each axis, (d, k), positive; (k,)."""
-    if not axes.size:
-        return np.ones(axes.shape[1])
-    largest = np.abs(axes).argmax(0)
-    return np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1.0, 1.0)
 
 
 class ShrunkCCA:
@@ -790,63 +362,6 @@ def best_axes(
     return axes.reordered(order), pairs.reordered(order), share
 
 
-def coordinates_of(
-    x: NDArray, weight: NDArray | None, n_x: int
-) -> tuple[Coordinates, Coordinates]:
-    """Return coordinates of the rows of both views, (n, d) beside one another."""
-    of_x, of_y = (Coordinates.of(v, weight) for v in (x[:, :n_x], x[:, n_x:]))
-    return of_x, of_y
-
-
-def in_order(
-    units: Start, X: NDArray, weight: NDArray | None, n_x: int
-) -> tuple[NDArray, NDArray | None]:
-    """Return the numbers of distinct rows in order of their size, and their weights.
-
-    That order, from which folds are drawn, depends neither on that of the table nor on
-    how its columns are rotated, nor on which view is the first.
-    """
-    hashes = row_hashes(X, units.mean, units.scale)
-    distinct = distinct_rows(hashes, weight, None)
-    x = (X[distinct.rows] - units.mean) / units.scale
-    size = (x[:, :n_x] ** 2).mean(1) + (x[:, n_x:] ** 2).mean(1)
-    order = np.argsort(size)
-    weights = None if distinct.weight is None else distinct.weight[order]
-    return distinct.rows[order], weights
-
-
-def let_judge(
-    trials: list[Any],
-    solved: Callable[[Moments], Any],
-    x: NDArray,
-    weight: NDArray | None,
-    seed: int,
-) -> None:
-    """Let every row judge what is solved without it, one fold after the other.
-
-    Parameters
-    ----------
-    trials : list
-        Of what there is to choose from; each has ``judge(solution, x, weight)``.
-    solved : callable
-        Returns a solution of moments, for any of the trials.
-    x : ndarray of shape (n, d)
-    weight : ndarray of shape (n,) or None
-    seed : int
-    """
-    n = len(x)
-    n_folds = min(N_FOLDS, n // 2)  # a single pair is told from no other
-    if n_folds < 2:
-        return
-    fold_of = np.random.default_rng(seed).permutation(n) % n_folds
-    for fold in range(n_folds if x.shape[1] < MANY_AXES else 1):
-        trains, judges = fold_of != fold, fold_of == fold
-        given = x[trains], None if weight is None else weight[trains]
-        solution = solved(Moments.of(*given))
-        for trial in trials:
-            trial.judge(solution, x[judges], None if weight is None else weight[judges])
-
-
 def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     """Return the best shrinkage, and the distribution of held-out codes.
 
@@ -868,30 +383,6 @@ def chosen(trials: list[Trial]) -> tuple[float, CodePairs | None]:
     as_good &= bool((trial.products[:2] > EMPTY * trial.n).all())
     as_good &= n_rows >= TRUSTED
     return trial.shrinkage, None if as_good else pairs
-
-
-def tempered(bound_by: Callable[[float], float]) -> float:
-    """Return the factor by which correlations are weakened as far as rows ask for it.
-
-    Codes with heavy tails are not normal: their second moments promise too much, and
-    then the bound may even be below that of independence, 0.
-
-    Parameters
-    ----------
-    bound_by : callable
-        Returns the bound for a factor. It is called last for the one that is returned.
-    """
-    best, bound = 1.0, bound_by(1.0)
-    for factor in WEAKER:
-        found = bound_by(factor)
-        if not found > bound + INDIFFERENT:
-            bound_by(best)
-            break
-        best, bound = factor, found
-    return best
-
-
-# Batches
 
 
 @dataclass(frozen=True)
@@ -949,36 +440,6 @@ class FollowedPairs:
         units = reached(self.units, self.views, self.moments)
         axes = axes.in_columns(*self.views)
         return PairStart.at(units, axes, pairs, share, n_x, cca.ranks)
-
-
-def column_coordinates(
-    units: Start, X: NDArray, weight: NDArray | None, n_x: int
-) -> tuple[Coordinates, Coordinates]:
-    """Return the columns of both views, with their deviations in a batch."""
-    x = (X - units.mean) / units.scale
-    deviations = np.sqrt(np.average(x**2, 0, weight))
-    of_x, of_y = map(Coordinates.of_columns, np.split(deviations, [n_x]))
-    return of_x, of_y
-
-
-def standardised(
-    units: Start, views: tuple[Coordinates, Coordinates], X: NDArray
-) -> NDArray:
-    """Return the rows of a batch in the coordinates of both views."""
-    x, n_x = (X - units.mean) / units.scale, len(views[0].deviations)
-    return np.hstack([views[0](x[:, :n_x]), views[1](x[:, n_x:])])
-
-
-def reached(
-    units: Start, views: tuple[Coordinates, Coordinates], moments: Moments
-) -> Start:
-    """Return the units with the mean and the number of the rows of all batches."""
-    deviations = np.hstack([view.deviations for view in views])
-    mean = units.mean + moments.mean * deviations * units.scale
-    return replace(units, mean=mean, n_samples=moments.n)
-
-
-# Two corrupted copies of one view
 
 
 def copies_start(

@@ -1,7 +1,7 @@
 """The contrastive autoencoder: canonical correlations of two views, and networks.
 
 Two encoders map the views to codes, and a pair is told from others by the log density
-ratio of a normal distribution of its codes (``_cca.py``). It starts at canonical
+ratio of a normal distribution of its codes (``_density_ratio.py``). It starts at canonical
 correlation analysis; the networks, and the correlations that the ratio is of, are
 trained to tell each pair from the other pairs of a batch.
 
@@ -30,22 +30,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._cca import (
-    MOST_CORRELATED,
     NEGATIVES,
-    CodePairs,
     FollowedPairs,
-    Moments,
     PairStart,
-    blocks,
-    bounds_among,
     canonical_start,
-    coefficients_of,
     copies_start,
-    info_nce,
-    log_ratio,
-    of_pairs,
-    tempered,
-    whole_bound,
 )
 from ._corruptions import (
     CORRUPTIONS,
@@ -57,6 +46,21 @@ from ._corruptions import (
 )
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._dense import DenseStep
+from ._density_ratio import (
+    MOST_CORRELATED,
+    CodePairs,
+    blocks,
+    bounds_among,
+    coefficients_of,
+    info_nce,
+    log_ratio,
+    of_pairs,
+    tempered,
+    whole_bound,
+)
+from ._linear_views import (
+    Moments,
+)
 from ._losses import Loss
 from ._missing import known_cells
 from ._module import BaseModule, LinearResidual, reads_known

@@ -27,7 +27,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._autoencoder import AutoencoderModule
-from ._cca import (
+from ._dense import DenseStep
+from ._linear_views import (
     LEAST,
     Coordinates,
     Moments,
@@ -42,7 +43,6 @@ from ._cca import (
     standardised,
     whitener,
 )
-from ._dense import DenseStep
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, LinearResidual
 from ._parameters import check_trainable, is_auto

@@ -26,9 +26,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import NetworkEstimator
-from ._cca import ViewsStart
 from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
 from ._fit import fit, partial_fit
+from ._linear_views import (
+    ViewsStart,
+)
 from ._missing import known_cells
 from ._module import OfSamples
 from ._objective import Objective

@@ -12,15 +12,17 @@ from sklearn.cross_decomposition import CCA, PLSSVD
 from sklearn.datasets import load_digits, load_linnerud
 
 from skae import ContrastiveAutoencoder
-from skae._cca import (
+from skae._density_ratio import (
     CodePairs,
-    Moments,
     bounds_among,
     coefficients_of,
     info_nce,
     log_ratio,
     of_pairs,
     whole_bound,
+)
+from skae._linear_views import (
+    Moments,
 )
 
 

@@ -13,9 +13,13 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skae import ContrastiveAutoencoder
-from skae._cca import CodePairs, info_nce, log_ratio
 from skae._contrastive import ContrastiveLoss, ContrastiveModule, CopiesModule
 from skae._dataset import RowDataset, TrainingData
+from skae._density_ratio import (
+    CodePairs,
+    info_nce,
+    log_ratio,
+)
 from skae.architectures import Convolutional
 
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
