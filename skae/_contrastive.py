@@ -1,9 +1,9 @@
 """The contrastive autoencoder: canonical correlations of two views, and networks.
 
 Two encoders map the views to codes, and a pair is told from others by the log density
-ratio of a normal distribution of its codes (``_density_ratio.py``). It starts at canonical
-correlation analysis; the networks, and the correlations that the ratio is of, are
-trained to tell each pair from the other pairs of a batch.
+ratio of a normal distribution of its codes (``_density_ratio.py``). It starts at
+canonical correlation analysis (``_cca.py``); the networks, and the correlations that
+the ratio is of, are trained to tell each pair from the other pairs of a batch.
 
 Without a second view, two corrupted copies of each row are the views. Let a corruption
 keep a share p of a cell's deviation and add variances w, and C be the covariance of the
