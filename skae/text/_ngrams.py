@@ -62,6 +62,7 @@ def left_contexts(
     """
     n = len(tokens)
     begin = np.zeros(n, dtype=np.int64)
+    starts = starts[starts < n]  # an empty sequence may be the last
     begin[starts] = starts
     before = np.arange(n) - np.maximum.accumulate(begin)  # tokens of the sequence
     contexts = np.full((n, length), -1, dtype=np.int32)

@@ -1,0 +1,485 @@
+"""A masked token, from n-grams in several directions.
+
+Each expert is modified Kneser-Ney over contexts that it reads in an order of its own:
+from a token to the left, to the right, to both sides in turn, one token at a distance,
+or nothing. A log-linear pool weighs what they say,
+
+    p(w) ~ prod_j p_j(w)^e_j,
+
+normalised over all tokens. With its exponents it is a multinomial logistic regression
+whose features are log-probabilities, and concave: they are those of maximum likelihood
+of tokens that are masked, each left out of what was counted (Genest & Zidek 1986;
+Heskes 1998). Other masked tokens are not known: there a context ends.
+
+References
+----------
+Genest & Zidek (1986). Combining probability distributions.
+Heskes (1998). Selecting weighting factors in logarithmic opinion pools.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike, NDArray
+from scipy.special import logsumexp
+
+from ._ngrams import ORDERS, LeftOut, NGrams
+
+# The distances of pairs of tokens.
+DISTANCES = range(1, 6)
+# Masked tokens that say how much experts count, and as many that choose among them;
+# fewer of a large vocabulary.
+ROWS = 2000
+ROW_NUMBERS = 2**26
+# Few tokens are masked several times.
+MOST_DRAWS = 10
+# Tokens that compete with a masked one: the likeliest, and some that are drawn.
+LIKELIEST, DRAWN = 256, 256
+# Of the squares of exponents, as of one row.
+RIDGE = 1.0
+N_ITER, TOL = 50, 1e-10
+# Numbers at a time.
+BLOCK_NUMBERS = 2**23
+# Standard errors by which a smaller pool may be worse.
+CHANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which tokens a context consists of.
+
+    Attributes
+    ----------
+    offsets : tuple of int
+        Where they are, from the first one on. A side ends with the boundary of the
+        sequence; the next offsets then follow.
+    length : int
+    """
+
+    offsets: tuple[int, ...] = ()
+    length: int = 0
+
+    @classmethod
+    def left(cls, length: int) -> Reach:
+        """Return that of what precedes a token."""
+        return cls(tuple(range(-1, -length - 1, -1)), length)
+
+    @classmethod
+    def both(cls, length: int) -> Reach:
+        """Return that of both sides in turn, the left one first."""
+        pairs = ((-j, j) for j in range(1, length + 1))
+        return cls(tuple(offset for pair in pairs for offset in pair), length)
+
+    @property
+    def mirrored(self) -> Reach:
+        """The same on the other side."""
+        return Reach(tuple(-offset for offset in self.offsets), self.length)
+
+    def contexts(
+        self, tokens: NDArray, starts: NDArray, n_tokens: int, at: NDArray
+    ) -> NDArray:
+        """Return the contexts of some positions.
+
+        Parameters
+        ----------
+        tokens : ndarray of int of shape (n,)
+            Of all sequences, one after another; -1 where a token is masked.
+        starts : ndarray of int of shape (n_sequences,)
+        n_tokens : int
+        at : ndarray of int of shape (m,)
+
+        Returns
+        -------
+        ndarray of int32 of shape (m, length)
+        """
+        sequence = np.searchsorted(starts, at, side="right") - 1
+        begin, end = starts[sequence], np.append(starts[1:], len(tokens))[sequence]
+        contexts = np.full((len(at), self.length), -1, dtype=np.int32)
+        filled = np.zeros(len(at), dtype=np.int64)
+        for offset in self.offsets:
+            place = at + offset
+            inside = (place >= begin) & (place < end)
+            token = np.where(inside, tokens[place.clip(0, len(tokens) - 1)], n_tokens)
+            rows = np.flatnonzero(
+                (place >= begin - 1) & (place <= end) & (filled < self.length)
+            )
+            contexts[rows, filled[rows]] = token[rows]
+            filled[rows] += 1
+        return contexts
+
+
+def families(length: int) -> list[tuple[Reach, ...]]:
+    """Return what experts may be a pool, whose contexts are of so many tokens.
+
+    The last one is of all of them. All begin with the one that reads nothing.
+    """
+    left, left_first = Reach.left(length), Reach.both(length)
+    sides, both = (left, left.mirrored), (left_first, left_first.mirrored)
+    pairs = [Reach((sign * d,), 1) for d in DISTANCES for sign in (-1, 1)]
+    nothing = Reach()
+    return [
+        (nothing, *sides),
+        (nothing, *both),
+        (nothing, *sides, *both),
+        (nothing, *sides, *both, *pairs),
+    ]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What experts found of masked tokens.
+
+    Attributes
+    ----------
+    contexts : tuple of ndarray of int32 of shape (n, order)
+        One for each expert; see :meth:`NGrams.find`.
+    left_out : tuple of LeftOut, or None
+        One for each expert: the masked tokens were counted, and do not count.
+    """
+
+    contexts: tuple[NDArray, ...]
+    left_out: tuple[LeftOut, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.contexts[0])
+
+    def __getitem__(self, rows: NDArray | slice) -> Found:
+        contexts = tuple(c[rows] for c in self.contexts)
+        if self.left_out is None:
+            return Found(contexts, None)
+        return Found(contexts, tuple(out[rows] for out in self.left_out))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A log-linear pool of n-grams: the probability of a masked token.
+
+    Attributes
+    ----------
+    n_tokens : int
+    reaches : tuple of Reach
+        What each expert reads.
+    experts : tuple of NGrams
+    exponents : ndarray of shape (n_experts,)
+    """
+
+    n_tokens: int
+    reaches: tuple[Reach, ...]
+    experts: tuple[NGrams, ...]
+    exponents: NDArray
+
+    @classmethod
+    def of(
+        cls,
+        tokens: NDArray,
+        starts: NDArray,
+        n_tokens: int,
+        mask_fraction: float,
+        seed: int,
+    ) -> Pool:
+        """Count experts, and choose those that a pool is better with.
+
+        Parameters
+        ----------
+        tokens : ndarray of int of shape (n,)
+            All sequences, one after another.
+        starts : ndarray of int of shape (n_sequences,)
+            Where each begins.
+        n_tokens : int
+        mask_fraction : float
+            Share of the tokens that are masked.
+        seed : int
+        """
+        everywhere = np.arange(len(tokens))
+
+        def contexts_of(reach: Reach) -> NDArray:
+            return reach.contexts(tokens, starts, n_tokens, everywhere)
+
+        left = contexts_of(Reach.left(ORDERS[-1] - 1))
+        order = NGrams.best(left, tokens, n_tokens).order
+        candidates = families(order - 1)
+        reaches = candidates[-1]
+        experts = tuple(
+            NGrams.of(contexts_of(reach), tokens, n_tokens) for reach in reaches
+        )
+        whole = cls(n_tokens, reaches, experts, np.ones(len(reaches)))
+        rng = np.random.default_rng(seed)
+        fitting, choosing = whole._trials(tokens, starts, mask_fraction, rng)
+        pools = [[reaches.index(reach) for reach in family] for family in candidates]
+        chosen, exponents = best_of(
+            choosing, [(pool, fitting.of(pool).exponents()) for pool in pools]
+        )
+        return cls(
+            n_tokens,
+            tuple(reaches[j] for j in chosen),
+            tuple(experts[j] for j in chosen),
+            exponents,
+        )
+
+    def _trials(
+        self, tokens: NDArray, starts: NDArray, mask_fraction: float, rng: Generator
+    ) -> tuple[Trials, Trials]:
+        """Mask tokens, and return what is said of two halves of them.
+
+        A token that is masked several times is always in the same half.
+        """
+        n = len(tokens)
+        n_rows = min(2 * ROWS, ROW_NUMBERS // self.n_tokens)
+        n_draws = min(max(1, math.ceil(n_rows / (n * mask_fraction))), MOST_DRAWS)
+        half = rng.random(n) < 0.5
+        parts: list[list[Trials]] = [[], []]
+        for _ in range(n_draws):
+            masked = rng.random(n) < mask_fraction
+            at = np.flatnonzero(masked)
+            some = rng.choice(at, min(len(at), -(-n_rows // n_draws)), replace=False)
+            found = self._find(tokens, starts, masked, some, left_out=True)
+            for rows in blocks(len(some), self.n_tokens * len(self.experts)):
+                part = self._said(found[rows], tokens[some[rows]], rng)
+                for side in (0, 1):
+                    parts[side].append(part[half[some[rows]] == side])
+        return Trials.joined(parts[0]), Trials.joined(parts[1])
+
+    def _said(self, found: Found, targets: NDArray, rng: Generator) -> Trials:
+        """Return what each expert says of tokens, and of those that compete."""
+        said = np.stack(list(self._each(found, np.float32)))  # (n_experts, n, n_tokens)
+        of_targets = said[:, np.arange(len(targets)), targets].T
+        if self.n_tokens <= LIKELIEST + DRAWN:
+            weight = np.zeros((len(targets), self.n_tokens), dtype=np.float32)
+            return Trials(of_targets, np.moveaxis(said, 0, -1), weight)
+        # Half-way between the mean of what they say and evidence that is independent.
+        score = said[1:].sum(0) - 0.5 * (len(said) - 1) * said[0]
+        score[np.arange(len(targets)), targets] = np.inf
+        likeliest = np.argpartition(score, -LIKELIEST, axis=1)[:, -LIKELIEST:]
+        # Some of those that are left stand for all of them.
+        p = np.exp(self.experts[0].log_probs(np.zeros((1, 1), dtype=np.int32))[0])
+        drawn = rng.choice(self.n_tokens, DRAWN, p=p)
+        others = np.ones(score.shape, dtype=bool)
+        np.put_along_axis(others, likeliest, False, 1)
+        weight = np.where(others[:, drawn], -np.log(DRAWN * p[drawn]), -np.inf)
+        most = np.take_along_axis(said, likeliest[None], 2)
+        rivals = np.concatenate([most, said[:, :, drawn]], 2)
+        weight = np.c_[np.zeros(likeliest.shape), weight].astype(np.float32)
+        return Trials(of_targets, np.moveaxis(rivals, 0, -1), weight)
+
+    def find(
+        self,
+        tokens: NDArray,
+        starts: NDArray,
+        masked: NDArray,
+        *,
+        left_out: bool = False,
+    ) -> Found:
+        """Return what experts find of the masked tokens of some sequences.
+
+        Parameters
+        ----------
+        tokens : ndarray of int of shape (n,)
+            All sequences, one after another.
+        starts : ndarray of int of shape (n_sequences,)
+        masked : ndarray of bool of shape (n,)
+        left_out : bool
+            Whether these sequences were counted, and their masked tokens shall not be.
+            Otherwise it does not matter what stands in their places.
+        """
+        at = np.flatnonzero(masked)
+        return self._find(tokens, starts, masked, at, left_out=left_out)
+
+    def _find(
+        self,
+        tokens: NDArray,
+        starts: NDArray,
+        masked: NDArray,
+        at: NDArray,
+        *,
+        left_out: bool,
+    ) -> Found:
+        """Return the same of some of the masked tokens."""
+        visible = np.where(masked, -1, tokens)
+        contexts, own = [], []
+        for reach, grams in zip(self.reaches, self.experts, strict=True):
+            seen = reach.contexts(visible, starts, self.n_tokens, at)
+            contexts.append(grams.find(seen))
+            if left_out:
+                full = reach.contexts(tokens, starts, self.n_tokens, at)
+                own.append(grams.left_out(grams.find(full), tokens[at]))
+        return Found(tuple(contexts), tuple(own) if left_out else None)
+
+    def _each(self, found: Found, dtype: DTypeLike) -> Iterator[NDArray]:
+        """Yield what each expert says of all tokens, shape (n, n_tokens)."""
+        outs = found.left_out or (None,) * len(self.experts)
+        for grams, ids, out in zip(self.experts, found.contexts, outs, strict=True):
+            yield grams.log_probs(ids, out, dtype)
+
+    def log_probs(self, found: Found, dtype: DTypeLike = np.float64) -> NDArray:
+        """Return the log-probabilities of all tokens, in nats.
+
+        Parameters
+        ----------
+        found : Found
+            Of n masked tokens.
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        ndarray of shape (n, n_tokens)
+        """
+        pooled = np.zeros((len(found), self.n_tokens), dtype)
+        said = self._each(found, dtype)
+        for exponent, log_probs in zip(self.exponents, said, strict=True):
+            log_probs *= float(exponent)
+            pooled += log_probs
+        pooled -= pooled.max(1, keepdims=True)
+        pooled -= np.log(np.exp(pooled).sum(1, keepdims=True))
+        return pooled
+
+    def log_prob(self, found: Found, targets: NDArray) -> NDArray:
+        """Return the log-probabilities of tokens, in nats, shape (n,)."""
+        log_prob = np.empty(len(found))
+        for rows in blocks(len(found), self.n_tokens):
+            log_probs = self.log_probs(found[rows])
+            log_prob[rows] = log_probs[np.arange(len(log_probs)), targets[rows]]
+        return log_prob
+
+    def evidence(self, found: Found) -> NDArray:
+        """Return how much experts know, shape (n, all their orders, 2).
+
+        That of each is beside that of the others; see :meth:`NGrams.evidence`.
+        """
+        outs = found.left_out or (None,) * len(self.experts)
+        each = zip(self.experts, found.contexts, outs, strict=True)
+        return np.concatenate([g.evidence(ids, out) for g, ids, out in each], 1)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What experts say of masked tokens, and of tokens that compete with them.
+
+    Attributes
+    ----------
+    of_targets : ndarray of shape (n, n_experts)
+        Their log-probabilities of the masked tokens.
+    of_rivals : ndarray of shape (n, n_rivals, n_experts)
+        Those of all tokens, or of a sample of them.
+    log_weight : ndarray of shape (n, n_rivals)
+        The logarithm of how many tokens each of the rivals stands for.
+    """
+
+    of_targets: NDArray
+    of_rivals: NDArray
+    log_weight: NDArray
+
+    @classmethod
+    def joined(cls, parts: list[Trials]) -> Trials:
+        """Return several as one."""
+        return cls(
+            np.concatenate([part.of_targets for part in parts]),
+            np.concatenate([part.of_rivals for part in parts]),
+            np.concatenate([part.log_weight for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.of_targets)
+
+    def __getitem__(self, rows: NDArray | slice) -> Trials:
+        return Trials(
+            self.of_targets[rows], self.of_rivals[rows], self.log_weight[rows]
+        )
+
+    def of(self, experts: list[int]) -> Trials:
+        """Return what some of the experts say."""
+        of_targets, of_rivals = (
+            self.of_targets[:, experts],
+            self.of_rivals[..., experts],
+        )
+        return Trials(of_targets, of_rivals, self.log_weight)
+
+    def log_prob(self, exponents: NDArray) -> NDArray:
+        """Return what a pool says of the masked tokens, shape (n,)."""
+        return self.moments(exponents)[0]
+
+    def moments(self, exponents: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the log-probabilities, and the derivatives of their sum.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n,)
+        gradient : ndarray of shape (n_experts,)
+        information : ndarray of shape (n_experts, n_experts)
+            Less the matrix of second derivatives.
+        """
+        n_experts = len(exponents)
+        log_prob = np.empty(len(self))
+        gradient = np.zeros(n_experts)
+        information = np.zeros((n_experts, n_experts))
+        for rows in blocks(len(self), self.of_rivals[:1].size):
+            rivals = self.of_rivals[rows].astype(np.float64)
+            of_targets = self.of_targets[rows].astype(np.float64)
+            score = rivals @ exponents + self.log_weight[rows]
+            total = logsumexp(score, axis=1)
+            log_prob[rows] = of_targets @ exponents - total
+            p = np.exp(score - total[:, None])
+            mean = np.einsum("nk,nkj->nj", p, rivals)
+            gradient += (of_targets - mean).sum(0)
+            flat = rivals.reshape(-1, n_experts)
+            information += (flat * p.reshape(-1, 1)).T @ flat - mean.T @ mean
+        return log_prob, gradient, information
+
+    def exponents(self) -> NDArray:
+        """Return those of maximum likelihood, but for a ridge, by Newton's method."""
+        n_experts = self.of_targets.shape[1]
+        exponents = np.full(n_experts, 1 / n_experts)
+        log_prob, gradient, information = self.moments(exponents)
+        gain = log_prob.sum() - 0.5 * RIDGE * exponents @ exponents
+        for _ in range(N_ITER):
+            gradient = gradient - RIDGE * exponents
+            step = np.linalg.solve(information + RIDGE * np.eye(n_experts), gradient)
+            if gradient @ step < TOL * max(len(self), 1):
+                break
+            while True:
+                tried = exponents + step
+                log_prob, slope, information = self.moments(tried)
+                found = log_prob.sum() - 0.5 * RIDGE * tried @ tried
+                if found >= gain:
+                    break
+                step *= 0.5
+            exponents, gradient, gain = tried, slope, found
+        return exponents
+
+
+def best_of(
+    trials: Trials, pools: list[tuple[list[int], NDArray]]
+) -> tuple[list[int], NDArray]:
+    """Return the first pool that is no worse than the best one, but for chance.
+
+    It is no worse than any expert alone, and comes after the best one of these.
+
+    Parameters
+    ----------
+    trials : Trials
+    pools : list of tuple
+        Numbers of experts, and their exponents.
+    """
+    alone = [([j], np.ones(1)) for j in range(trials.of_targets.shape[1])]
+    log_probs = [trials.of(pool).log_prob(e) for pool, e in alone]
+    expert = int(np.argmax([log_prob.sum() for log_prob in log_probs]))
+    pools = [alone[expert], *pools]
+    log_probs = [trials.of(pool).log_prob(e) for pool, e in pools]
+    totals = [log_prob.sum() for log_prob in log_probs]
+    best = int(np.argmax(totals))
+    for pool, log_prob, total in zip(pools, log_probs, totals, strict=True):
+        error = CHANCE * np.linalg.norm(log_probs[best] - log_prob)
+        if total >= max(totals[0], totals[best] - error):
+            return pool
+    return pools[best]
+
+
+def blocks(n: int, numbers: int) -> list[slice]:
+    """Return slices of n rows, each of so many numbers, that fit memory."""
+    size = max(1, BLOCK_NUMBERS // max(numbers, 1))
+    return [slice(i, i + size) for i in range(0, max(n, 1), size)]
