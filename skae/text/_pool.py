@@ -202,7 +202,7 @@ class Pool:
 
         left = contexts_of(Reach.left(ORDERS[-1] - 1))
         order = NGrams.best(left, tokens, n_tokens).order
-        candidates = families(order - 1)
+        candidates = families(max(order - 1, 2))  # one token would be a pair's
         reaches = candidates[-1]
         experts = tuple(
             NGrams.of(contexts_of(reach), tokens, n_tokens) for reach in reaches
