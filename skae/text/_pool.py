@@ -156,6 +156,133 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Trials:
+    """What experts say of masked tokens, and of tokens that compete with them.
+
+    Attributes
+    ----------
+    of_targets : ndarray of shape (n, n_experts)
+        Their log-probabilities of the masked tokens.
+    of_rivals : ndarray of shape (n, n_rivals, n_experts)
+        Those of all tokens, or of a sample of them.
+    log_weight : ndarray of shape (n, n_rivals)
+        The logarithm of how many tokens each of the rivals stands for.
+    """
+
+    of_targets: NDArray
+    of_rivals: NDArray
+    log_weight: NDArray
+
+    @classmethod
+    def joined(cls, parts: list[Trials]) -> Trials:
+        """Return several as one."""
+        return cls(
+            np.concatenate([part.of_targets for part in parts]),
+            np.concatenate([part.of_rivals for part in parts]),
+            np.concatenate([part.log_weight for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.of_targets)
+
+    def __getitem__(self, rows: NDArray | slice) -> Trials:
+        return Trials(
+            self.of_targets[rows], self.of_rivals[rows], self.log_weight[rows]
+        )
+
+    def of(self, experts: list[int]) -> Trials:
+        """Return what some of the experts say."""
+        of_rivals = self.of_rivals[..., experts]
+        return Trials(self.of_targets[:, experts], of_rivals, self.log_weight)
+
+    def log_prob(self, exponents: NDArray) -> NDArray:
+        """Return what a pool says of the masked tokens, shape (n,)."""
+        return self.moments(exponents)[0]
+
+    def moments(self, exponents: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the log-probabilities, and the derivatives of their sum.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n,)
+        gradient : ndarray of shape (n_experts,)
+        information : ndarray of shape (n_experts, n_experts)
+            Less the matrix of second derivatives.
+        """
+        n_experts = len(exponents)
+        log_prob = np.empty(len(self))
+        gradient = np.zeros(n_experts)
+        information = np.zeros((n_experts, n_experts))
+        for rows in blocks(len(self), self.of_rivals[:1].size):
+            rivals = self.of_rivals[rows].astype(np.float64)
+            of_targets = self.of_targets[rows].astype(np.float64)
+            score = rivals @ exponents + self.log_weight[rows]
+            total = logsumexp(score, axis=1)
+            log_prob[rows] = of_targets @ exponents - total
+            p = np.exp(score - total[:, None])
+            mean = np.einsum("nk,nkj->nj", p, rivals)
+            gradient += (of_targets - mean).sum(0)
+            flat = rivals.reshape(-1, n_experts)
+            information += (flat * p.reshape(-1, 1)).T @ flat - mean.T @ mean
+        return log_prob, gradient, information
+
+    def exponents(self) -> NDArray:
+        """Return those of maximum likelihood, but for a ridge, by Newton's method."""
+        n_experts = self.of_targets.shape[1]
+        exponents = np.full(n_experts, 1 / n_experts)
+        log_prob, gradient, information = self.moments(exponents)
+        gain = log_prob.sum() - 0.5 * RIDGE * exponents @ exponents
+        for _ in range(N_ITER):
+            gradient = gradient - RIDGE * exponents
+            step = np.linalg.solve(information + RIDGE * np.eye(n_experts), gradient)
+            if gradient @ step < TOL * max(len(self), 1):
+                break
+            while True:
+                tried = exponents + step
+                log_prob, slope, information = self.moments(tried)
+                found = log_prob.sum() - 0.5 * RIDGE * tried @ tried
+                if found >= gain:
+                    break
+                step *= 0.5
+            exponents, gradient, gain = tried, slope, found
+        return exponents
+
+
+def best_of(
+    trials: Trials, pools: list[tuple[list[int], NDArray]]
+) -> tuple[list[int], NDArray]:
+    """Return the first pool that is no worse than the best one, but for chance.
+
+    It is no worse than any expert alone, and comes after the best one of these.
+
+    Parameters
+    ----------
+    trials : Trials
+    pools : list of tuple
+        Numbers of experts, and their exponents.
+    """
+    alone = [([j], np.ones(1)) for j in range(trials.of_targets.shape[1])]
+    log_probs = [trials.of(pool).log_prob(e) for pool, e in alone]
+    expert = int(np.argmax([log_prob.sum() for log_prob in log_probs]))
+    pools = [alone[expert], *pools]
+    log_probs = [trials.of(pool).log_prob(e) for pool, e in pools]
+    totals = [log_prob.sum() for log_prob in log_probs]
+    best = int(np.argmax(totals))
+    errors = [CHANCE * np.linalg.norm(log_probs[best] - own) for own in log_probs]
+    good = [
+        total >= max(totals[0], totals[best] - error)
+        for total, error in zip(totals, errors, strict=True)
+    ]
+    return pools[good.index(True)]
+
+
+def blocks(n: int, numbers: int) -> list[slice]:
+    """Return slices of n rows, each of so many numbers, that fit memory."""
+    size = max(1, BLOCK_NUMBERS // max(numbers, 1))
+    return [slice(i, i + size) for i in range(0, max(n, 1), size)]
+
+
+@dataclass(frozen=True)
 class Pool:
     """A log-linear pool of n-grams: the probability of a masked token.
 
@@ -166,6 +293,17 @@ class Pool:
         What each expert reads.
     experts : tuple of NGrams
     exponents : ndarray of shape (n_experts,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae.text._pool import Pool
+    >>> tokens, starts = np.tile([0, 1, 2, 0, 2, 1], 50), np.arange(0, 300, 6)
+    >>> pool = Pool.of(tokens, starts, n_tokens=3, mask_fraction=0.15, seed=0)
+    >>> masked = np.array([False, False, True, False, False, True])
+    >>> found = pool.find(np.array([0, 1, -1, 0, 2, -1]), np.array([0]), masked)
+    >>> pool.log_probs(found).argmax(1)
+    array([2, 1])
     """
 
     n_tokens: int
@@ -246,7 +384,9 @@ class Pool:
 
     def _said(self, found: Found, targets: NDArray, rng: Generator) -> Trials:
         """Return what each expert says of tokens, and of those that compete."""
-        said = np.stack(list(self._each(found, np.float32)))  # (n_experts, n, n_tokens)
+        said = np.stack(  # (n_experts, n, n_tokens)
+            [grams.log_probs(c, out, np.float32) for grams, c, out in self._each(found)]
+        )
         of_targets = said[:, np.arange(len(targets)), targets].T
         if self.n_tokens <= LIKELIEST + DRAWN:
             weight = np.zeros((len(targets), self.n_tokens), dtype=np.float32)
@@ -309,11 +449,10 @@ class Pool:
                 own.append(grams.left_out(grams.find(full), tokens[at]))
         return Found(tuple(contexts), tuple(own) if left_out else None)
 
-    def _each(self, found: Found, dtype: DTypeLike) -> Iterator[NDArray]:
-        """Yield what each expert says of all tokens, shape (n, n_tokens)."""
+    def _each(self, found: Found) -> Iterator[tuple[NGrams, NDArray, LeftOut | None]]:
+        """Yield each expert, the contexts that it found, and what is left out."""
         outs = found.left_out or (None,) * len(self.experts)
-        for grams, ids, out in zip(self.experts, found.contexts, outs, strict=True):
-            yield grams.log_probs(ids, out, dtype)
+        return zip(self.experts, found.contexts, outs, strict=True)
 
     def log_probs(self, found: Found, dtype: DTypeLike = np.float64) -> NDArray:
         """Return the log-probabilities of all tokens, in nats.
@@ -330,8 +469,9 @@ class Pool:
         ndarray of shape (n, n_tokens)
         """
         pooled = np.zeros((len(found), self.n_tokens), dtype)
-        said = self._each(found, dtype)
-        for exponent, log_probs in zip(self.exponents, said, strict=True):
+        for exponent, each in zip(self.exponents, self._each(found), strict=True):
+            grams, contexts, left_out = each
+            log_probs = grams.log_probs(contexts, left_out, dtype)
             log_probs *= float(exponent)
             pooled += log_probs
         pooled -= pooled.max(1, keepdims=True)
@@ -351,135 +491,5 @@ class Pool:
 
         That of each is beside that of the others; see :meth:`NGrams.evidence`.
         """
-        outs = found.left_out or (None,) * len(self.experts)
-        each = zip(self.experts, found.contexts, outs, strict=True)
-        return np.concatenate([g.evidence(ids, out) for g, ids, out in each], 1)
-
-
-@dataclass(frozen=True)
-class Trials:
-    """What experts say of masked tokens, and of tokens that compete with them.
-
-    Attributes
-    ----------
-    of_targets : ndarray of shape (n, n_experts)
-        Their log-probabilities of the masked tokens.
-    of_rivals : ndarray of shape (n, n_rivals, n_experts)
-        Those of all tokens, or of a sample of them.
-    log_weight : ndarray of shape (n, n_rivals)
-        The logarithm of how many tokens each of the rivals stands for.
-    """
-
-    of_targets: NDArray
-    of_rivals: NDArray
-    log_weight: NDArray
-
-    @classmethod
-    def joined(cls, parts: list[Trials]) -> Trials:
-        """Return several as one."""
-        return cls(
-            np.concatenate([part.of_targets for part in parts]),
-            np.concatenate([part.of_rivals for part in parts]),
-            np.concatenate([part.log_weight for part in parts]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.of_targets)
-
-    def __getitem__(self, rows: NDArray | slice) -> Trials:
-        return Trials(
-            self.of_targets[rows], self.of_rivals[rows], self.log_weight[rows]
-        )
-
-    def of(self, experts: list[int]) -> Trials:
-        """Return what some of the experts say."""
-        of_targets, of_rivals = (
-            self.of_targets[:, experts],
-            self.of_rivals[..., experts],
-        )
-        return Trials(of_targets, of_rivals, self.log_weight)
-
-    def log_prob(self, exponents: NDArray) -> NDArray:
-        """Return what a pool says of the masked tokens, shape (n,)."""
-        return self.moments(exponents)[0]
-
-    def moments(self, exponents: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Return the log-probabilities, and the derivatives of their sum.
-
-        Returns
-        -------
-        log_prob : ndarray of shape (n,)
-        gradient : ndarray of shape (n_experts,)
-        information : ndarray of shape (n_experts, n_experts)
-            Less the matrix of second derivatives.
-        """
-        n_experts = len(exponents)
-        log_prob = np.empty(len(self))
-        gradient = np.zeros(n_experts)
-        information = np.zeros((n_experts, n_experts))
-        for rows in blocks(len(self), self.of_rivals[:1].size):
-            rivals = self.of_rivals[rows].astype(np.float64)
-            of_targets = self.of_targets[rows].astype(np.float64)
-            score = rivals @ exponents + self.log_weight[rows]
-            total = logsumexp(score, axis=1)
-            log_prob[rows] = of_targets @ exponents - total
-            p = np.exp(score - total[:, None])
-            mean = np.einsum("nk,nkj->nj", p, rivals)
-            gradient += (of_targets - mean).sum(0)
-            flat = rivals.reshape(-1, n_experts)
-            information += (flat * p.reshape(-1, 1)).T @ flat - mean.T @ mean
-        return log_prob, gradient, information
-
-    def exponents(self) -> NDArray:
-        """Return those of maximum likelihood, but for a ridge, by Newton's method."""
-        n_experts = self.of_targets.shape[1]
-        exponents = np.full(n_experts, 1 / n_experts)
-        log_prob, gradient, information = self.moments(exponents)
-        gain = log_prob.sum() - 0.5 * RIDGE * exponents @ exponents
-        for _ in range(N_ITER):
-            gradient = gradient - RIDGE * exponents
-            step = np.linalg.solve(information + RIDGE * np.eye(n_experts), gradient)
-            if gradient @ step < TOL * max(len(self), 1):
-                break
-            while True:
-                tried = exponents + step
-                log_prob, slope, information = self.moments(tried)
-                found = log_prob.sum() - 0.5 * RIDGE * tried @ tried
-                if found >= gain:
-                    break
-                step *= 0.5
-            exponents, gradient, gain = tried, slope, found
-        return exponents
-
-
-def best_of(
-    trials: Trials, pools: list[tuple[list[int], NDArray]]
-) -> tuple[list[int], NDArray]:
-    """Return the first pool that is no worse than the best one, but for chance.
-
-    It is no worse than any expert alone, and comes after the best one of these.
-
-    Parameters
-    ----------
-    trials : Trials
-    pools : list of tuple
-        Numbers of experts, and their exponents.
-    """
-    alone = [([j], np.ones(1)) for j in range(trials.of_targets.shape[1])]
-    log_probs = [trials.of(pool).log_prob(e) for pool, e in alone]
-    expert = int(np.argmax([log_prob.sum() for log_prob in log_probs]))
-    pools = [alone[expert], *pools]
-    log_probs = [trials.of(pool).log_prob(e) for pool, e in pools]
-    totals = [log_prob.sum() for log_prob in log_probs]
-    best = int(np.argmax(totals))
-    for pool, log_prob, total in zip(pools, log_probs, totals, strict=True):
-        error = CHANCE * np.linalg.norm(log_probs[best] - log_prob)
-        if total >= max(totals[0], totals[best] - error):
-            return pool
-    return pools[best]
-
-
-def blocks(n: int, numbers: int) -> list[slice]:
-    """Return slices of n rows, each of so many numbers, that fit memory."""
-    size = max(1, BLOCK_NUMBERS // max(numbers, 1))
-    return [slice(i, i + size) for i in range(0, max(n, 1), size)]
+        each = [grams.evidence(c, out) for grams, c, out in self._each(found)]
+        return np.concatenate(each, 1)
