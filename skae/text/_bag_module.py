@@ -1,0 +1,218 @@
+"""Bags of tokens: networks between the coordinates of correspondence analysis.
+
+A text is a point in `K` coordinates, those of a correspondence analysis with more axes
+than there are codes, and tokens have `K` features there. The networks are of these, so
+that none of what is trained grows with the vocabulary, and rare tokens cannot be learnt
+by heart:
+
+    z   = mean + (z_0 - mean) / (1 + s length / n) + encoder(coordinates)
+    log p(w | z) = log c_w + log max(1 + (1 + t) u' g_w, FLOOR) + features_w' decoder(u)
+
+with ``z_0`` the code of the start, n the tokens that are seen of a text, and u the code
+in units of the deviations of the start. Networks, s, and t are zero at first. The
+shrinkage s takes the code of a short text, most of which is noise, towards the mean; t
+is how far a code is believed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from .._module import BaseModule, LinearResidual
+from ._correspondence import FLOOR, BagModel, CorrespondenceAnalysis, LatentSemantics
+
+# At most so many of a text's tokens are seen in training. The fewer, the better codes
+# predict other tokens of the text and labels, and the worse those seen.
+MOST_SEEN = 0.5
+# The smallest divisor of a code, by which shrinkage could also make it larger.
+LEAST_DIVISOR = 0.5
+
+
+class BagModule(BaseModule):
+    """Codes of texts, and what tokens they have.
+
+    Texts are token numbers, of shape ``(n, length)`` and padded with -1. In a training
+    pass each text is encoded from a random part of its tokens, up to half of them, and
+    all of them are predicted.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From ``(n, n_coordinates)`` to ``(n, n_components)``.
+    decoder : torch.nn.Module
+        From ``(n, n_components)`` to ``(n, n_coordinates)``.
+    n_tokens, n_coordinates, n_components : int
+    by_idf : bool, default=False
+        Whether bags are divided by the norm of their tf-idf, as latent semantic
+        analysis does, and not by their number of tokens.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scipy.sparse import csr_matrix
+    >>> from torch import nn
+    >>> from skae.text._bag_module import BagModule
+    >>> from skae.text._correspondence import CorrespondenceAnalysis
+    >>> counts = csr_matrix([[2.0, 2.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 6.0]])
+    >>> ca = CorrespondenceAnalysis.of(counts, 1)
+    >>> module = BagModule(nn.Linear(1, 1), nn.Linear(1, 1), 3, 1, 1).set_start(ca, ca)
+    >>> module.encode(torch.tensor([[0, 1, -1], [2, 2, 2]])).detach().round(decimals=3)
+    tensor([[-1.],
+            [ 1.]])
+    """
+
+    encoder: LinearResidual
+    decoder: LinearResidual
+    token_weights: Tensor
+    slopes: Tensor
+    mean: Tensor
+    deviations: Tensor
+    log_shares: Tensor
+    idf: Tensor
+    length: Tensor
+    coordinates: Tensor
+    features: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        n_tokens: int,
+        n_coordinates: int,
+        n_components: int,
+        *,
+        by_idf: bool = False,
+    ) -> None:
+        shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
+        super().__init__(
+            LinearResidual(encoder, n_coordinates, n_components, gain=shared),
+            LinearResidual(decoder, n_components, n_coordinates, gain=shared),
+        )
+        self.by_idf = by_idf
+        self.shrinkage = nn.Parameter(torch.zeros(n_components))
+        self.tilt = nn.Parameter(torch.zeros(n_components))
+        for name, shape in {
+            "token_weights": (n_tokens, n_components),
+            "slopes": (n_tokens, n_components),
+            "mean": (n_components,),
+            "deviations": (n_components,),
+            "log_shares": (n_tokens,),
+            "idf": (n_tokens,),
+            "length": (),
+            "coordinates": (n_tokens, n_coordinates),
+            "features": (n_tokens, n_coordinates),
+        }.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    def set_start(
+        self, start: BagModel, axes: CorrespondenceAnalysis, length: float = 1.0
+    ) -> BagModule:
+        """Set the closed forms beside the networks, and what these are of.
+
+        Parameters
+        ----------
+        start : CorrespondenceAnalysis or LatentSemantics
+            Where the module starts.
+        axes : CorrespondenceAnalysis
+            Has `n_coordinates` codes.
+        length : float
+            Mean number of tokens of a text, the unit of the shrinkage.
+        """
+        weights = axes.token_weights / positive(np.sqrt(axes.explained_variance))
+        size = np.sqrt(axes.shares @ weights**2)
+        values = {
+            "token_weights": start.token_weights,
+            "slopes": start.slopes,
+            "mean": start.mean,
+            "deviations": positive(np.sqrt(start.explained_variance)),
+            "log_shares": np.log(start.shares),
+            "length": length,
+            "coordinates": weights,
+            "features": weights / positive(size),
+        }
+        if isinstance(start, LatentSemantics):
+            values["idf"] = start.idf
+        for name, value in values.items():
+            getattr(self, name).copy_(torch.as_tensor(value))
+        return self
+
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the codes of token numbers of shape (n, length)."""
+        known = x >= 0 if known is None else known
+        tokens = x.clamp(min=0)
+        share = known.to(self.mean)
+        n_known = share.sum(1, keepdim=True)  # (n, 1)
+        share = share / n_known.clamp(min=1)
+        at = embedding_bag(
+            tokens, self.coordinates, mode="sum", per_sample_weights=share
+        )
+        if self.by_idf:
+            share = known / self.tfidf_norms(tokens, known)
+        code = embedding_bag(
+            tokens, self.token_weights, mode="sum", per_sample_weights=share
+        )
+        ratio = self.shrinkage * self.length / n_known.clamp(min=1)
+        code = self.mean + (code - self.mean) / (1 + ratio).clamp(min=LEAST_DIVISOR)
+        return code + self.deviations * self.encoder.residual(at)
+
+    def tfidf_norms(self, tokens: Tensor, known: Tensor) -> Tensor:
+        """Return the norms of tf-idf, shape (n, 1)."""
+        each = self.idf[tokens] * known
+        tfidf = each.new_zeros(len(tokens), len(self.idf)).scatter_add(1, tokens, each)
+        norms = tfidf.norm(dim=1, keepdim=True)
+        return torch.where(norms > 0, norms, 1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the log-probabilities of all tokens, shape (n, n_tokens)."""
+        u = (z - self.mean) / self.deviations
+        slopes = self.slopes * (self.deviations * (1 + self.tilt))
+        tilts = torch.addmm(torch.ones_like(self.log_shares), u, slopes.T)
+        logits = self.log_shares + tilts.clamp(min=FLOOR).log()
+        logits = torch.addmm(logits, self.decoder.residual(u), self.features.T)
+        return logits.log_softmax(1)
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and the codes of a random part of the tokens.
+
+        Parameters
+        ----------
+        x : Tensor of int64 of shape (n, length)
+        known : Tensor of bool of shape (n, length) or None
+            Which are tokens; None: those that are not negative.
+
+        Returns
+        -------
+        log_probs : Tensor of shape (n, n_tokens)
+        z : Tensor of shape (n, n_components)
+        """
+        known = x >= 0 if known is None else known
+        chance = torch.rand(len(x), 1, generator=self.generator) * MOST_SEEN
+        seen = torch.rand(x.shape, generator=self.generator) < chance
+        z = self.encode(x, known & seen.to(x.device))
+        return self.decode(z), z
+
+
+def token_nll(log_probs: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:
+    """Negative log-likelihood of the tokens of texts, in nats.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n, n_tokens)
+    x : Tensor of int64 of shape (n, length)
+    known : Tensor of bool of shape (n, length) or None
+
+    Returns
+    -------
+    Tensor of shape (n,)
+    """
+    known = x >= 0 if known is None else known
+    return -(log_probs.gather(1, x.clamp(min=0)) * known).sum(1)
+
+
+def positive(size: NDArray) -> NDArray:
+    """Return divisors, 1 in place of 0."""
+    return np.where(size > 0, size, 1)

@@ -1,0 +1,130 @@
+"""The module of bags of tokens: where it starts, and that it learns."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose
+from torch import nn
+
+from skae.text._bag_module import BagModule, token_nll
+from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
+
+both = pytest.mark.parametrize("model", [CorrespondenceAnalysis, LatentSemantics])
+
+
+def texts(n=80, n_tokens=30, seed=0):
+    """Token numbers of texts of one of three topics, padded; the last has none."""
+    rng = np.random.RandomState(seed)
+    topics = rng.dirichlet(np.full(n_tokens, 0.2), 3)
+    x = np.full((n, 20), -1)
+    for i, row in enumerate(x[:-1]):
+        length = rng.randint(3, 21)
+        row[:length] = rng.choice(n_tokens, length, p=topics[i % 3])
+    return torch.from_numpy(x)
+
+
+def counts_of(x, n_tokens=30):
+    rows, columns = np.nonzero(x.numpy() >= 0)
+    ones = np.ones(len(rows))
+    tokens = x.numpy()[rows, columns]
+    return sp.csr_matrix((ones, (rows, tokens)), shape=(len(x), n_tokens))
+
+
+def module_of(x, model=CorrespondenceAnalysis, k=3, n_coordinates=6):
+    torch.manual_seed(0)
+    start = model.of(counts_of(x), k)
+    axes = CorrespondenceAnalysis.of(counts_of(x), n_coordinates)
+    encoder = nn.Sequential(nn.Linear(n_coordinates, 8), nn.GELU(), nn.Linear(8, k))
+    decoder = nn.Sequential(nn.Linear(k, 8), nn.GELU(), nn.Linear(8, n_coordinates))
+    by_idf = model is LatentSemantics
+    module = BagModule(encoder, decoder, 30, n_coordinates, k, by_idf=by_idf)
+    module.double().set_start(start, axes, length=10.0)
+    module.generator = torch.Generator().manual_seed(0)
+    return module, start
+
+
+@both
+def test_it_starts_exactly_at_the_closed_form(model):
+    x = texts()
+    module, start = module_of(x, model)
+    codes = start.codes(counts_of(x))
+    z = module.encode(x)
+    assert_allclose(z.detach(), codes, atol=1e-10)
+    log_probs = module.decode(z).detach()
+    assert_allclose(log_probs, start.log_probs(codes), atol=1e-10)
+    expected = -start.log_likelihood(counts_of(x), codes)
+    assert_allclose(token_nll(log_probs, x), expected, atol=1e-9)
+
+
+@both
+def test_padding_and_hidden_tokens_change_nothing(model):
+    x = texts()
+    module, _ = perturbed(*module_of(x, model))
+    wider = torch.cat([x, torch.full((len(x), 4), -1)], 1)
+    assert_allclose(module.encode(wider).detach(), module.encode(x).detach())
+    known = (x >= 0) & (torch.arange(x.shape[1]) % 2 == 0)
+    alone = torch.where(known, x, -1)
+    hidden = module.encode(x, known).detach()
+    assert_allclose(hidden, module.encode(alone).detach())
+    log_probs = module.decode(module.encode(x)).detach()
+    assert_allclose(token_nll(log_probs, x, known), token_nll(log_probs, alone))
+
+
+def perturbed(module, start):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return module, start
+
+
+@both
+def test_probabilities_sum_to_one_whatever_was_learnt(model):
+    x = texts()
+    module, _ = perturbed(*module_of(x, model))
+    assert_allclose(module.decode(module.encode(x)).detach().exp().sum(1), 1)
+
+
+def test_at_most_half_of_the_tokens_are_seen_in_training():
+    x = torch.zeros(2000, 50, dtype=torch.int64)
+    module, _ = module_of(texts())
+    seen = []
+    module.encode = lambda x, known: seen.append(known) or torch.zeros(len(x), 3)
+    module.decode = lambda z: z
+    module(x, x >= 0)
+    share = seen[0].double().mean(1)
+    # A share that is uniform up to 1/2, and a binomial count of the 50 tokens.
+    assert_allclose(share.mean(), 0.25, atol=0.02)
+    assert_allclose(share.var(), 1 / 48 + (1 / 4 - 1 / 12) / 50, rtol=0.1)
+
+
+@both
+def test_every_parameter_receives_a_gradient(model):
+    x = texts()
+    module, _ = perturbed(*module_of(x, model))
+    log_probs, _ = module(x)
+    token_nll(log_probs, x).sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad != 0).any(), name
+
+
+@both
+def test_training_makes_other_texts_likelier(model):
+    x = texts(300)
+    module, _ = module_of(x[:200], model)
+    other = x[200:-1]
+
+    def nats():
+        with torch.no_grad():
+            log_probs = module.decode(module.encode(other))
+        return token_nll(log_probs, other).mean().item()
+
+    before = nats()
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-2)
+    for _ in range(60):
+        log_probs, _ = module(x[:200])
+        optimizer.zero_grad()
+        token_nll(log_probs, x[:200]).mean().backward()
+        optimizer.step()
+    assert nats() < before - 0.1
