@@ -210,7 +210,7 @@ def patches(
     shape = tuple(sample_shape)
     if len(shape) not in (2, 3):
         return np.arange(math.prod(shape)) // size
-    if is_series:
+    if is_series and len(shape) == 2:
         return np.repeat(np.arange(shape[0]) // size, shape[1])
     if len(shape) > 2:
         return np.tile(patches(shape[-2:], size), math.prod(shape[:-2]))

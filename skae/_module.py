@@ -27,6 +27,11 @@ WEIGHTED = (
 )
 
 
+def only_reshapes(part: nn.Module) -> bool:
+    """Whether a part of a network only changes the shape of what it is given."""
+    return isinstance(part, RESHAPING) or getattr(part, "only_reshapes", False)
+
+
 def reads_known(network: nn.Module | None) -> bool:
     """Whether a network takes the mask of what is known as its second input."""
     return bool(getattr(network, "reads_known", False))
@@ -352,7 +357,7 @@ def last_layer(network: nn.Module) -> Any:
         if isinstance(network, OfSamples | OfStackedSamples):
             network = network.network
             continue
-        parts = [part for part in network if not isinstance(part, RESHAPING)]
+        parts = [part for part in network if not only_reshapes(part)]
         if not parts:
             return None
         network = parts[-1]

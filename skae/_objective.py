@@ -206,7 +206,8 @@ class Objective(ABC):
     def plan_at(self, start: Start, plan: TrainingPlan) -> TrainingPlan:
         """Return the plan of a table, now that its start is known."""
         n_features = len(start.mean)
-        if getattr(self.params.architecture, "repeats_over_steps", False):
+        repeats = getattr(self.params.architecture, "repeats_over_steps", False)
+        if repeats and len(self.sample_shape) < 3:  # no image
             n_features = self.sample_shape[-1]
         decay = self.decay(plan.n_rows, n_features, start.n_codes)
         return plan.at(start, self.params, decay, takes_longer=self.takes_longer)

@@ -160,7 +160,7 @@ class Convolutional(Architecture):
         self, sample_shape: tuple[int, ...]
     ) -> tuple[Convolutional, tuple[int, ...], int]:
         """Return how encoders see several images at once: as channels of one."""
-        image = self._check_image(sample_shape)
+        image = check_image(self, sample_shape, self.image_shape)
         return clone(self).set_params(image_shape=None), image, 0
 
     def build(
@@ -177,7 +177,7 @@ class Convolutional(Architecture):
             If `image_shape` does not fit the samples, an activation is unknown, or
             another parameter is not made of integers of at least 1.
         """
-        image = self._check_image(sample_shape)
+        image = check_image(self, sample_shape, self.image_shape)
         to_image, from_image = _reshaping(tuple(sample_shape), image)
         down, up, inner = self._convolutions(image, generator)
         dense = MLP(self.hidden_layer_sizes, self.activation)
@@ -193,8 +193,8 @@ class Convolutional(Architecture):
         self, image: tuple[int, ...], generator: torch.Generator
     ) -> tuple[list[nn.Module], list[nn.Module], tuple[int, ...]]:
         """Return the layers of the encoder and the decoder, and the shape between."""
-        kernel_size = _check_integer("kernel_size", self.kernel_size)
-        stride = _check_integer("stride", self.stride)
+        kernel_size = check_integer("kernel_size", self.kernel_size)
+        stride = check_integer("stride", self.stride)
         make_activation(self.activation)  # or an error that names it
         gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
         down: list[nn.Module] = []
@@ -219,40 +219,44 @@ class Convolutional(Architecture):
             n_in = n_out
         return down, up, (n_in, *size)
 
-    def _check_image(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return channels, height and width of a sample."""
-        samples, asked = tuple(sample_shape), self.image_shape
-        if len(samples) not in (1, 2, 3):
-            raise ValueError(
-                f"Convolutional cannot take samples of shape {samples}: use "
-                "(n_features,), (height, width) or (n_channels, height, width)."
-            )
-        given = (1,) * (3 - len(samples)) + samples
-        if asked is None:
-            return given
-        try:
-            image = tuple(operator.index(n) for n in asked)
-        except TypeError:
-            image = ()
-        fits = len(image) in (2, 3) and min(image) >= 1
-        image = (1,) * (3 - len(image)) + image
-        if len(samples) == 1 and not (fits and math.prod(image) == samples[0]):
-            raise ValueError(
-                f"image_shape={asked!r} does not fit rows of {samples[0]} columns: use "
-                f"(n_channels, height, width) or (height, width) with {samples[0]} "
-                "pixels in all, or None for a signal."
-            )
-        if len(samples) > 1 and not (fits and image == given):
-            swapped = fits and sorted(image) == sorted(given)
-            hint = "; or bring the axes of X in that order, as by np.moveaxis"
-            raise ValueError(
-                f"image_shape={asked!r} is not the shape of the images: use "
-                f"{samples}, or None{hint * swapped}."
-            )
-        return image
+
+def check_image(
+    architecture: Architecture, sample_shape: tuple[int, ...], asked: Any
+) -> tuple[int, ...]:
+    """Return channels, height and width of a sample, given `image_shape`."""
+    samples = tuple(sample_shape)
+    if len(samples) not in (1, 2, 3):
+        raise ValueError(
+            f"{type(architecture).__name__} cannot take samples of shape {samples}: "
+            "use (n_features,), (height, width) or (n_channels, height, width)."
+        )
+    given = (1,) * (3 - len(samples)) + samples
+    if asked is None:
+        return given
+    try:
+        image = tuple(operator.index(n) for n in asked)
+    except TypeError:
+        image = ()
+    fits = len(image) in (2, 3) and min(image) >= 1
+    image = (1,) * (3 - len(image)) + image
+    if len(samples) == 1 and not (fits and math.prod(image) == samples[0]):
+        raise ValueError(
+            f"image_shape={asked!r} does not fit rows of {samples[0]} columns: use "
+            f"(n_channels, height, width) or (height, width) with {samples[0]} "
+            "pixels in all, or None for a signal."
+        )
+    if len(samples) > 1 and not (fits and image == given):
+        swapped = fits and sorted(image) == sorted(given)
+        hint = "; or bring the axes of X in that order, as by np.moveaxis"
+        raise ValueError(
+            f"image_shape={asked!r} is not the shape of the images: use "
+            f"{samples}, or None{hint * swapped}."
+        )
+    return image
 
 
-def _check_integer(name: str, value: Any) -> int:
+def check_integer(name: str, value: Any) -> int:
+    """Return an integer of at least 1, or raise a ValueError that names it."""
     try:
         number = operator.index(value)
     except TypeError:
