@@ -199,6 +199,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Which networks to train: :class:`skae.architectures.MLP`,
         :class:`~skae.architectures.Convolutional` for images and signals,
         :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Transformer` for both,
         :class:`~skae.architectures.Modules` for your own torch modules, or any object
         with a method ``build``. None is an MLP.
     init : {"pca", "random"}, default="pca"

@@ -626,6 +626,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         Which network encodes the first view: the encoder of
         :class:`skae.architectures.MLP`, :class:`~skae.architectures.Convolutional` for
         images and signals, :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Transformer` for both,
         :class:`~skae.architectures.Modules` for your own torch modules, or any object
         with a method ``build``. None is an MLP.
     y_architecture : Architecture or None, default=None

@@ -534,6 +534,7 @@ class VAE(BaseAutoencoder):
         Which networks to train: :class:`skae.architectures.MLP`,
         :class:`~skae.architectures.Convolutional` for images and signals,
         :class:`~skae.architectures.Recurrent` for series,
+        :class:`~skae.architectures.Transformer` for both,
         :class:`~skae.architectures.Modules` for your own torch modules, or any object
         with a method ``build``. It is asked for an encoder with twice as many outputs
         as there are codes, so that the decoder must not share its weights.

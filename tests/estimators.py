@@ -17,7 +17,7 @@ from skae import (
     MaskedAutoencoder,
     MaskedImputer,
 )
-from skae.architectures import MLP, Convolutional, Modules, Recurrent
+from skae.architectures import MLP, Convolutional, Modules, Recurrent, Transformer
 
 
 class Encoder(nn.Module):
@@ -123,6 +123,16 @@ ESTIMATORS = {
             validation_fraction=0.25,
         )
         for cls in CLASSES
+    },
+    **{
+        f"{cls.__name__}, Transformer": cls(
+            2,
+            max_iter=2,
+            random_state=0,
+            architecture=Transformer(1, 4, 2),
+            validation_fraction=0.25,
+        )
+        for cls in (AutoencoderTransformer, MaskedAutoencoder)
     },
 }
 

@@ -176,10 +176,11 @@ ODD_ARGUMENTS = {
 SIZES = "hidden_layer_sizes channels "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
     n_oversamples iterated_power patch_size """
-FEW = "n_importance_samples n_samples kernel_size stride num_layers hidden_size "
+FEW = """n_importance_samples n_samples kernel_size stride num_layers hidden_size
+    n_layers feedforward_dim embedding_rank """
 REALS = "alpha code_noise tol beta learning_rate_init ridge_alpha "
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
-    linear_encoder """
+    linear_encoder share_layers """
 WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
 SHARES += "shrinkage "
@@ -189,28 +190,29 @@ REFUSING = """init activation code_activation cell corruption likelihood latent_
 # and show the value. "?" marks those that may do either, as all others may.
 VALUES = {
     "None": """n_components architecture y_architecture n_iter_no_change callbacks
-        n_epochs_kl_warmup net_params random_state image_shape n_neighbors""",
+        n_epochs_kl_warmup net_params random_state image_shape n_neighbors
+        feedforward_dim embedding_rank""",
     # scikit-learn takes True for 1, too.
     "True": FLAGS
-    + "?corruption_level ?shrinkage "
+    + "?corruption_level ?shrinkage ?n_heads "
     + WHOLE.replace(" ", " ?").replace("?verbose", ""),
     "np.bool_(False)": FLAGS,
     "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
-        contamination iterated_power ?n_components shrinkage ridge_alpha""",
-    "1": WHOLE + "corruption_level shrinkage",
+        contamination iterated_power ?n_components shrinkage ridge_alpha dropout""",
+    "1": WHOLE + "corruption_level shrinkage n_heads",
     "3": WHOLE,
-    "np.int8(2)": WHOLE,
-    "np.int8(100)": WHOLE.replace("n_components", ""),
+    "np.int8(2)": WHOLE + "n_heads embed_dim",
+    "np.int8(100)": WHOLE.replace("n_components", "embed_dim"),
     "np.array(2)": "?" + WHOLE.replace(" ", " ?"),
     "torch.tensor(2)": "?" + WHOLE.replace(" ", " ?"),
     "HUGE": COUNTS + "verbose ?" + (FEW + REALS).replace(" ", " ?"),
-    "0.5": SHARES,
-    "np.float32(0.5)": SHARES,
+    "0.5": SHARES + "dropout",
+    "np.float32(0.5)": SHARES + "dropout",
     "1.5": REALS,
     "1e300": REALS.replace("beta", "").replace("contraction", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
-        power_iteration_normalizer shrinkage ridge_alpha""",
+        power_iteration_normalizer shrinkage ridge_alpha ?patch_size""",
     "[]": "callbacks hidden_layer_sizes",
     "()": "callbacks hidden_layer_sizes",
     "(2,)": SIZES,
@@ -223,7 +225,7 @@ VALUES = {
     **dict.fromkeys(["[0]", "(2.5,)", '["a"]', '{"a": 1}', "object()", "int"], ""),
     "np.random.default_rng(0)": "",
 }
-TOO_LONG = {"max_iter", "num_layers"}  # for HUGE ones
+TOO_LONG = {"max_iter", "num_layers", "n_layers"}  # for HUGE ones
 
 
 class Function(nn.Module):

@@ -38,7 +38,7 @@ from skae._em import (
 from skae._incomplete import IncompleteRows
 from skae._masked import patches
 from skae._masked_module import MaskedModule, row_hash, smallest
-from skae.architectures import Convolutional, Modules, Recurrent
+from skae.architectures import Convolutional, Modules, Recurrent, Transformer
 
 NAN = np.nan
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
@@ -532,6 +532,8 @@ ARCHITECTURES = {
     "flat": (Convolutional((8, 6), channels=(4,), hidden_layer_sizes=()), (48,)),
     "recurrent": (Recurrent(hidden_size=4), (12, 2)),
     "one channel": (Recurrent(hidden_size=4), (12,)),
+    "patches": (Transformer(1, 8, image_shape=(8, 6), patch_size=2), (8, 6)),
+    "segments": (Transformer(1, 8), (12, 2)),
 }
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, _rows
 from skae._dataset import RowDataset
 from skae._samples import as_samples, check_padding
-from skae.architectures import MLP, Convolutional, Modules, Recurrent
+from skae.architectures import MLP, Convolutional, Modules, Recurrent, Transformer
 
 NAN = np.nan
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
@@ -129,8 +129,9 @@ def test_nan_in_images_is_an_error(images):
     [
         (Convolutional((8, 8)), {"channels": [(2,), (2, 3)]}),
         (Recurrent(), {"hidden_size": [2, 3], "cell": ["gru", "lstm"]}),
+        (Transformer(1, 4, image_shape=(8, 8)), {"share_layers": [False, True]}),
     ],
-    ids=["convolutional", "recurrent"],
+    ids=["convolutional", "recurrent", "transformer"],
 )
 def test_architectures_take_part_in_a_grid_search(images, architecture, grid):
     model = VAE(2, architecture=architecture, max_iter=1, random_state=0)

@@ -193,8 +193,8 @@ class Convolutional(Architecture):
         self, image: tuple[int, ...], generator: torch.Generator
     ) -> tuple[list[nn.Module], list[nn.Module], tuple[int, ...]]:
         """Return the layers of the encoder and the decoder, and the shape between."""
-        kernel_size = check_integer("kernel_size", self.kernel_size)
-        stride = check_integer("stride", self.stride)
+        kernel_size = _check_integer("kernel_size", self.kernel_size)
+        stride = _check_integer("stride", self.stride)
         make_activation(self.activation)  # or an error that names it
         gain = math.sqrt(2.0) if self.activation == "relu" else 1.0
         down: list[nn.Module] = []
@@ -255,8 +255,7 @@ def check_image(
     return image
 
 
-def check_integer(name: str, value: Any) -> int:
-    """Return an integer of at least 1, or raise a ValueError that names it."""
+def _check_integer(name: str, value: Any) -> int:
     try:
         number = operator.index(value)
     except TypeError:

@@ -20,12 +20,21 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, pad, scaled_dot_product_attention
 
 from ._base import Architecture
-from ._convolutional import check_image, check_integer
+from ._convolutional import check_image
 from ._mlp import MAX_SIZE, check_boolean, make_linear
 
 STD = 0.02  # of fresh weights, as GPT-2's
 # Samples are read in patches, about so many.
 N_PATCHES = 25
+# Parameters that are integers, and what else they may be.
+SIZES: dict[str, tuple[str | None, ...]] = {
+    "n_layers": (),
+    "embed_dim": (),
+    "n_heads": (),
+    "feedforward_dim": (None,),
+    "embedding_rank": (None,),
+    "patch_size": ("auto",),
+}
 
 
 def normal_parameter(
@@ -302,9 +311,10 @@ class Patches(nn.Module):
 
 
 class PatchReader(nn.Module):
-    """Read samples into the mean of what layers make of their patches.
+    """Read samples into what layers make of their patches, beside one another.
 
-    Steps of a series of which nothing is known are not read.
+    Steps of a series of which nothing is known are not read, and patches without any
+    other are zeros in the end.
 
     Parameters
     ----------
@@ -316,7 +326,8 @@ class PatchReader(nn.Module):
 
     Notes
     -----
-    Shape: ``(n, *sample_shape)`` to ``(n, embed_dim)``. Series may have fewer steps.
+    Shape: ``(n, *sample_shape)`` to ``(n, n_patches * embed_dim)``. Series may have
+    fewer steps.
     """
 
     def __init__(
@@ -341,14 +352,14 @@ class PatchReader(nn.Module):
             there = self.patches.cut(real.expand_as(rows)).any(-1)  # (n, n_patches)
         tokens = self.embed(self.patches.cut(rows))
         tokens = self.layers(tokens + self.positions[: tokens.shape[1]], there)
-        if there is None:
-            return tokens.mean(1)
-        share = there / there.sum(1, keepdim=True).clamp(min=1)
-        return (share.to(tokens.dtype)[:, None] @ tokens)[:, 0]
+        if there is not None:
+            tokens = tokens.masked_fill(~there[..., None], 0.0)
+        missing = len(self.positions) - tokens.shape[1]
+        return (pad(tokens, (0, 0, 0, missing)) if missing else tokens).flatten(1)
 
 
 class PatchEncoder(nn.Sequential):
-    """A reader and the layer that makes a code of its mean."""
+    """A reader and the layer that makes a code of what it says."""
 
     reads_known = True
 
@@ -406,9 +417,9 @@ class Transformer(Architecture):
     """Attention over the patches of an image, or the segments of a series.
 
     The encoder reads patches as tokens, as a vision Transformer does (Dosovitskiy et
-    al. 2021), and the mean of them makes the code; the decoder makes tokens of the
-    code. With :class:`skae.MaskedAutoencoder` that is a masked autoencoder (He et al.
-    2022).
+    al. 2021), and a linear map of all tokens makes the code; the decoder maps the code
+    to as many tokens. With :class:`skae.MaskedAutoencoder` that is a masked autoencoder
+    in the sense of He et al. (2022), whose encoder sees what is hidden as a mask.
 
     A sample has shape ``(n_channels, height, width)``, or is a series of shape
     ``(n_steps,)`` or ``(n_steps, n_channels)``, unless `image_shape` says that it is an
@@ -539,9 +550,9 @@ class Transformer(Architecture):
             normal_parameter(n, d, generator=generator),
             layers,
         )
-        encoder = PatchEncoder(reader, make_linear(d, n_components, 1.0, generator))
+        encoder = PatchEncoder(reader, make_linear(n * d, n_components, 1.0, generator))
         writer = PatchWriter(
-            make_linear(n_components, d, 1.0, generator),
+            make_linear(n_components, n * d, 1.0, generator),
             normal_parameter(n, d, generator=generator),
             self.layers(generator=generator),
         )
@@ -624,30 +635,22 @@ class Transformer(Architecture):
 
     def _check_parameters(self) -> None:
         check_boolean("share_layers", self.share_layers)
-        for name in ("n_layers", "embed_dim", "n_heads"):
-            check_integer(name, getattr(self, name))
-        for name in ("embed_dim", "feedforward_dim", "embedding_rank"):
-            value = getattr(self, name)
-            if value is None and name != "embed_dim":
+        for name, words in SIZES.items():
+            value, hint = getattr(self, name), "".join(f", or {w!r}" for w in words)
+            if (value is None or isinstance(value, str)) and value in words:
                 continue
-            if not isinstance(value, Integral) or not 1 <= int(value) <= MAX_SIZE:
-                hint = "" if name == "embed_dim" else ", or None"
+            if not isinstance(value, Integral) or int(value) < 1:
                 raise ValueError(
-                    f"{name}={value!r}: use an integer of 1 to {MAX_SIZE}{hint}."
+                    f"{name}={value!r}: use an integer of at least 1{hint}."
                 )
+            if name not in ("n_layers", "patch_size") and int(value) > MAX_SIZE:
+                raise ValueError(f"{name}={value!r}: use {MAX_SIZE} at most.")
         if int(self.embed_dim) % int(self.n_heads):
             raise ValueError(
                 f"embed_dim={self.embed_dim!r} is no multiple of "
                 f"n_heads={self.n_heads!r}: use one."
             )
-        if not isinstance(self.dropout, Real) or not 0 <= self.dropout < 1:
+        if not isinstance(self.dropout, Real) or not 0 <= float(self.dropout) < 1:
             raise ValueError(
                 f"dropout={self.dropout!r}: use a number of at least 0 and below 1."
-            )
-        if isinstance(self.patch_size, str) and self.patch_size == "auto":
-            return
-        if not isinstance(self.patch_size, Integral) or self.patch_size < 1:
-            raise ValueError(
-                f"patch_size={self.patch_size!r}: use an integer of at least 1, or "
-                '"auto".'
             )
