@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import torch
@@ -252,7 +253,8 @@ class TokenEmbedding(nn.Module):
         return linear(h, self.weight)
 
 
-class Patches(nn.Module):
+@dataclass(frozen=True)
+class Patches:
     """Cut samples into patches, the tokens, and put them together again.
 
     Every sample is an image here: a series is one whose height is the number of steps
@@ -267,10 +269,8 @@ class Patches(nn.Module):
         Height and width of a patch.
     """
 
-    def __init__(self, image: tuple[int, ...], size: tuple[int, int]) -> None:
-        super().__init__()
-        self.image = image
-        self.size = size
+    image: tuple[int, ...]
+    size: tuple[int, int]
 
     @property
     def n_patches(self) -> int:
@@ -367,35 +367,6 @@ class PatchEncoder(nn.Sequential):
         """Encode samples of shape (n, *sample_shape)."""
         reader, to_code = self
         return to_code(reader(x, known))
-
-
-class PatchWriter(nn.Module):
-    """Make of a code what layers say of every patch.
-
-    Parameters
-    ----------
-    spread : torch.nn.Linear
-        From a code to the tokens of all patches.
-    positions : torch.nn.Parameter of shape (n_patches, embed_dim)
-    layers : TransformerLayers
-
-    Notes
-    -----
-    Shape: ``(n, n_components)`` to ``(n, n_patches, embed_dim)``.
-    """
-
-    def __init__(
-        self, spread: nn.Linear, positions: nn.Parameter, layers: TransformerLayers
-    ) -> None:
-        super().__init__()
-        self.spread = spread
-        self.positions = positions
-        self.layers = layers
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Write the patches of a tensor of shape (n, n_components)."""
-        tokens = self.spread(z).unflatten(1, (-1, self.positions.shape[1]))
-        return self.layers(tokens + self.positions)
 
 
 class JoinPatches(nn.Module):
@@ -542,26 +513,24 @@ class Transformer(Architecture):
             If a parameter is invalid, or `image_shape` does not fit the samples.
         """
         patches = self._patches(tuple(sample_shape))
-        layers = self.layers(generator=generator)
         d, n = int(self.embed_dim), patches.n_patches
         reader = PatchReader(
             patches,
             self._embedding(patches.n_cells, generator),
             normal_parameter(n, d, generator=generator),
-            layers,
-        )
-        encoder = PatchEncoder(reader, make_linear(n * d, n_components, 1.0, generator))
-        writer = PatchWriter(
-            make_linear(n_components, n * d, 1.0, generator),
-            normal_parameter(n, d, generator=generator),
             self.layers(generator=generator),
         )
+        to_code = make_linear(n * d, n_components, 1.0, generator)
+        from_code = make_linear(n_components, n * d, 1.0, generator)
+        from_code.bias = normal_parameter(n * d, generator=generator)  # the positions
         decoder = nn.Sequential(
-            writer,
+            from_code,
+            nn.Unflatten(1, (n, d)),
+            self.layers(generator=generator),
             make_linear(d, patches.n_cells, 1.0, generator),
             JoinPatches(patches, tuple(sample_shape)),
         )
-        return encoder, decoder
+        return PatchEncoder(reader, to_code), decoder
 
     def layers(
         self, *, causal: bool = False, generator: torch.Generator
