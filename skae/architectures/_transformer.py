@@ -150,7 +150,7 @@ class TransformerLayers(nn.Module):
     >>> import torch
     >>> from skae.architectures import Transformer
     >>> generator = torch.Generator().manual_seed(0)
-    >>> layers = Transformer(embed_dim=8, n_heads=2).layers(generator=generator)
+    >>> layers = Transformer(embed_dim=8).layers(causal=True, generator=generator)
     >>> layers(torch.zeros(5, 7, 8)).shape
     torch.Size([5, 7, 8])
     """
@@ -518,7 +518,7 @@ class Transformer(Architecture):
             patches,
             self._embedding(patches.n_cells, generator),
             normal_parameter(n, d, generator=generator),
-            self.layers(generator=generator),
+            self.layers(causal=False, generator=generator),
         )
         to_code = make_linear(n * d, n_components, 1.0, generator)
         from_code = make_linear(n_components, n * d, 1.0, generator)
@@ -526,20 +526,18 @@ class Transformer(Architecture):
         decoder = nn.Sequential(
             from_code,
             nn.Unflatten(1, (n, d)),
-            self.layers(generator=generator),
+            self.layers(causal=False, generator=generator),
             make_linear(d, patches.n_cells, 1.0, generator),
             JoinPatches(patches, tuple(sample_shape)),
         )
         return PatchEncoder(reader, to_code), decoder
 
-    def layers(
-        self, *, causal: bool = False, generator: torch.Generator
-    ) -> TransformerLayers:
+    def layers(self, causal: bool, generator: torch.Generator) -> TransformerLayers:
         """Return fresh layers, of any number of tokens.
 
         Parameters
         ----------
-        causal : bool, default=False
+        causal : bool
             Whether no token sees a later one.
         generator : torch.Generator
             What all weights are drawn from.
