@@ -255,7 +255,7 @@ class TrainingData:
 
     Attributes
     ----------
-    dataset : RowDataset
+    dataset : RowDataset, or another with its methods
     train, valid : Tensor
         Row numbers; none may be held out.
     weight : Tensor of shape (n_samples,), optional
@@ -264,17 +264,17 @@ class TrainingData:
         used for training and held out once.
     units : Tensor of shape (n_valid,), optional
         Held-out rows of one unit are not independent.
-    valid_dataset : RowDataset, optional
+    valid_dataset : the same, optional
         Where the held-out rows are, if not in `dataset`.
     """
 
-    dataset: RowDataset
+    dataset: Any
     train: Tensor
     valid: Tensor
     weight: Tensor | None = None
     fold_of: Tensor | None = None
     units: Tensor | None = None
-    valid_dataset: RowDataset | None = None
+    valid_dataset: Any = None
 
     def __post_init__(self) -> None:
         """Work out the training weights, of mean 1 for each stacked module."""
@@ -293,7 +293,7 @@ class TrainingData:
         return len(self.train)
 
     @property
-    def seen(self) -> tuple[RowDataset, Tensor, Tensor]:
+    def seen(self) -> tuple[Any, Tensor, Tensor]:
         """The rows, numbers of those that train, and that all of these may be seen."""
         return self.dataset, self.train, torch.ones_like(self.train, dtype=torch.bool)
 

@@ -63,8 +63,8 @@ class Fit:
         With the parameters as they were.
     start : Start
     net : AutoencoderNet
-    model : Start or TrainedNetwork
-        What is used.
+    model : Start, TrainedNetwork or another object
+        What is used: the start, or what the objective makes of the module.
     best_iter : int
         Epoch whose weights are used; 0 is the start.
     validation_scores : list of float
@@ -90,7 +90,7 @@ class Fit:
     objective: Objective
     start: Start
     net: AutoencoderNet
-    model: Start | TrainedNetwork
+    model: Any
     best_iter: int
     validation_scores: list[float]
     seed: int
@@ -154,7 +154,7 @@ class Fit:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if isinstance(self.model, TrainedNetwork) and self.model.module is None:
+        if getattr(self.model, "module", self) is None:
             self.model.module = self.net.module_
 
     def with_scores(self, given: Rows, rows: Rows, earlier: Fit | None = None) -> Fit:

@@ -240,9 +240,8 @@ class AutoencoderNet(ResumableNet):
         self._set_training(True)
         self.hooks_, self.take_step_ = self._batch_hooks(), quick_step(self.optimizer_)
         self.dense_ = self._dense_step(data)
-        batches = data.dataset.shuffled(data.train, self.shuffler_).tensor_split(
-            max(1, math.ceil(len(data) / self.batch_size))
-        )
+        order = data.dataset.shuffled(data.train, self.shuffler_)
+        batches = order.tensor_split(max(1, math.ceil(len(order) / self.batch_size)))
         totals: dict[str, Any] = {}
         for i, batch in enumerate(self._batches(data, batches)):
             self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)

@@ -132,7 +132,7 @@ class Objective(ABC):
 
     def model(
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
-    ) -> TrainedNetwork:
+    ) -> Any:
         """Return what stands in for the start after training.
 
         `held_out_error` is the squared error, in units of X and summed over the

@@ -18,6 +18,7 @@ from skae import (
     MaskedImputer,
 )
 from skae.architectures import MLP, Convolutional, Modules, Recurrent, Transformer
+from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
 
 
 class Encoder(nn.Module):
@@ -186,5 +187,33 @@ IMPUTERS = {
     "imputer": MaskedImputer(**FAST),
     "imputer, draws": MaskedImputer(
         **FAST, sample_posterior=True, add_indicator=True, keep_empty_features=True
+    ),
+}
+
+# What takes texts.
+TINY = {
+    "architecture": Transformer(1, 8, 2, dropout=0.0),
+    "max_iter": 2,
+    "max_length": 8,
+    "random_state": 0,
+}
+TEXTS = {
+    "n-grams": KneserNey(order=3),
+    "n-grams, characters": KneserNey(analyzer="char"),
+    "causal": CausalLanguageModel(2, **TINY),
+    "causal, ALBERT": CausalLanguageModel(
+        **{
+            **TINY,
+            "analyzer": "char",
+            "architecture": Transformer(
+                2, 8, 2, share_layers=True, embedding_rank=2, dropout=0.1
+            ),
+            "validation_fraction": 0.3,
+            "order": 2,
+        }
+    ),
+    "masked": MaskedLanguageModel(2, **TINY),
+    "masked, static": MaskedLanguageModel(
+        **TINY, masking="static", mask_fraction=0.4, analyzer="char"
     ),
 }

@@ -70,8 +70,10 @@ def test_contexts_end_where_a_token_is_masked():
     masked = np.random.default_rng(0).random(100) < 0.3
     for reach in families(4)[-1]:
         pool = pool_of(tokens, starts, 7, [reach], [1.0])
-        found = pool.find(np.where(masked, 3, tokens), starts, masked).contexts[0]
-        same = pool.find(tokens, starts, masked).contexts[0]
+        found = pool.find(
+            np.where(masked, 3, tokens), starts, np.flatnonzero(masked), masked
+        ).contexts[0]
+        same = pool.find(tokens, starts, np.flatnonzero(masked), masked).contexts[0]
         assert_array_equal(found, same)  # what is masked does not matter
         visible = reach.contexts(
             np.where(masked, -1, tokens), starts, 7, np.flatnonzero(masked)
@@ -130,7 +132,7 @@ def test_rivals_that_stand_for_others_stand_for_all_of_them():
     pool = pool_of(tokens, starts, 2000, reaches, [-0.5, 0.6, 0.6, 0.3, 0.3])
     masked = np.zeros(5000, dtype=bool)
     masked[::250] = True
-    found = pool.find(tokens, starts, masked, left_out=True)
+    found = pool.find(tokens, starts, np.flatnonzero(masked), masked, left_out=True)
     exact = pool.log_prob(found, tokens[masked])
     rng = np.random.default_rng(0)
     drawn = [pool._said(found, tokens[masked], rng) for _ in range(100)]
@@ -185,7 +187,7 @@ def test_a_pool_is_better_than_its_experts(text, pool):
     new = starts >= 4000
     tokens, starts = tokens[starts[new][0] :], starts[new] - starts[new][0]
     masked = np.random.default_rng(1).random(len(tokens)) < 0.15
-    found = pool.find(tokens, starts, masked)
+    found = pool.find(tokens, starts, np.flatnonzero(masked), masked)
     targets = tokens[masked]
     pooled = pool.log_prob(found, targets).mean()
     each = zip(pool.experts, found.contexts, strict=True)
@@ -197,7 +199,7 @@ def test_a_pool_is_better_than_its_experts(text, pool):
 @pytest.mark.parametrize("left_out", [False, True])
 def test_probabilities_are_normalised(text, pool, left_out):
     masked = np.random.default_rng(1).random(4000) < 0.15
-    found = pool.find(*text, masked, left_out=left_out)
+    found = pool.find(*text, np.flatnonzero(masked), masked, left_out=left_out)
     log_probs = pool.log_probs(found)
     assert_allclose(np.exp(log_probs).sum(1), 1, rtol=1e-10)
     targets = text[0][masked]
@@ -215,7 +217,7 @@ def test_a_pool_of_one_expert_is_this_expert():
     masked = np.random.default_rng(0).random(300) < 0.15
     for reach in families(3)[-1]:
         pool = pool_of(tokens, starts, 6, [reach], [1.0])
-        found = pool.find(tokens, starts, masked, left_out=True)
+        found = pool.find(tokens, starts, np.flatnonzero(masked), masked, left_out=True)
         expert = pool.experts[0].log_probs(found.contexts[0], found.left_out[0])
         assert_allclose(pool.log_probs(found), expert, rtol=1e-12)
         evidence = pool.experts[0].evidence(found.contexts[0], found.left_out[0])
@@ -230,7 +232,7 @@ def test_leaving_out_is_deleting_and_counting_again(seed):
     pool = pool_of(tokens, starts, 4, reaches, exponents)
     masked = np.random.default_rng(seed).random(30) < 0.3
     at = np.flatnonzero(masked)
-    found = pool.find(tokens, starts, masked, left_out=True)
+    found = pool.find(tokens, starts, np.flatnonzero(masked), masked, left_out=True)
     visible = np.where(masked, -1, tokens)
     expected = np.zeros((len(at), 4))
     for exponent, reach, grams in zip(exponents, reaches, pool.experts, strict=True):
@@ -258,18 +260,20 @@ def test_tiny_texts(tokens, n_tokens):
     pool = Pool.of(tokens, starts, n_tokens, mask_fraction=0.15, seed=0)
     masked = np.ones(len(tokens), dtype=bool)
     for left_out in (False, True):
-        found = pool.find(tokens, starts, masked, left_out=left_out)
+        found = pool.find(
+            tokens, starts, np.flatnonzero(masked), masked, left_out=left_out
+        )
         assert_allclose(np.exp(pool.log_probs(found)).sum(1), 1, rtol=1e-10)
 
 
 def test_a_vocabulary_of_one():
     tokens, starts = np.zeros(50, dtype=int), np.array([0, 20])
     pool = Pool.of(tokens, starts, 1, mask_fraction=0.15, seed=0)
-    found = pool.find(tokens, starts, np.ones(50, dtype=bool))
+    found = pool.find(tokens, starts, np.arange(50), np.ones(50, dtype=bool))
     assert_allclose(pool.log_probs(found), 0, atol=1e-12)
 
 
 def test_nothing_is_masked(text, pool):
-    found = pool.find(*text, np.zeros(4000, dtype=bool))
+    found = pool.find(*text, np.arange(0), np.zeros(4000, dtype=bool))
     assert pool.log_probs(found).shape == (0, 12)
     assert pool.log_prob(found, np.zeros(0, dtype=int)).shape == (0,)

@@ -1,1 +1,7 @@
-"""Texts and other sequences of tokens."""
+"""Models of texts, and of other sequences of tokens."""
+
+from ._causal import CausalLanguageModel
+from ._kneser_ney import KneserNey
+from ._masked import MaskedLanguageModel
+
+__all__ = ["CausalLanguageModel", "KneserNey", "MaskedLanguageModel"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -301,7 +301,8 @@ class Pool:
     >>> tokens, starts = np.tile([0, 1, 2, 0, 2, 1], 50), np.arange(0, 300, 6)
     >>> pool = Pool.of(tokens, starts, n_tokens=3, mask_fraction=0.15, seed=0)
     >>> masked = np.array([False, False, True, False, False, True])
-    >>> found = pool.find(np.array([0, 1, -1, 0, 2, -1]), np.array([0]), masked)
+    >>> text = np.array([0, 1, -1, 0, 2, -1])
+    >>> found = pool.find(text, np.array([0]), np.flatnonzero(masked), masked)
     >>> pool.log_probs(found).argmax(1)
     array([2, 1])
     """
@@ -319,6 +320,7 @@ class Pool:
         n_tokens: int,
         mask_fraction: float,
         seed: int,
+        at: NDArray | None = None,
     ) -> Pool:
         """Count experts, and choose those that a pool is better with.
 
@@ -332,22 +334,24 @@ class Pool:
         mask_fraction : float
             Share of the tokens that are masked.
         seed : int
+        at : ndarray of int, optional
+            Positions of the tokens that are counted. None: all.
         """
-        everywhere = np.arange(len(tokens))
+        at = np.arange(len(tokens)) if at is None else at
 
         def contexts_of(reach: Reach) -> NDArray:
-            return reach.contexts(tokens, starts, n_tokens, everywhere)
+            return reach.contexts(tokens, starts, n_tokens, at)
 
         left = contexts_of(Reach.left(ORDERS[-1] - 1))
-        order = NGrams.best(left, tokens, n_tokens).order
+        order = NGrams.best(left, tokens[at], n_tokens).order
         candidates = families(max(order - 1, 2))  # one token would be a pair's
         reaches = candidates[-1]
         experts = tuple(
-            NGrams.of(contexts_of(reach), tokens, n_tokens) for reach in reaches
+            NGrams.of(contexts_of(reach), tokens[at], n_tokens) for reach in reaches
         )
         whole = cls(n_tokens, reaches, experts, np.ones(len(reaches)))
         rng = np.random.default_rng(seed)
-        fitting, choosing = whole._trials(tokens, starts, mask_fraction, rng)
+        fitting, choosing = whole._trials(tokens, starts, at, mask_fraction, rng)
         pools = [[reaches.index(reach) for reach in family] for family in candidates]
         chosen, exponents = best_of(
             choosing, [(pool, fitting.of(pool).exponents()) for pool in pools]
@@ -359,23 +363,41 @@ class Pool:
             exponents,
         )
 
+    def recounted(self, tokens: NDArray, starts: NDArray, at: NDArray) -> Pool:
+        """Return the pool of the same experts, with the same exponents, of others."""
+        experts = tuple(
+            NGrams.of(
+                reach.contexts(tokens, starts, self.n_tokens, at),
+                tokens[at],
+                self.n_tokens,
+            )
+            for reach in self.reaches
+        )
+        return replace(self, experts=experts)
+
     def _trials(
-        self, tokens: NDArray, starts: NDArray, mask_fraction: float, rng: Generator
+        self,
+        tokens: NDArray,
+        starts: NDArray,
+        counted: NDArray,
+        mask_fraction: float,
+        rng: Generator,
     ) -> tuple[Trials, Trials]:
         """Mask tokens, and return what is said of two halves of them.
 
         A token that is masked several times is always in the same half.
         """
-        n = len(tokens)
+        n = len(counted)
         n_rows = min(2 * ROWS, ROW_NUMBERS // self.n_tokens)
         n_draws = min(max(1, math.ceil(n_rows / (n * mask_fraction))), MOST_DRAWS)
-        half = rng.random(n) < 0.5
+        half = rng.random(len(tokens)) < 0.5
         parts: list[list[Trials]] = [[], []]
         for _ in range(n_draws):
-            masked = rng.random(n) < mask_fraction
-            at = np.flatnonzero(masked)
+            at = counted[rng.random(n) < mask_fraction]
+            masked = np.zeros(len(tokens), dtype=bool)
+            masked[at] = True
             some = rng.choice(at, min(len(at), -(-n_rows // n_draws)), replace=False)
-            found = self._find(tokens, starts, masked, some, left_out=True)
+            found = self.find(tokens, starts, some, masked, left_out=True)
             for rows in blocks(len(some), self.n_tokens * len(self.experts)):
                 part = self._said(found[rows], tokens[some[rows]], rng)
                 for side in (0, 1):
@@ -410,35 +432,30 @@ class Pool:
         self,
         tokens: NDArray,
         starts: NDArray,
+        at: NDArray,
         masked: NDArray,
         *,
         left_out: bool = False,
     ) -> Found:
-        """Return what experts find of the masked tokens of some sequences.
+        """Return what experts find of tokens.
 
         Parameters
         ----------
         tokens : ndarray of int of shape (n,)
             All sequences, one after another.
         starts : ndarray of int of shape (n_sequences,)
+        at : ndarray of int of shape (m,)
+            Positions of the tokens. What stands there does not matter.
         masked : ndarray of bool of shape (n,)
+            Tokens that no context has.
         left_out : bool
-            Whether these sequences were counted, and their masked tokens shall not be.
-            Otherwise it does not matter what stands in their places.
-        """
-        at = np.flatnonzero(masked)
-        return self._find(tokens, starts, masked, at, left_out=left_out)
+            Whether these tokens were counted, in these sequences, and shall not be.
 
-    def _find(
-        self,
-        tokens: NDArray,
-        starts: NDArray,
-        masked: NDArray,
-        at: NDArray,
-        *,
-        left_out: bool,
-    ) -> Found:
-        """Return the same of some of the masked tokens."""
+        Returns
+        -------
+        Found
+            Of m tokens.
+        """
         visible = np.where(masked, -1, tokens)
         contexts, own = [], []
         for reach, grams in zip(self.reaches, self.experts, strict=True):

@@ -1,0 +1,320 @@
+"""Measure models of texts: likelihoods of tokens, and what codes of texts are worth.
+
+Three corpora (see ``texts.py``) of 10,000 to a million tokens. A system may train for
+so many seconds of one core, and what counts is what it says of texts that it has not
+seen, in nats per token.
+
+- causal: Kneser-Ney; the same Transformer alone, trained as long and stopped at its
+  best held-out epoch; both mixed by one share, the best on held-out texts of the
+  training set; and CausalLanguageModel, with at most the epochs of its defaults.
+- masked: unigrams; the pool that MaskedLanguageModel starts at; the same Transformer
+  alone; and MaskedLanguageModel. Each token is hidden alone.
+
+    python benchmarks/bench_text.py [--what causal masked] [--corpora bible]
+        [--tokens 100000] [--seconds 60] [--seeds 0] [--systems skae] [--force]
+    python benchmarks/bench_text.py --report
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import cache
+from statistics import mean
+from time import perf_counter
+
+import harness
+import numpy as np
+import texts
+import torch
+from sklearn.model_selection import train_test_split
+
+from skae._parameters import new_torch_generator
+from skae.architectures import Transformer
+from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+from skae.text._dataset import Pieces, TokenDataset
+from skae.text._fit import plan_for
+from skae.text._network import TokenEncoder
+from skae.text._objective import alike
+
+FILE = harness.RESULTS / "text.json"
+SIZES = (10_000, 100_000, 1_000_000)
+SECONDS = (60, 300)
+MAX_LENGTH = 128
+MARGIN = 0.001  # nats that do not count
+MASKED_TEST = 200  # test texts of which each token is hidden
+
+Scores = np.ndarray
+
+
+# The Transformer alone
+
+
+class Alone:
+    """A Transformer without any start, for as many seconds as it is given."""
+
+    def __init__(self, sequences, seconds, seed, *, causal):
+        self.causal, self.n_tokens = causal, sequences.n_tokens
+        generator = new_torch_generator(seed)
+        architecture = Transformer()
+        self.embedding = architecture.token_embedding(self.n_tokens + 2, generator)
+        layers = architecture.layers(causal=causal, generator=generator)
+        self.encoder = TokenEncoder(self.embedding, layers, MAX_LENGTH, generator)
+        self.bias = torch.nn.Parameter(torch.zeros(self.n_tokens))
+        self.generator = generator
+        texts_ = np.arange(len(sequences))
+        train, valid = train_test_split(texts_, test_size=0.1, random_state=seed)
+        self._train(sequences.take(train), sequences.take(valid), seconds, seed)
+
+    def _train(self, train, valid, seconds, seed):
+        torch.manual_seed(seed)
+        pieces = Pieces.of(train, MAX_LENGTH)
+        size = plan_for(CausalLanguageModel(), pieces.lengths).batch_size
+        dataset = TokenDataset(train, pieces, size, 1, torch.device("cpu"))
+        parameters = [*self.encoder.parameters(), self.bias]
+        optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.01)
+        started, best, state, judged = perf_counter(), -np.inf, None, 0.0
+        while (progress := (perf_counter() - started - judged) / seconds) < 1:
+            self.encoder.train()
+            order = dataset.shuffled(torch.arange(len(pieces)), self.generator)
+            for rows in order.split(size):
+                progress = (perf_counter() - started - judged) / seconds
+                for group in optimizer.param_groups:
+                    group["lr"] = 2e-3 * min(20 * progress + 0.01, 1.02 - progress)
+                loss = -self._batch(train, *dataset.take(rows)).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                if progress >= 1:
+                    break
+            now = perf_counter()
+            score = self.log_prob(valid).mean()
+            if score > best:
+                best = score
+                modules = {"encoder": self.encoder.state_dict(), "bias": self.bias.data}
+                state = {k: _copied(v) for k, v in modules.items()}
+            judged += perf_counter() - now
+        self.encoder.load_state_dict(state["encoder"])
+        self.bias.data = state["bias"]
+
+    def _batch(self, sequences, x, known, hidden=None):
+        """Return the log-probabilities of the tokens of a batch, shape (m,)."""
+        tokens = torch.from_numpy(sequences.tokens.astype(np.int64))
+        starts = torch.from_numpy(sequences.starts)
+        if self.causal:
+            inputs = tokens[(x - 1).clamp(min=0)]
+            inputs[torch.isin(x, starts)] = sequences.begin
+            said = known
+        else:
+            inputs = tokens[x].clone()
+            if hidden is None:
+                hidden = torch.rand(x.shape, generator=self.generator) < 0.15
+            said = known & hidden & (tokens[x] != sequences.end)
+            inputs[said] = sequences.mask
+        h = self.encoder(inputs, known)[said]
+        logits = self.embedding.logits(h)[:, : self.n_tokens] + self.bias
+        return torch.log_softmax(logits, 1).gather(1, tokens[x[said]][:, None])[:, 0]
+
+    @torch.no_grad()
+    def log_prob(self, sequences):
+        """Return the log-probability of each token; of masked ones, a sample."""
+        self.encoder.eval()
+        pieces = Pieces.of(sequences, MAX_LENGTH)
+        dataset = TokenDataset(sequences, pieces, 1, 1, torch.device("cpu"))
+        if not self.causal:
+            generator, self.generator = self.generator, new_torch_generator(0)
+        parts, places = [], []
+        for rows in alike(pieces.lengths):
+            x, known = dataset.take(torch.from_numpy(rows))
+            parts.append(self._batch(sequences, x, known).double().numpy())
+            places.append(x[known].numpy())
+        if not self.causal:
+            self.generator = generator
+            return np.concatenate(parts)
+        log_prob = np.empty(len(sequences.tokens))
+        log_prob[np.concatenate(places)] = np.concatenate(parts)
+        return log_prob
+
+    @torch.no_grad()
+    def hidden_one_by_one(self, sequences):
+        """Return the mean log-probability of a token that is hidden alone."""
+        self.encoder.eval()
+        pieces = Pieces.of(sequences, MAX_LENGTH)
+        dataset = TokenDataset(sequences, pieces, 1, 1, torch.device("cpu"))
+        places = np.flatnonzero(sequences.tokens != sequences.end)
+        piece_of = np.searchsorted(pieces.starts, places, "right") - 1
+        total = 0.0
+        for group in alike(pieces.lengths[piece_of]):
+            x, known = dataset.take(torch.from_numpy(piece_of[group]))
+            hidden = x == torch.from_numpy(places[group])[:, None]
+            total += float(self._batch(sequences, x, known, hidden).double().sum())
+        return total / len(places)
+
+
+def _copied(state):
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    return {name: value.clone() for name, value in state.items()}
+
+
+# The systems
+
+
+@cache
+def kneser_ney(name: str, n_tokens: int, seed: int):
+    fit, _ = texts.split(name, n_tokens, seed)
+    return KneserNey(**fit.how).fit(fit.texts)
+
+
+def within(model, fit_on, seconds):
+    """Return a model fitted for the epochs of its defaults, or as many as fit."""
+    pilot = model.set_params(max_iter=1).fit(fit_on)
+    per_epoch = pilot.history_[0]["dur"]
+    sequences = pilot._texts(fit_on)
+    model.set_params(max_iter="auto")
+    lengths = Pieces.of(sequences, MAX_LENGTH).lengths
+    default = plan_for(model, lengths).max_iter
+    return model.set_params(max_iter=max(1, min(default, int(seconds / per_epoch))))
+
+
+def causal(name, n_tokens, seconds, seed):
+    """Return the held-out nats per token of every system, minus."""
+    fit, test = texts.split(name, n_tokens, seed)
+    start = kneser_ney(name, n_tokens, seed)
+    model = CausalLanguageModel(random_state=seed, **fit.how)
+    model = within(model, fit.texts, seconds)
+    started = perf_counter()
+    model.fit(fit.texts)
+    took = perf_counter() - started
+    sequences, test_sequences = model._texts(fit.texts), model._texts(test.texts)
+    alone = Alone(sequences, seconds, seed, causal=True)
+    p, q = start._log_prob(test_sequences), alone.log_prob(test_sequences)
+    texts_ = np.arange(len(fit.texts))
+    train, valid = train_test_split(texts_, test_size=0.1, random_state=seed)
+    part = KneserNey(start.order_, **fit.how)
+    counted = part.fit([fit.texts[i] for i in train])
+    held_out = [fit.texts[i] for i in valid]
+    share = best_share(
+        counted._log_prob(counted._texts(held_out)),
+        alone.log_prob(sequences.take(valid)),
+    )
+    mixed = np.log((1 - share) * np.exp(p) + share * np.exp(q))
+    return {
+        "n-grams": p.mean(),
+        "alone": q.mean(),
+        "static mix": mixed.mean(),
+        "skae": model.score(test.texts),
+        "fit_seconds": round(took, 1),
+        "epochs": model.n_iter_,
+        "best_iter": model.best_iter_,
+    }
+
+
+def best_share(p: Scores, q: Scores) -> float:
+    """Return the share of the network with which held-out tokens are the likeliest."""
+    shares = np.linspace(0, 0.99, 100)
+    return max(shares, key=lambda g: np.log((1 - g) * np.exp(p) + g * np.exp(q)).mean())
+
+
+def masked(name, n_tokens, seconds, seed):
+    """Return the nats per token that is hidden alone of every system, minus."""
+    fit, test = texts.split(name, n_tokens, seed)
+    model = MaskedLanguageModel(random_state=seed, **fit.how)
+    some = test.texts[:MASKED_TEST]
+    model = within(model, fit.texts, seconds)
+    started = perf_counter()
+    model.fit(fit.texts)
+    took = perf_counter() - started
+    start = MaskedLanguageModel(max_iter=0, random_state=seed, **fit.how)
+    start.fit(fit.texts)
+    sequences, test_sequences = model._texts(fit.texts), model._texts(some)
+    alone = Alone(sequences, seconds, seed, causal=False)
+    inner = test_sequences.tokens[test_sequences.tokens != test_sequences.end]
+    seen = np.bincount(sequences.tokens, minlength=sequences.n_tokens) + 0.5
+    seen[sequences.end] = 0
+    return {
+        "unigrams": np.log(seen / seen.sum())[inner].mean(),
+        "n-grams": start.score(some),
+        "alone": alone.hidden_one_by_one(test_sequences),
+        "skae": model.score(some),
+        "fit_seconds": round(took, 1),
+        "epochs": model.n_iter_,
+        "best_iter": model.best_iter_,
+    }
+
+
+WHAT: dict[str, Callable[..., dict[str, float]]] = {"causal": causal, "masked": masked}
+
+
+# The report
+
+
+def report() -> str:
+    """Return the tables of all that is stored."""
+    records = list(harness.read_results(FILE)["records"].values())
+    parts = []
+    for what in WHAT:
+        own = [r for r in records if r["what"] == what]
+        if not own:
+            continue
+        systems = ["unigrams"] * (what == "masked") + ["n-grams", "alone"]
+        systems += ["static mix"] * (what == "causal") + ["skae"]
+        rows: list[list[object]] = []
+        for key in sorted({(r["corpus"], r["tokens"], r["seconds"]) for r in own}):
+            cell = [r for r in own if (r["corpus"], r["tokens"], r["seconds"]) == key]
+            nats = [-mean(r[system] for r in cell) for system in systems]
+            took = mean(r["fit_seconds"] for r in cell)
+            rows.append([*key, len(cell), *nats, round(took)])
+        header = [f"{what}, nats per token", "tokens", "seconds", "seeds", *systems]
+        parts += [harness.markdown_table([*header, "took"], rows), ""]
+        gains = [r["skae"] - r["n-grams"] for r in own]
+        below = sum(gain < -MARGIN for gain in gains)
+        parts.append(f"Below the start by {MARGIN}: {below} of {len(own)}.")
+        if what == "causal":
+            mixes = sum(r["skae"] >= r["static mix"] - 1e-9 for r in own)
+            parts.append(f"At or above the static mix: {mixes} of {len(own)}.")
+            large = [
+                gain
+                for gain, r in zip(gains, own, strict=True)
+                if r["tokens"] >= 100_000
+            ]
+            better = sum(gain >= 0.02 for gain in large)
+            parts.append(f"Gain of .02 from 100,000 tokens: {better} of {len(large)}.")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=list(WHAT))
+    parser.add_argument("--corpora", nargs="+", default=texts.available())
+    parser.add_argument("--tokens", nargs="+", type=int, default=SIZES)
+    parser.add_argument("--seconds", nargs="+", type=int, default=SECONDS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=range(3))
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--report", action="store_true")
+    given = parser.parse_args()
+    if given.report:
+        print(report())
+        return
+    torch.set_num_threads(1)
+    done = harness.read_results(FILE)["records"]
+    for what in given.what:
+        for corpus in given.corpora:
+            for seed in given.seeds:
+                for tokens in given.tokens:
+                    for seconds in given.seconds:
+                        key = f"{what}|{corpus}|{tokens}|{seconds}|{seed}"
+                        if key in done and not given.force:
+                            continue
+                        cell = {"what": what, "corpus": corpus, "tokens": tokens}
+                        cell |= {"seconds": seconds, "seed": seed}
+                        figures = WHAT[what](corpus, tokens, seconds, seed)
+                        figures = {k: float(v) for k, v in figures.items()}
+                        harness.save_record(FILE, key, {**cell, **figures})
+                        print(key, {k: round(v, 4) for k, v in figures.items()})
+
+
+if __name__ == "__main__":
+    main()

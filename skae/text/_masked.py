@@ -1,0 +1,493 @@
+"""The masked language model: a pool of n-grams, and what a Transformer adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from .._step import one_thread, usual_settings
+from .._trained import inference
+from ._base import WORDS_AND_SIGNS, LanguageModel, TextEstimator
+from ._correspondence import CorrespondenceAnalysis
+from ._dataset import Pieces, TokenDataset
+from ._network import Reading, TokenModule
+from ._objective import TokenObjective, TokenStart, TrainedTokens, alike
+from ._pool import Pool
+from ._tokens import TokenSequences
+
+# The golden ratio: its multiples are spread evenly over [0, 1).
+GOLDEN = 0.6180339887498949
+
+
+class MaskedReader:
+    """What a pool of n-grams says of hidden tokens of some texts.
+
+    Parameters
+    ----------
+    pool : Pool
+    sequences : TokenSequences
+    counted : ndarray of bool of shape (n_total,) or None
+        Which of the tokens the pool has counted; each of them is left out.
+    """
+
+    def __init__(
+        self, pool: Pool, sequences: TokenSequences, counted: NDArray | None = None
+    ) -> None:
+        self.pool = pool
+        self.tokens = sequences.tokens
+        self.starts = sequences.starts
+        self.mask = sequences.mask
+        self.end = sequences.end
+        self.counted = counted
+
+    def read(self, x: NDArray, hidden: NDArray, *, alone: bool = False) -> Reading:
+        """Return what it says of the hidden tokens at places, both of shape (n, T).
+
+        With `alone`, a row does not know what is hidden in others.
+        """
+        places = x[hidden]
+        found = self.find(places, alone=alone)
+        targets = self.tokens[places].astype(np.int64)
+        evidence = self.pool.evidence(found)
+        return Reading(
+            inputs=np.where(hidden, self.mask, self.tokens[x]).astype(np.int64),
+            said=hidden,
+            targets=targets,
+            log_prob=self.pool.log_prob(found, targets),
+            evidence=evidence.reshape(len(evidence), -1),
+        )
+
+    def find(self, places: NDArray, *, alone: bool = False) -> Any:
+        """Return what the n-grams of the pool find of hidden tokens."""
+        masked = self.tokens == self.mask
+        if not alone:
+            masked[places] = True
+        out = self.counted is not None and bool(self.counted[places].all())
+        return self.pool.find(self.tokens, self.starts, places, masked, left_out=out)
+
+
+@dataclass(frozen=True)
+class PoolStart(TokenStart):
+    """A log-linear pool of n-grams.
+
+    Attributes
+    ----------
+    pool : Pool
+    bags : CorrespondenceAnalysis
+        What codes of texts are made by.
+    """
+
+    pool: Pool
+    bags: CorrespondenceAnalysis
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that are predicted."""
+        return self.pool.n_tokens
+
+    @property
+    def n_evidence(self) -> int:
+        """Numbers that say how much is known of a hidden token."""
+        return 2 * sum(expert.order for expert in self.pool.experts)
+
+    def reader(
+        self, sequences: TokenSequences, counted: NDArray | None = None
+    ) -> MaskedReader:
+        """Return what it says of texts, some of whose tokens it has counted."""
+        return MaskedReader(self.pool, sequences, counted)
+
+    def log_prob(self, sequences: TokenSequences) -> NDArray:
+        """Return the log-probability of each token given all others, (n_total,)."""
+        reader, log_prob = self.reader(sequences), np.zeros(len(sequences.tokens))
+        places = np.flatnonzero(sequences.tokens != sequences.end)
+        found = reader.find(places, alone=True)
+        log_prob[places] = self.pool.log_prob(found, sequences.tokens[places])
+        return log_prob
+
+    def log_probs(self, sequences: TokenSequences) -> NDArray:
+        """Return those of all tokens at each mask of texts, shape (m, n_tokens)."""
+        reader = self.reader(sequences)
+        places = np.flatnonzero(sequences.tokens == sequences.mask)
+        return self.pool.log_probs(reader.find(places))
+
+
+class MaskedTokenModule(TokenModule):
+    """Hides tokens, and predicts them.
+
+    Parameters
+    ----------
+    encoder : TokenEncoder
+    decoder : Mixture
+    mask_fraction : float
+        Share of the tokens that are hidden.
+    dynamic : bool
+        Whether others are hidden each time that a text is seen.
+    """
+
+    def __init__(
+        self, encoder: Any, decoder: Any, mask_fraction: float, *, dynamic: bool
+    ) -> None:
+        super().__init__(encoder, decoder)
+        self.mask_fraction = mask_fraction
+        self.dynamic = dynamic
+
+    def read(self, x: Tensor, known: Tensor) -> Reading:
+        """Hide tokens of rows, and return what the start says of them."""
+        if self.dynamic:
+            draw = torch.rand(
+                x.shape, generator=self.generator, device=x.device, dtype=torch.float32
+            )
+        else:  # a number of its own for each place, evenly spread
+            draw = x * GOLDEN % 1
+        places = x.cpu().numpy()
+        hidden = (known & (draw < self.mask_fraction)).cpu().numpy()
+        hidden &= self.reader.tokens[places] != self.reader.end
+        return self.reader.read(places, hidden)
+
+
+class TrainedMasked(TrainedTokens):
+    """A network beside a pool, which stands in for it."""
+
+    def log_prob(self, sequences: TokenSequences) -> NDArray:
+        """Return the log-probability of each token given all others, (n_total,)."""
+        reader, log_prob = self.start.reader(sequences), np.zeros(len(sequences.tokens))
+        pieces = Pieces.of(sequences, self.max_length)
+        dataset = TokenDataset(sequences, pieces, 1, 1, self.device)
+        places = np.flatnonzero(sequences.tokens != sequences.end)
+        piece_of = np.searchsorted(pieces.starts, places, "right") - 1
+        for group in alike(pieces.lengths[piece_of]):
+            rows, own = piece_of[group], places[group]
+            x, known = dataset.take(torch.from_numpy(rows))
+            at = x.cpu().numpy()
+            hidden = (at == own[:, None]) & known.cpu().numpy()
+            reading = reader.read(at, hidden, alone=True)
+            with inference(self.module):
+                found = self.module.log_prob(reading, known)[0]
+            log_prob[own] = found.double().cpu().numpy()
+        return log_prob
+
+    def log_probs(self, sequences: TokenSequences) -> NDArray:
+        """Return those of all tokens at each mask of texts, shape (m, n_tokens)."""
+        pieces = Pieces.of(sequences, self.max_length)
+        dataset = TokenDataset(sequences, pieces, 1, 1, self.device)
+        reader, parts = self.start.reader(sequences), []
+        for rows in np.split(np.arange(len(pieces)), np.arange(1, len(pieces))):
+            x, known = dataset.take(torch.from_numpy(rows))
+            at = x.cpu().numpy()
+            hidden = sequences.tokens[at] == sequences.mask
+            hidden &= known.cpu().numpy()
+            found = reader.find(at[hidden])
+            evidence = self.start.pool.evidence(found)
+            reading = Reading(
+                inputs=sequences.tokens[at].astype(np.int64),
+                said=hidden,
+                targets=np.zeros(0, dtype=np.int64),
+                log_prob=np.zeros(0),
+                evidence=evidence.reshape(len(evidence), -1),
+            )
+            with inference(self.module):
+                said = self.start.pool.log_probs(found)
+                parts.append(self.module.log_probs(reading, known, said))
+        return np.concatenate(parts)
+
+
+def recounted(
+    pool: Pool, sequences: TokenSequences, counts: NDArray | None = None
+) -> Pool:
+    """Return a pool of the same kind that has counted other tokens, but no end."""
+    tokens = sequences.tokens
+    counts = np.arange(len(tokens)) if counts is None else counts
+    inner = counts[tokens[counts] != sequences.end]
+    return pool.recounted(tokens, sequences.starts, inner)
+
+
+class MaskedObjective(TokenObjective):
+    """The likelihood of hidden tokens given the others."""
+
+    causal = False
+    draws_per_row = 4
+
+    def counted(
+        self,
+        sequences: TokenSequences,
+        counts: NDArray | None,
+        seed: int,
+        whole: PoolStart | None = None,
+    ) -> PoolStart:
+        """Return the pool of texts, of the experts that all of them have chosen."""
+        if whole is not None:
+            pool = recounted(whole.pool, sequences, counts)
+            return replace(whole, pool=pool)
+        once = sequences.distinct()
+        share = float(self.params.mask_fraction)
+        n_tokens, inner = sequences.n_tokens, np.flatnonzero(once.tokens != once.end)
+        pool = Pool.of(once.tokens, once.starts, n_tokens, share, seed, inner)
+        if len(once) < len(sequences):
+            pool = recounted(pool, sequences)
+        return PoolStart(pool, self.bags(sequences, seed))
+
+    def module(self, encoder: Any, decoder: Any) -> MaskedTokenModule:
+        """Return the module to train."""
+        params = self.params
+        share, dynamic = float(params.mask_fraction), params.masking == "dynamic"
+        return MaskedTokenModule(encoder, decoder, share, dynamic=dynamic)
+
+    def model(
+        self, module: Any, start: Any, held_out_error: float | None, seed: int
+    ) -> TrainedMasked:
+        """Return the network, beside a start."""
+        return TrainedMasked(module, start, int(self.params.max_length))
+
+
+class MaskedLanguageModel(LanguageModel, TextEstimator):
+    r"""A model of hidden tokens that starts at a pool of n-grams and only gets better.
+
+    BERT's objective: tokens are hidden and predicted from those on both sides. Fitting
+    counts n-grams to the left, to the right and on both sides, pools what they say in
+    closed form, trains a Transformer beside them, and mixes both where texts that it
+    has not seen say that this is better.
+
+    This is not a way to run pretrained models. It is for sequences of your own: logs,
+    codes, names, clicks, moves, and texts that are not like those of the web.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of codes of a text (see Notes), at most the number of tokens. None is 32,
+        or as many as there are tokens.
+    masking : {"dynamic", "static"}, default="dynamic"
+        Whether other tokens are hidden each time that a text is seen (RoBERTa), or
+        always the same (BERT).
+    mask_fraction : float, default=0.15
+        Share of the tokens that are hidden in training, in (0, 1).
+    architecture : Transformer or None, default=None
+        The network: :class:`skae.architectures.Transformer`, whose `share_layers` and
+        `embedding_rank` make it an ALBERT. None has its defaults.
+    analyzer : {"word", "char", "bpe"} or callable, default="word"
+        What tokens of a string are: as for
+        :class:`~sklearn.feature_extraction.text.CountVectorizer`, or byte pairs
+        (Sennrich et al. 2016), which need the extra ``skae[tokenizers]``. Lists of
+        tokens and integers are taken as they are.
+    lowercase : bool, default=True
+        Convert strings to lower case before they are split.
+    token_pattern : str, default=r"(?u)\w+|[^\w\s]"
+        Regular expression of a token, with ``analyzer="word"``: words, and signs.
+    max_features : int or None, default=None
+        Keep so many tokens, those that occur most often; the others are unknown ones.
+        Of byte pairs, how many there are: None is 1000.
+    min_df : int or float, default=1
+        Keep tokens that so many of the texts have, or such a share of them.
+    max_length : int, default=128
+        Tokens that the network sees at once, at least 2. Longer texts are split into
+        pieces, never cut off.
+    alpha : float, default=0.01
+        Weight decay (AdamW's, decoupled from the gradient).
+    batch_size : int or "auto", default="auto"
+        Rows of a training batch: texts, or pieces of long ones. "auto" makes about 1024
+        tokens.
+    learning_rate_init : float, default=2e-3
+        Peak of the one-cycle learning rate (Smith & Topin 2019).
+    max_iter : int or "auto", default="auto"
+        Epochs: passes over the texts, or, where these have more than 131,072 tokens, so
+        many of them, drawn at random. "auto" goes through 1.5 million tokens, in at
+        most 30 epochs. With 0, nothing is trained: the estimator is a pool of n-grams.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that is held out to choose the epoch and to decide between
+        the start and the network, which has to be better by ``1.25 + 30 / n`` standard
+        errors over n texts, at least by 2. "auto" is 20 % below 1000 rows and 10 %
+        from there, of 50,000 tokens at most. The pieces of a text and its copies are
+        held out together; fewer than 20 distinct texts are held out in pieces.
+    n_iter_no_change : int or None, default=None
+        Stop after this many epochs without an improvement of more than `tol`. None
+        goes through all epochs, at the end of which the learning rate is smallest.
+    tol : float, default=1e-4
+        Relative improvement of the loss that counts for `n_iter_no_change`.
+    verbose : bool, default=False
+        Print a line for each epoch, and whether the start or the network is used.
+    random_state : int, RandomState or None, default=None
+        Seeds the initial weights, the held-out texts and the order of the texts. None
+        takes them from ``numpy.random``, whose seed is thus honoured; torch's random
+        state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        learning rate.
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, under skorch's names, such as
+        ``{"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}``.
+
+    Attributes
+    ----------
+    vocabulary_ : dict
+        The number of each token.
+    n_components_ : int
+        Number of codes.
+    n_samples_ : int
+        Number of texts seen in :meth:`fit`.
+    n_iter_ : int
+        Epochs run.
+    best_iter_ : int
+        Epoch whose network is used; 0 is the start.
+    validation_scores_ : list of float
+        Mean log-likelihood of a hidden token of the held-out texts, in nats, for each
+        epoch from the start on.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    net_ : skorch.NeuralNet
+        The net, with its history.
+    module_ : torch.nn.Module
+        The network.
+    history_ : skorch.history.History
+        That of the net.
+    device_ : torch.device
+        Where the network is.
+
+    See Also
+    --------
+    CausalLanguageModel : Predicts tokens from those before, and draws texts.
+
+    Notes
+    -----
+    The start is a log-linear pool: ``p(w)`` in proportion to the product of what
+    several n-gram models say, each to a power of its own. They are as
+    :class:`KneserNey`, and see the tokens to the left, to the right, on both sides in
+    turn, at one distance, or none. Powers are those of maximum likelihood, and which
+    models take part is what hidden tokens say. With the network's softmax q and a share
+    g of its own for each place, which starts at 0, tokens have the probabilities ``(1 -
+    g) p + g q``.
+
+    Codes are those that :class:`TextAutoencoder` starts at, correspondence analysis of
+    the counts of tokens, whether a network is used or not.
+
+    References
+    ----------
+    Devlin, Chang, Lee & Toutanova (2019), BERT: Pre-training of deep bidirectional
+    transformers for language understanding. NAACL.
+
+    Liu et al. (2019), RoBERTa: A robustly optimized BERT pretraining approach.
+
+    Salazar, Liang, Nguyen & Kirchhoff (2020), Masked language model scoring. ACL.
+
+    Examples
+    --------
+    >>> from skae.text import MaskedLanguageModel
+    >>> names = ["anna", "hanna", "johanna", "susanna", "marianna", "joanna"]
+    >>> model = MaskedLanguageModel(analyzer="char", max_iter=1, random_state=0)
+    >>> [[(token, p), *_]] = model.fit(names).fill_mask(["jo<mask>nna"])[0]
+    >>> token
+    'a'
+    """
+
+    _objective_class = MaskedObjective
+    _predicts_ends = False
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TextEstimator._parameter_constraints,
+        "masking": [StrOptions({"dynamic", "static"})],
+        "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        masking: str = "dynamic",
+        mask_fraction: float = 0.15,
+        architecture: Any = None,
+        analyzer: str | Callable[[Any], Iterable[str]] = "word",
+        lowercase: bool = True,
+        token_pattern: str = WORDS_AND_SIGNS,
+        max_features: int | None = None,
+        min_df: float = 1,
+        max_length: int = 128,
+        alpha: float = 0.01,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 2e-3,
+        max_iter: int | str = "auto",
+        validation_fraction: float | str = "auto",
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: str | torch.device = "auto",
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.masking = masking
+        self.mask_fraction = mask_fraction
+        self.architecture = architecture
+        self.analyzer = analyzer
+        self.lowercase = lowercase
+        self.token_pattern = token_pattern
+        self.max_features = max_features
+        self.min_df = min_df
+        self.max_length = max_length
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    def _log_prob(self, sequences: TokenSequences) -> NDArray:
+        return self._fit.model.log_prob(sequences)
+
+    def fill_mask(self, X: Iterable[Any], top_k: int = 5) -> list[list[Any]]:
+        """Return the likeliest tokens in the place of each mask.
+
+        Parameters
+        ----------
+        X : list or Series of str, list of lists of tokens, or ndarray of int
+            Texts, of the kind that :meth:`fit` saw, with ``<mask>`` in the place of
+            tokens, or -2 among integers.
+        top_k : int, default=5
+            How many tokens.
+
+        Returns
+        -------
+        list of list of list of tuple
+            For each text, and each mask of it, tokens and their probabilities, the
+            likeliest first. Other masks of a text are not known.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            If `X` is not made of texts of that kind, or `top_k` is no integer of at
+            least 1.
+        """
+        sequences = self._texts(X, masks=True)
+        check_scalar(top_k, "top_k", Integral, min_val=1)
+        filled: list[list[Any]] = [[] for _ in range(len(sequences))]
+        places = np.flatnonzero(sequences.tokens == sequences.mask)
+        if not len(places):
+            return filled
+        with usual_settings(), one_thread:
+            log_probs = self._fit.model.log_probs(sequences)
+        tokens = self._vocabulary.tokens
+        for text, row in zip(
+            sequences.texts[places], log_probs[:, : len(tokens)], strict=True
+        ):
+            likeliest = np.argsort(-row, kind="stable")[:top_k]
+            filled[text].append([(tokens[i], float(np.exp(row[i]))) for i in likeliest])
+        return filled

@@ -1,0 +1,444 @@
+"""Texts as token numbers: what is split how, which tokens there are, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.feature_extraction.text import CountVectorizer
+
+UNKNOWN, END, MASK = "<unk>", "</s>", "<mask>"
+# An integer array has these in place of a token.
+PADDING, MASKED = -1, -2
+# Tokens that byte pairs are merged into, at most, unless max_features says so.
+N_BYTE_PAIRS = 1000
+N_BYTES = 256
+
+
+@dataclass(frozen=True)
+class TokenSequences:
+    """Texts as token numbers, one after another.
+
+    Attributes
+    ----------
+    tokens : ndarray of int32 of shape (n_total,)
+        Each text ends with the number `end`. A masked token is `n_tokens + 1`.
+    starts : ndarray of int64 of shape (n_texts,)
+        Where each text begins.
+    n_tokens : int
+        Numbers that a token may have. The last two are the unknown token and the end.
+    """
+
+    tokens: NDArray
+    starts: NDArray
+    n_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def unknown(self) -> int:
+        """The number of a token that was not seen in fit."""
+        return self.n_tokens - 2
+
+    @property
+    def end(self) -> int:
+        """The number that a text ends with."""
+        return self.n_tokens - 1
+
+    @property
+    def begin(self) -> int:
+        """The number that stands before the first token; no text has it."""
+        return self.n_tokens
+
+    @property
+    def mask(self) -> int:
+        """The number of a token that is hidden."""
+        return self.n_tokens + 1
+
+    @cached_property
+    def lengths(self) -> NDArray:
+        """Tokens of each text, its end included, shape (n_texts,)."""
+        return np.diff(self.starts, append=len(self.tokens))
+
+    @cached_property
+    def texts(self) -> NDArray:
+        """The text that each token belongs to, shape (n_total,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def sums(self, values: NDArray) -> NDArray:
+        """Return the sum over each text of what tokens have, shape (n_texts,)."""
+        return np.add.reduceat(values, self.starts)
+
+    def take(self, texts: NDArray) -> TokenSequences:
+        """Return some of the texts."""
+        lengths = self.lengths[texts]
+        starts = np.cumsum(lengths) - lengths
+        shift = np.repeat(self.starts[texts] - starts, lengths)
+        tokens = self.tokens[np.arange(lengths.sum()) + shift]
+        return TokenSequences(tokens, starts, self.n_tokens)
+
+    def distinct(self) -> TokenSequences:
+        """Return each text once."""
+        first = np.sort(np.unique(self.hashes(), return_index=True)[1])
+        return self if len(first) == len(self) else self.take(first)
+
+    def counts(self) -> sp.csr_matrix:
+        """Return how often each text has each known token, (n_texts, n_tokens - 2)."""
+        n = self.n_tokens - 2
+        is_known = self.tokens < n
+        at = self.texts[is_known], self.tokens[is_known]
+        ones = np.ones(len(at[0]))
+        return sp.csr_matrix((ones, at), shape=(len(self), n))
+
+    def hashes(self) -> NDArray:
+        """Return 64 bits for each text, equal for equal ones."""
+        place = (np.arange(len(self.tokens)) - self.starts[self.texts]).astype("u8")
+        with np.errstate(over="ignore"):
+            mixed = (self.tokens + 1).astype("u8") * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(32)
+            factor = (2 * place + 1) * np.uint64(0xD6E8FEB86659FD93)
+            factor ^= factor >> np.uint64(32)
+            mixed *= factor | np.uint64(1)
+            mixed ^= mixed >> np.uint64(29)
+            return self.sums(mixed * np.uint64(0xBF58476D1CE4E5B9))
+
+
+class Vocabulary(BaseEstimator):
+    """Which tokens there are, and how texts are split into them.
+
+    Parameters
+    ----------
+    analyzer : {"word", "char", "bpe"} or callable
+    lowercase : bool
+    token_pattern : str
+    max_features : int or None
+    min_df : int or float
+        All as for :class:`~sklearn.feature_extraction.text.CountVectorizer`, which
+        splits words and characters.
+
+    Attributes
+    ----------
+    kind : {"texts", "tokens", "integers"}
+        What was given in fit: strings, lists of tokens, or integers.
+    tokens : list
+        In order. Those of an integer array are integers.
+    vocabulary : dict
+        The number of each.
+    """
+
+    kind: str
+    tokens: list[Any]
+    vocabulary: dict[Any, int]
+
+    def __init__(
+        self,
+        analyzer: str | Callable[[Any], Iterable[str]],
+        lowercase: bool,
+        token_pattern: str,
+        max_features: int | None,
+        min_df: float,
+    ) -> None:
+        self.analyzer = analyzer
+        self.lowercase = lowercase
+        self.token_pattern = token_pattern
+        self.max_features = max_features
+        self.min_df = min_df
+
+    @property
+    def n_tokens(self) -> int:
+        """Numbers that a token may have, with the unknown one and the end."""
+        return len(self.tokens) + 2
+
+    def fit_encode(self, X: Any) -> TokenSequences:
+        """Find the tokens of texts, and return the texts.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For what is no text, and if there is no token.
+        """
+        items, self.kind = as_items(X, self.analyzer)
+        self._splitter = self._new_splitter(items)
+        split = [self._splitter(item) for item in items]
+        if not any(map(len, split)):
+            raise ValueError(
+                f"X has no token in any of its {len(items)} texts: the vocabulary "
+                f"would be empty. First text: {_shown(items[0])}."
+            )
+        if isinstance(self._splitter, BytePairs):
+            self.tokens = self._splitter.tokens
+        else:
+            how = {"max_features": self.max_features, "min_df": self.min_df}
+            counter = CountVectorizer(analyzer=_as_it_is, **how)
+            found = counter.fit(split).vocabulary_
+            self.tokens = sorted(found)
+        self.vocabulary = {token: i for i, token in enumerate(self.tokens)}
+        return self._numbered(split)
+
+    def encode(self, X: Any, *, masks: bool = False) -> TokenSequences:
+        """Return texts as numbers; tokens that were not seen in fit are unknown ones.
+
+        With `masks`, ``<mask>`` in a text, or -2 among integers, is a hidden token.
+        """
+        items, kind = as_items(X, self.analyzer, masks=masks)
+        if kind != self.kind:
+            raise ValueError(
+                f"X holds {KINDS[kind]}, but {KINDS[self.kind]} were seen in fit: use "
+                "these."
+            )
+        if not masks or kind != "texts":
+            split = [self._splitter(item) for item in items]
+        else:
+            split = [self._split_with_masks(item) for item in items]
+        return self._numbered(split, masks=masks)
+
+    def decode(self, sequences: Sequence[NDArray]) -> Any:
+        """Return token numbers, without an end, as what fit was given.
+
+        Returns
+        -------
+        list of str, list of list of tokens, or ndarray of int
+            The last one padded with -1.
+        """
+        names = [*self.tokens, UNKNOWN]
+        split = [[names[i] for i in sequence] for sequence in sequences]
+        if self.kind == "integers":
+            longest = max(map(len, split), default=0)
+            rows = np.full((len(split), longest), PADDING)
+            for row, tokens in zip(rows, split, strict=True):
+                row[: len(tokens)] = [MASKED if t == UNKNOWN else t for t in tokens]
+            return rows
+        if self.kind == "tokens" or callable(self.analyzer):
+            return split
+        if isinstance(self._splitter, BytePairs):
+            return [self._splitter.join(tokens) for tokens in split]
+        between = "" if self.analyzer == "char" else " "
+        return [between.join(tokens) for tokens in split]
+
+    def _new_splitter(self, items: list[Any]) -> Any:
+        """Return what splits a text."""
+        if self.kind != "texts":
+            return list
+        if self.analyzer == "bpe":
+            if self.min_df != 1:
+                raise ValueError(
+                    f'min_df={self.min_df!r} has no meaning with analyzer="bpe": use 1.'
+                )
+            return BytePairs.of(items, self.max_features, lowercase=self.lowercase)
+        return CountVectorizer(
+            analyzer=self.analyzer,
+            lowercase=self.lowercase,
+            token_pattern=self.token_pattern,
+        ).build_analyzer()
+
+    def _split_with_masks(self, text: str) -> list[str]:
+        """Return the tokens of a text in which some are masked."""
+        first, *others = text.split(MASK)
+        split = list(self._splitter(first))
+        for part in others:
+            split += [MASK, *self._splitter(part)]
+        return split
+
+    def _numbered(
+        self, split: list[Sequence[Any]], *, masks: bool = False
+    ) -> TokenSequences:
+        """Return split texts as numbers."""
+        n = self.n_tokens
+        numbers = self.vocabulary
+        if masks:
+            numbers = {**numbers, MASK: n + 1, MASKED: n + 1}
+        unknown = n - 2
+        lengths = np.fromiter(map(len, split), np.int64, len(split)) + 1
+        starts = np.cumsum(lengths) - lengths
+        tokens = np.fromiter(
+            (
+                number
+                for text in split
+                for number in (*[numbers.get(t, unknown) for t in text], n - 1)
+            ),
+            np.int32,
+            lengths.sum(),
+        )
+        return TokenSequences(tokens, starts, n)
+
+
+class BytePairs:
+    """Byte pairs, merged into tokens by the extra ``tokenizers``."""
+
+    def __init__(self, tokenizer: Any, *, lowercase: bool) -> None:
+        self.tokenizer = tokenizer
+        self.lowercase = lowercase
+
+    @classmethod
+    def of(cls, texts: list[str], size: int | None, *, lowercase: bool) -> BytePairs:
+        """Find the `size` tokens of texts, 1000 by default.
+
+        Raises
+        ------
+        ImportError
+            Without the extra.
+        ValueError
+            If there shall be fewer tokens than bytes.
+        """
+        try:
+            from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        except ImportError as error:
+            raise ImportError(
+                'analyzer="bpe" needs the extra skae[tokenizers]: python -m pip '
+                'install "skae[tokenizers]".'
+            ) from error
+        size = N_BYTE_PAIRS if size is None else int(size)
+        if size < N_BYTES:
+            raise ValueError(
+                f'max_features={size} with analyzer="bpe": each of the {N_BYTES} bytes '
+                f"is a token, so use at least {N_BYTES}."
+            )
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        )
+        given = (text.lower() if lowercase else text for text in texts)
+        tokenizer.train_from_iterator(given, trainer)
+        return cls(tokenizer, lowercase=lowercase)
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens, in order."""
+        vocabulary = self.tokenizer.get_vocab()
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        return self.tokenizer.encode(text.lower() if self.lowercase else text).tokens
+
+    def join(self, tokens: list[str]) -> str:
+        """Return the text of tokens."""
+        known = [self.tokenizer.token_to_id(token) for token in tokens]
+        return self.tokenizer.decode([number for number in known if number is not None])
+
+
+EMPTY = "X has no text: 0 sample(s) were given, and at least one is needed."
+KINDS = {
+    "texts": "strings",
+    "tokens": "lists of tokens",
+    "integers": "integers, padded with -1",
+}
+
+
+def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], str]:
+    """Return texts as a list of what is to be split, and what they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        That names the text that is none.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    if X is None or isinstance(X, str | bytes) or sp.issparse(X):
+        what = "sparse" if sp.issparse(X) else f"{_shown(X)}, one {type(X).__name__}"
+        raise ValueError(
+            f"X is {what}: use a list or a Series of strings, a list of lists of "
+            "tokens, or an integer array padded with -1."
+        )
+    if hasattr(X, "columns"):
+        raise ValueError(
+            f"X is a frame with the columns {list(X.columns)[:5]}: use one of them, as "
+            'in X["text"].'
+        )
+    if isinstance(X, np.ndarray) and X.ndim != 1:
+        if X.ndim == 2 and X.dtype.kind in "iu":
+            return _without_padding(X, masks), "integers"
+        raise ValueError(
+            f"X is an array of shape {X.shape} and type {X.dtype}: use shape "
+            "(n_texts,) for strings, or integers of shape (n_texts, n_tokens), padded "
+            "with -1."
+        )
+    if not isinstance(X, Iterable):
+        raise TypeError(f"X is a {type(X).__name__}: use a list or Series of strings.")
+    items = list(X)
+    if not items:
+        raise ValueError(
+            "X has no text: at least one is needed. Found array with 0 sample(s)."
+        )
+    if callable(analyzer):
+        return items, "texts"
+    if isinstance(items[0], str):
+        for i, item in enumerate(items):
+            if not isinstance(item, str):
+                raise _no_text(i, item, "a string")
+        return items, "texts"
+    if not isinstance(items[0], list | tuple | np.ndarray):
+        raise _no_text(0, items[0], "a string, or a list of tokens")
+    return _checked_tokens(items, masks)
+
+
+def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
+    """Return lists of tokens, all of strings or all of integers."""
+    items = [item.tolist() if isinstance(item, np.ndarray) else item for item in items]
+    first = next((item[0] for item in items if len(item)), "")
+    of_integers = isinstance(first, Integral) and not isinstance(first, bool)
+    lowest = MASKED if masks else 0
+    for i, item in enumerate(items):
+        if not isinstance(item, list | tuple):
+            raise _no_text(i, item, "a list of tokens")
+        for token in item:
+            if of_integers:
+                fits = isinstance(token, Integral) and not isinstance(token, bool)
+                fits = fits and token >= lowest and token != PADDING
+            else:
+                fits = isinstance(token, str)
+            if not fits:
+                what = "integers from 0 on" if of_integers else "strings"
+                raise _no_text(i, token, f"made of {what}", " has the token")
+    return items, "integers" if of_integers else "tokens"
+
+
+def _without_padding(X: NDArray, masks: bool) -> list[Any]:
+    """Return the rows of an integer array without what they are padded with."""
+    if not len(X):
+        raise ValueError(
+            "X has no text: at least one is needed. Found array with 0 sample(s)."
+        )
+    lowest = MASKED if masks else PADDING
+    is_token = X != PADDING
+    lengths = is_token.sum(1)
+    inside = np.arange(X.shape[1]) < lengths[:, None]
+    bad = np.argwhere((X.astype(np.int64) < lowest) | (inside & ~is_token))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"X has {X[row, column]} in row {row}, column {column}: use integers from "
+            "0 on, and -1 after the last token only."
+        )
+    return [row[:n].tolist() for row, n in zip(X, lengths, strict=True)]
+
+
+def _no_text(row: int, item: Any, wanted: str, has: str = " is") -> ValueError:
+    return ValueError(
+        f"Text {row} of X{has} {_shown(item)} ({type(item).__name__}): each text must "
+        f"be {wanted}."
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _as_it_is(tokens: Any) -> Any:
+    """Analyse a text that is split already."""
+    return tokens

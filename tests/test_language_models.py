@@ -1,0 +1,171 @@
+"""Language models against their own definitions: chains, sums, masks and draws."""
+
+import numpy as np
+import pytest
+import torch
+from estimators import TEXTS
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from test_text import forced_open, texts_of
+
+from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+
+NAMES = ["anna", "hanna", "johanna", "susanna", "marianna", "joanna", "otto"]
+
+
+@pytest.fixture(params=["n-grams", "causal", "causal, ALBERT"])
+def generative(request, monkeypatch):
+    """Models that predict what follows, with a network if they have one."""
+    forced_open(monkeypatch)
+    return clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+
+
+@pytest.fixture(params=["masked", "masked, static"])
+def masked(request, monkeypatch):
+    """Models that predict what is hidden, with a network."""
+    forced_open(monkeypatch)
+    return clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+
+
+@pytest.mark.parametrize("order", [1, 3, "auto"])
+def test_without_training_it_is_kneser_ney(order):
+    texts = texts_of(50)
+    start = KneserNey(order).fit(texts)
+    model = CausalLanguageModel(order=order, max_iter=0, n_components=2).fit(texts)
+    new = [*texts_of(9, seed=1), "", "a zebra sees"]
+    assert_allclose(model.score_samples(new), start.score_samples(new), rtol=1e-14)
+    kwargs = {"n_samples": 5, "random_state": 3, "prompt": "the"}
+    assert model.sample(**kwargs) == start.sample(**kwargs)
+
+
+def test_a_text_has_the_probability_of_its_tokens_in_turn(generative):
+    for text in ["anna", "", "josanna", "xox"]:
+        sequences = generative._texts([text])
+        total = 0.0
+        for place, token in enumerate(sequences.tokens):
+            log_probs = generative._log_probs(sequences, np.array([place]))
+            assert np.exp(log_probs).sum() == pytest.approx(1, abs=1e-6)
+            total += log_probs[0, token]
+        assert generative.score_samples([text])[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_nothing_depends_on_later_tokens(generative):
+    first, second = (
+        generative._log_prob(generative._texts([text])) for text in ("annaho", "annot")
+    )
+    assert_allclose(first[:3], second[:3], rtol=1e-6)
+    assert abs(first[3] - second[3]) > 1e-3
+
+
+def test_draws_have_the_probabilities_of_texts(generative):
+    drawn = generative.sample(4000, random_state=0, max_tokens=30)
+    for text in ("anna", "otto"):
+        p = np.exp(generative.score_samples([text])[0])
+        # Draws are never of the unknown token, whose probability is small.
+        assert drawn.count(text) / 4000 == pytest.approx(p, abs=4 * (p / 4000) ** 0.5)
+
+
+def test_draws_follow_the_parameters(generative):
+    likeliest = generative.sample(3, temperature=0)
+    assert len(set(likeliest)) == 1
+    assert generative.sample(3, top_k=1, random_state=5) == likeliest
+    drawn = generative.sample(20, prompt="jo", random_state=0)
+    assert all(text.startswith("jo") for text in drawn)
+    assert drawn == generative.sample(20, prompt="jo", random_state=0)
+    assert drawn != generative.sample(20, prompt="jo", random_state=1)
+    assert generative.sample(2, prompt="xq", max_tokens=0) == ["<unk><unk>"] * 2
+    short = generative.sample(50, max_tokens=2, random_state=0)
+    assert max(map(len, short)) <= 2
+    assert not any("<unk>" in text for text in short)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_samples": 0}, "n_samples == 0, must be >= 1"),
+        ({"temperature": -1}, "temperature == -1, must be >= 0"),
+        ({"top_k": 0}, "top_k == 0, must be >= 1"),
+        ({"max_tokens": 1.5}, "max_tokens must be an instance of int"),
+        ({"prompt": 3}, r"Text 0 of X is 3 \(int\)"),
+        ({"random_state": "x"}, "random_state='x'"),
+    ],
+)
+def test_bad_parameters_of_draws_are_named(generative, changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        generative.sample(**changes)
+
+
+def test_draws_are_of_the_kind_that_fit_saw():
+    lists = KneserNey(2).fit([["b", "a"], ["b"]])
+    assert lists.sample(prompt=["b"], temperature=0, max_tokens=0) == [["b"]]
+    numbers = KneserNey(2).fit(np.array([[7, 3], [7, -1]]))
+    drawn = numbers.sample(50, random_state=0)
+    assert drawn.dtype.kind == "i"
+    assert set(np.unique(drawn)) == {-1, 3, 7}
+
+
+def test_a_hidden_token_has_the_probability_that_fills_it(masked):
+    for text in ["anna", "josanna"]:
+        total = 0.0
+        for i, letter in enumerate(text):
+            hidden = f"{text[:i]}<mask>{text[i + 1 :]}"
+            (filled,) = masked.fill_mask([hidden], top_k=30)[0]
+            total += np.log(dict(filled)[letter])
+        assert masked.score_samples([text])[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_fillings_are_the_likeliest_of_one_distribution(masked):
+    texts = ["<mask>nn<mask>", "", "otto", "<mask>"]
+    filled = masked.fill_mask(texts, top_k=3)
+    assert [len(masks) for masks in filled] == [2, 0, 0, 1]
+    every = masked.fill_mask(texts, top_k=100)
+    for some, whole in zip(filled[0], every[0], strict=True):
+        assert some == whole[:3]
+        p = [share for _, share in whole]
+        assert p == sorted(p, reverse=True)
+        assert 0.8 < sum(p) < 1  # some is left for the unknown token
+    alone = masked.fill_mask(texts[:1], top_k=3)
+    assert [t for t, _ in alone[0][0]] == [t for t, _ in filled[0][0]]
+
+
+def test_fillings_are_of_the_kind_that_fit_saw():
+    model = MaskedLanguageModel(max_iter=0, n_components=1)
+    model.fit(np.array([[7, 3, 7], [7, 3, -1]]))
+    (filled,) = model.fill_mask(np.array([[7, -2, 7]]), top_k=1)[0]
+    assert filled[0][0] == 3
+    with pytest.raises(ValueError, match="top_k == 0, must be >= 1"):
+        model.fill_mask(np.array([[7, -2, 7]]), top_k=0)
+
+
+@pytest.mark.parametrize("masking", ["dynamic", "static"])
+def test_static_masks_stay_and_dynamic_ones_do_not(masking):
+    model = MaskedLanguageModel(2, max_iter=0, masking=masking, mask_fraction=0.3)
+    texts = texts_of(300)
+    model.fit(texts)
+    objective, start = model._objective(), model._fit.start
+    module = objective.module(torch.nn.Identity(), torch.nn.Identity())
+    sequences = model._texts(texts)
+    module.reader = start.reader(sequences)
+    module.generator = torch.Generator().manual_seed(0)
+    x = torch.arange(len(sequences.tokens))[None]
+    first, second = (module.read(x, torch.ones_like(x, dtype=bool)) for _ in range(2))
+    assert (first.said == second.said).all() == (masking == "static")
+    is_end = sequences.tokens == sequences.end
+    assert not first.said[0, is_end].any()
+    assert first.said[0, ~is_end].mean() == pytest.approx(0.3, abs=0.03)
+    assert (first.inputs[first.said] == sequences.mask).all()
+    assert (first.targets == sequences.tokens[first.said[0]]).all()
+
+
+@pytest.mark.parametrize("name", ["causal", "masked"])
+def test_what_is_held_out_is_not_counted(name):
+    """Counting some of the texts is counting those texts alone."""
+    model = clone(TEXTS[name]).fit(texts_of(30))
+    objective, whole = model._objective(), model._fit.start
+    sequences = model._texts(texts_of(30))
+    counts = np.arange(sequences.starts[5], sequences.starts[12])
+    alone = sequences.take(np.arange(5, 12))
+    expected = objective.counted(alone, None, 0, whole).log_prob(sequences)
+    beside = objective.counted(sequences, counts, 0, whole).log_prob(sequences)
+    assert_allclose(beside, expected, rtol=1e-12)
+    assert not np.allclose(beside, whole.log_prob(sequences), rtol=0.01)

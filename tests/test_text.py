@@ -1,0 +1,314 @@
+"""What estimators of texts promise, over every row of the table."""
+
+import copy
+import math
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from estimators import TEXTS
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError, SkipTestWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skae._gate import PairedImprovement
+from skae._net import AutoencoderNet
+from skae.text import CausalLanguageModel, KneserNey
+
+NETWORKS = [name for name, row in TEXTS.items() if hasattr(row, "max_iter")]
+
+
+def texts_of(n, seed=0):
+    """Return sentences of a small grammar, some of them equal."""
+    rng = np.random.RandomState(seed)
+    animals, verbs = ["cat", "dog", "owl", "ox"], ["sees", "likes", "eats"]
+    signs = [".", "!", "?"]
+    texts = []
+    for _ in range(n):
+        words = []
+        for _ in range(rng.randint(1, 4)):
+            who, whom = rng.choice(animals, 2)
+            words += ["the", who, rng.choice(verbs), "the", whom]
+        texts.append(" ".join(words) + rng.choice(signs))
+    return texts
+
+
+@pytest.fixture(scope="module")
+def X():
+    return texts_of(60)
+
+
+@pytest.fixture(scope="module")
+def new():
+    return [*texts_of(12, seed=1), "", "a zebra", "the cat", "THE cat sees"]
+
+
+def forced_open(monkeypatch):
+    """Let every network be used, that of the last epoch."""
+
+    def exceeds(self, threshold):
+        return threshold < math.inf
+
+    monkeypatch.setattr(PairedImprovement, "exceeds", exceeds)
+    monkeypatch.setitem(AutoencoderNet.__init__.__kwdefaults__, "keep_best", False)
+
+
+@pytest.fixture(
+    params=[(n, gate) for n in TEXTS for gate in ("", "open")[: 1 + (n in NETWORKS)]],
+    ids=str,
+)
+def estimator(request, monkeypatch):
+    """Rows of the table, as they are and with the gate forced open."""
+    name, gate = request.param
+    if gate:
+        forced_open(monkeypatch)
+    return clone(TEXTS[name])
+
+
+def outputs(fitted, X):
+    """Return all that a fitted estimator says of texts."""
+    said = {}
+    for name in ("score_samples", "transform"):
+        if hasattr(fitted, name):
+            said[name] = getattr(fitted, name)(X)
+    return said
+
+
+def assert_same(fitted, other, X, **tolerance):
+    expected = outputs(fitted, X)
+    assert expected
+    for name, value in outputs(other, X).items():
+        assert_allclose(value, expected[name], err_msg=name, **tolerance)
+
+
+with warnings.catch_warnings():
+    # As of CountVectorizer, scikit-learn checks what needs no table.
+    warnings.simplefilter("ignore", SkipTestWarning)
+    checks = parametrize_with_checks([clone(row) for row in TEXTS.values()])
+
+
+@checks
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_fit_returns_the_estimator_and_changes_no_parameter(estimator, X):
+    before = copy.deepcopy(estimator.get_params())
+    assert estimator.fit(X) is estimator
+    assert repr(estimator.get_params()) == repr(before)
+
+
+def test_scores_are_finite_and_negative(estimator, X, new):
+    scores = estimator.fit(X).score_samples(new)
+    assert scores.shape == (len(new),)
+    assert np.isfinite(scores).all()
+    assert (scores <= 1e-6).all()
+
+
+def test_score_is_the_mean_of_a_token(estimator, X, new):
+    estimator.fit(X)
+    lengths = estimator._texts(new).lengths - (not estimator._predicts_ends)
+    expected = estimator.score_samples(new).sum() / lengths.sum()
+    assert estimator.score(new) == pytest.approx(expected, rel=1e-9)
+    assert estimator.perplexity(new) == pytest.approx(np.exp(-expected), rel=1e-9)
+
+
+def test_same_seed_same_results(estimator, X, new):
+    assert_same(estimator.fit(X), clone(estimator).fit(X), new, rtol=0)
+
+
+def test_fitting_twice_gives_the_same(estimator, X, new):
+    once = clone(estimator).fit(X)
+    assert_same(once, estimator.fit(X[:40]).fit(X), new, rtol=0)
+
+
+def test_the_global_generators_are_left_alone(estimator, X):
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    estimator.fit(X)
+    assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_texts_are_scored_one_by_one(estimator, X, new):
+    estimator.fit(X)
+    together = outputs(estimator, new)
+    for name, value in together.items():
+        alone = [outputs(estimator, [text])[name][0] for text in new]
+        assert_allclose(value, alone, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_the_order_of_texts_does_not_matter_to_scores(estimator, X, new):
+    estimator.fit(X)
+    order = np.random.RandomState(0).permutation(len(new))
+    for name, value in outputs(estimator, [new[i] for i in order]).items():
+        expected = outputs(estimator, new)[name][order]
+        assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [pickle, "joblib", copy.deepcopy], ids=str)
+def test_copies_say_the_same(estimator, how, X, new, tmp_path):
+    estimator.fit(X)
+    if how == "joblib":
+        joblib.dump(estimator, tmp_path / "model.joblib")
+        other = joblib.load(tmp_path / "model.joblib")
+    elif how is pickle:
+        other = pickle.loads(pickle.dumps(estimator))
+    else:
+        other = how(estimator)
+    assert_same(estimator, other, new, rtol=0)
+
+
+def test_a_clone_is_not_fitted(estimator, X, new):
+    other = clone(estimator.fit(X))
+    with pytest.raises(NotFittedError):
+        other.score_samples(new)
+
+
+def test_a_failed_fit_leaves_the_earlier_one_unharmed(estimator, X, new):
+    estimator.fit(X)
+    before = outputs(estimator, new)
+    with pytest.raises((ValueError, TypeError), match="Text 1 of X"):
+        estimator.fit(["a", None])
+    for name, value in outputs(estimator, new).items():
+        assert_array_equal(value, before[name])
+
+
+def test_lists_of_tokens_and_integers_are_texts(estimator, X):
+    split = [text.replace(".", " .").split() for text in X]
+    estimator.set_params(analyzer="word", lowercase=False)
+    estimator.set_params(token_pattern=r"\S+")
+    of_tokens = clone(estimator).fit(split).score_samples(split)
+    strings = [" ".join(tokens) for tokens in split]
+    assert_allclose(clone(estimator).fit(strings).score_samples(strings), of_tokens)
+    names = sorted({token for tokens in split for token in tokens})
+    longest = max(map(len, split))
+    numbers = np.array(
+        [
+            [names.index(t) for t in tokens] + [-1] * (longest - len(tokens))
+            for tokens in split
+        ]
+    )
+    assert_allclose(estimator.fit(numbers).score_samples(numbers), of_tokens)
+
+
+def test_series_are_lists(estimator, X, new):
+    expected = clone(estimator).fit(X)
+    series = pd.Series(X, index=np.arange(len(X))[::-1])
+    assert_same(expected, estimator.fit(series), new, rtol=0)
+
+
+@pytest.mark.parametrize("X", [["a"], ["a b", "a b"], ["", "a"], ["a b c " * 40]])
+def test_few_texts_are_enough(estimator, X):
+    if getattr(estimator, "n_components", None) is not None:
+        estimator.set_params(n_components=1)
+    scores = estimator.fit(X).score_samples([*X, "b", ""])
+    assert np.isfinite(scores).all()
+
+
+def test_other_settings_of_torch_do_not_matter(estimator, X, new):
+    expected = clone(estimator).fit(X)
+    with torch.no_grad(), torch.device("meta"):
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert_same(expected, estimator.fit(X), new, rtol=1e-6)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def test_cross_validation_needs_no_target(estimator, X):
+    scores = cross_val_score(estimator, X, cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pipelines_and_grid_searches(name, X):
+    estimator = clone(TEXTS[name]).set_params(n_components=2)
+    y = np.array(["cat" in text for text in X])
+    model = make_pipeline(estimator, LogisticRegression())
+    assert model.fit(X, y).predict(X).shape == y.shape
+    assert len(model[0].get_feature_names_out()) == 2
+    search = GridSearchCV(
+        estimator, {"architecture__n_layers": [1, 2]}, cv=2, error_score="raise"
+    )
+    search.fit(X)
+    assert search.best_estimator_.architecture.n_layers in (1, 2)
+    frame = search.best_estimator_.set_output(transform="pandas").transform(X)
+    assert isinstance(frame, pd.DataFrame)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_before_training_the_network_is_the_start(name, X):
+    fitted = clone(TEXTS[name]).set_params(max_iter=1).fit(X)
+    start = clone(fitted).set_params(max_iter=0).fit(X)
+    assert start.best_iter_ == 0
+    assert start.validation_scores_ == []
+    sequences = fitted._texts(X)
+    objective = fitted._objective()
+    model = fitted._fit
+    module = objective.new_module(model.start, _plan(), seed=0)
+    trained = objective.model(module, model.start, None, 0)
+    assert_allclose(
+        trained.log_prob(sequences), model.start.log_prob(sequences), atol=1e-5
+    )
+
+
+def _plan():
+    from skae._plan import TrainingPlan
+
+    return TrainingPlan.for_table(100)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_texts_do_not_open_the_gate(name, seed):
+    """Random texts have nothing to learn, however often they are there."""
+    rng = np.random.RandomState(seed)
+    texts = [" ".join(rng.choice(list("abcdefgh"), 12)) for _ in range(60)]
+    boot = [texts[i] for i in rng.randint(0, 60, 400)]
+    fitted = clone(TEXTS[name]).set_params(
+        max_iter=4, random_state=seed, learning_rate_init=0.02
+    )
+    assert fitted.fit(boot).best_iter_ == 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_learnt_is_used(name, monkeypatch):
+    """Each word is the first one: n-grams of a few words cannot know."""
+    if name != "causal":
+        pytest.skip("a masked word is known from its neighbours")
+    rng = np.random.RandomState(0)
+    texts = []
+    for _ in range(1500):
+        key, noise = rng.choice(list("ab")), rng.choice(list("xyz"), 5)
+        texts.append(" ".join([key, *noise, key * 2]))
+    fitted = CausalLanguageModel(
+        **{**TEXTS[name].get_params(deep=False), "order": 2, "max_iter": 15}
+    ).set_params(learning_rate_init=0.02, n_components=2)
+    fitted.fit(texts[:1000])
+    assert fitted.best_iter_ > 0
+    start = KneserNey(order=2).fit(texts[:1000])
+    assert fitted.score(texts[1000:]) > start.score(texts[1000:]) + 0.02
+
+
+def test_texts_longer_than_max_length_are_scored_whole(monkeypatch):
+    forced_open(monkeypatch)
+    texts = texts_of(40)
+    fitted = clone(TEXTS["causal"]).fit(texts)
+    long = " ".join(texts[:7])
+    log_prob = fitted._log_prob(fitted._texts([long]))
+    assert (log_prob < 0).all()
+    assert len(log_prob) > 8 * fitted.max_length
+    start = clone(fitted).set_params(max_iter=0).fit(texts)
+    assert start.score_samples([long]) == pytest.approx(
+        KneserNey().fit(texts).score_samples([long])
+    )

@@ -1,0 +1,195 @@
+"""Texts as token numbers, against scikit-learn's CountVectorizer and by hand."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+
+from skae.text._dataset import Pieces, TokenDataset
+from skae.text._tokens import TokenSequences, Vocabulary
+
+WORDS = r"(?u)\b\w\w+\b"
+TEXTS = ["The cat sat on the mat.", "A dog!", "", "the DOG and the cat"]
+
+
+def vocabulary(analyzer="word", **changes):
+    how = {"lowercase": True, "token_pattern": WORDS, "max_features": None, "min_df": 1}
+    return Vocabulary(analyzer=analyzer, **{**how, **changes})
+
+
+@pytest.mark.parametrize("analyzer", ["word", "char"])
+@pytest.mark.parametrize("changes", [{}, {"min_df": 2}, {"max_features": 3}])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_counts_are_those_of_count_vectorizer(analyzer, changes, lowercase):
+    changes = {**changes, "lowercase": lowercase}
+    counter = CountVectorizer(analyzer=analyzer, **changes)
+    expected = counter.fit_transform(TEXTS).toarray()
+    ours = vocabulary(analyzer, **changes)
+    counts = ours.fit_encode(TEXTS).counts().toarray()
+    assert ours.tokens == counter.get_feature_names_out().tolist()
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_a_text_is_its_tokens_and_an_end():
+    ours = vocabulary()
+    sequences = ours.fit_encode(["b", "bb aa bb", "", "aa"])
+    assert ours.tokens == ["aa", "bb"]
+    assert sequences.end == 3
+    assert sequences.tokens.tolist() == [3, 1, 0, 1, 3, 3, 0, 3]
+    assert sequences.starts.tolist() == [0, 1, 5, 6]
+    assert sequences.lengths.tolist() == [1, 4, 1, 2]
+    assert sequences.take(np.array([3, 1])).tokens.tolist() == [0, 3, 1, 0, 1, 3]
+    assert sequences.sums(np.ones(8)).tolist() == [1, 4, 1, 2]
+
+
+def test_a_token_that_was_not_seen_is_the_unknown_one():
+    ours = vocabulary()
+    ours.fit_encode(["aa bb"])
+    sequences = ours.encode(["aa cc"])
+    assert sequences.tokens.tolist() == [0, sequences.unknown, sequences.end]
+    assert ours.decode([np.array([0, 2, 1])]) == ["aa <unk> bb"]
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        tuple(TEXTS),
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        pd.Series(TEXTS, index=[7, 7, 1, 0]),
+        pl.Series(TEXTS),
+        iter(TEXTS),
+    ],
+    ids=["tuple", "array", "objects", "pandas", "polars", "iterator"],
+)
+def test_any_list_of_strings_will_do(X):
+    expected = vocabulary().fit_encode(TEXTS)
+    sequences = vocabulary().fit_encode(X)
+    np.testing.assert_array_equal(sequences.tokens, expected.tokens)
+    np.testing.assert_array_equal(sequences.starts, expected.starts)
+
+
+@pytest.mark.parametrize(
+    "as_given", [np.asarray, torch.tensor], ids=["array", "tensor"]
+)
+def test_integers_are_padded_tokens(as_given):
+    padded = as_given([[5, 3, -1, -1], [3, 3, 9, -1], [-1, -1, -1, -1]])
+    ours = vocabulary()
+    sequences = ours.fit_encode(padded)
+    assert ours.tokens == [3, 5, 9]
+    assert sequences.tokens.tolist() == [1, 0, 4, 0, 0, 2, 4, 4]
+    back = ours.decode([np.array([1, 0]), np.array([2])])
+    assert back.tolist() == [[5, 3], [9, -1]]
+    ragged = ours.encode([[5, 3], [7]])
+    assert ragged.tokens.tolist() == [1, 0, 4, 3, 4]
+
+
+def test_lists_of_tokens_are_taken_as_they_are():
+    ours = vocabulary()
+    sequences = ours.fit_encode([["B", "a b"], [], ["B"]])
+    assert ours.tokens == ["B", "a b"]
+    assert sequences.tokens.tolist() == [0, 1, 3, 3, 0, 3]
+    assert ours.decode([np.array([1, 0])]) == [["a b", "B"]]
+
+
+@pytest.mark.parametrize("text", ["In the beginning", "naïve\tcafé ☕", ""])
+def test_byte_pairs_give_any_text_back(text):
+    ours = vocabulary("bpe", lowercase=False, max_features=300)
+    ours.fit_encode(["in the beginning was the word"] * 3)
+    assert len(ours.tokens) <= 300
+    sequences = ours.encode([text])
+    assert sequences.unknown not in sequences.tokens
+    assert ours.decode([sequences.tokens[:-1]]) == [text]
+
+
+def test_masks_are_found_in_texts_and_integers():
+    ours = vocabulary()
+    ours.fit_encode(["aa bb"])
+    sequences = ours.encode(["AA <mask> bb<mask>"], masks=True)
+    mask = sequences.mask
+    assert sequences.tokens.tolist() == [0, mask, 1, mask, sequences.end]
+    numbers = vocabulary()
+    numbers.fit_encode(np.array([[4, 8]]))
+    masked = numbers.encode(np.array([[-2, 8]]), masks=True)
+    assert masked.tokens.tolist() == [masked.mask, 1, masked.end]
+
+
+NO_TEXTS = {
+    "one string": ("a text", "'a text', one str"),
+    "bytes": (b"a text", "one bytes"),
+    "None": (None, "X is None"),
+    "sparse": (csr_matrix((2, 2)), "X is sparse"),
+    "frame": (pd.DataFrame({"text": TEXTS}), r'X\["text"\]'),
+    "a number": (["a", 1.5], r"Text 1 of X is 1.5 \(float\).* a string"),
+    "missing": (["a", None], r"Text 1 of X is None"),
+    "bytes among strings": (["a", b"b"], r"Text 1 of X is b'b' \(bytes\)"),
+    "numbers": ([1, 2], r"Text 0 of X is 1 \(int\)"),
+    "nothing": ([], "X has no text"),
+    "no tokens": (["", " . "], "no token in any of its 2 texts"),
+    "mixed tokens": ([["a", 1]], r"Text 0 of X has the token 1 \(int\)"),
+    "mixed integers": ([[1], ["a"]], r"Text 1 of X has the token 'a'"),
+    "floats": (np.ones((2, 2)), "shape .2, 2. and type float64"),
+    "padding inside": (np.array([[1, -1, 2]]), "X has -1 in row 0, column 1"),
+    "negative": (np.array([[1, -3]]), "X has -3 in row 0, column 1"),
+    "string and list": (["a", ["b"]], r"Text 1 of X is \['b'\] \(list\)"),
+}
+
+
+@pytest.mark.parametrize(("X", "message"), NO_TEXTS.values(), ids=NO_TEXTS)
+def test_what_is_no_text_is_named(X, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        vocabulary().fit_encode(X)
+
+
+def test_texts_of_another_kind_are_an_error():
+    ours = vocabulary()
+    ours.fit_encode(["aa bb"])
+    with pytest.raises(ValueError, match="lists of tokens, but strings were seen"):
+        ours.encode([["aa"]])
+
+
+def test_hashes_are_equal_for_equal_texts_only():
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, 3, rng.integers(1, 7)) for _ in range(3000)]
+    lengths = np.array([len(text) for text in texts])
+    starts = np.cumsum(lengths) - lengths
+    sequences = TokenSequences(np.concatenate(texts).astype(np.int32), starts, 5)
+    groups = {}
+    for text, value in zip(texts, sequences.hashes().tolist(), strict=True):
+        groups.setdefault(value, set()).add(text.tobytes())
+    assert all(len(group) == 1 for group in groups.values())
+    assert len(groups) == len({text.tobytes() for text in texts})
+
+
+@pytest.mark.parametrize("max_length", [2, 3, 7, 100])
+def test_pieces_have_every_token_once(max_length):
+    sequences = vocabulary("char").fit_encode(["abcdefg", "", "ab", "a" * 30])
+    pieces = Pieces.of(sequences, max_length)
+    assert pieces.lengths.max() <= max_length
+    assert pieces.lengths.min() >= 1
+    places = pieces.places(np.arange(len(pieces)))
+    np.testing.assert_array_equal(places, np.arange(len(sequences.tokens)))
+    np.testing.assert_array_equal(sequences.texts[pieces.starts], pieces.text)
+    n_pieces = np.bincount(pieces.text)
+    np.testing.assert_array_equal(n_pieces, -(-sequences.lengths // max_length))
+
+
+def test_an_epoch_has_every_row_once_and_alike_rows_together():
+    rng = np.random.default_rng(0)
+    texts = ["a" * n for n in rng.integers(1, 60, 500)]
+    sequences = vocabulary("char").fit_encode(texts)
+    pieces = Pieces.of(sequences, 64)
+    dataset = TokenDataset(sequences, pieces, 8, 1, torch.device("cpu"))
+    rows = torch.arange(len(pieces))
+    order = dataset.shuffled(rows, torch.Generator().manual_seed(0))
+    assert sorted(order.tolist()) == rows.tolist()
+    assert order.tolist() != rows.tolist()
+    x, known = dataset.take(order[:8])
+    lengths = pieces.lengths[order[:8]]
+    assert x.shape == (8, lengths.max())
+    assert known.sum(1).tolist() == lengths.tolist()
+    assert x[known].tolist() == pieces.places(order[:8].numpy()).tolist()
+    assert np.ptp(lengths) < 20
