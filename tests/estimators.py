@@ -18,7 +18,12 @@ from skae import (
     MaskedImputer,
 )
 from skae.architectures import MLP, Convolutional, Modules, Recurrent, Transformer
-from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+from skae.text import (
+    CausalLanguageModel,
+    KneserNey,
+    MaskedLanguageModel,
+    TextAutoencoder,
+)
 
 
 class Encoder(nn.Module):
@@ -215,5 +220,14 @@ TEXTS = {
     "masked": MaskedLanguageModel(2, **TINY),
     "masked, static": MaskedLanguageModel(
         **TINY, masking="static", mask_fraction=0.4, analyzer="char"
+    ),
+    "bags": TextAutoencoder(2, max_iter=2, random_state=0),
+    "bags, LSA": TextAutoencoder(
+        max_iter=2,
+        random_state=0,
+        start="lsa",
+        architecture=MLP((4,)),
+        analyzer="char",
+        validation_fraction=0.25,
     ),
 }

@@ -7,6 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
+from skae._module import LinearResidual
 from skae.text._bag_module import BagModule, token_nll
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
 
@@ -38,7 +39,11 @@ def module_of(x, model=CorrespondenceAnalysis, k=3, n_coordinates=6):
     encoder = nn.Sequential(nn.Linear(n_coordinates, 8), nn.GELU(), nn.Linear(8, k))
     decoder = nn.Sequential(nn.Linear(k, 8), nn.GELU(), nn.Linear(8, n_coordinates))
     by_idf = model is LatentSemantics
-    module = BagModule(encoder, decoder, 30, n_coordinates, k, by_idf=by_idf)
+    module = BagModule(
+        LinearResidual(encoder, n_coordinates, k, gain=False),
+        LinearResidual(decoder, k, n_coordinates, gain=False),
+        by_idf=by_idf,
+    )
     module.double().set_start(start, axes, length=10.0)
     module.generator = torch.Generator().manual_seed(0)
     return module, start

@@ -16,6 +16,8 @@ is how far a code is believed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,11 +43,11 @@ class BagModule(BaseModule):
 
     Parameters
     ----------
-    encoder : torch.nn.Module
-        From ``(n, n_coordinates)`` to ``(n, n_components)``.
-    decoder : torch.nn.Module
+    encoder : LinearResidual
+        From ``(n, n_coordinates)`` to ``(n, n_components)``. Of it only the network is
+        used, as of the other one.
+    decoder : LinearResidual
         From ``(n, n_components)`` to ``(n, n_coordinates)``.
-    n_tokens, n_coordinates, n_components : int
     by_idf : bool, default=False
         Whether bags are divided by the norm of their tf-idf, as latent semantic
         analysis does, and not by their number of tokens.
@@ -55,11 +57,15 @@ class BagModule(BaseModule):
     >>> import torch
     >>> from scipy.sparse import csr_matrix
     >>> from torch import nn
+    >>> from skae._module import LinearResidual
     >>> from skae.text._bag_module import BagModule
     >>> from skae.text._correspondence import CorrespondenceAnalysis
     >>> counts = csr_matrix([[2.0, 2.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 6.0]])
     >>> ca = CorrespondenceAnalysis.of(counts, 1)
-    >>> module = BagModule(nn.Linear(1, 1), nn.Linear(1, 1), 3, 1, 1).set_start(ca, ca)
+    >>> encoder, decoder = (
+    ...     LinearResidual(nn.Linear(1, 1), 1, 1, gain=False) for _ in range(2)
+    ... )
+    >>> module = BagModule(encoder, decoder).set_start(ca, ca)
     >>> module.encode(torch.tensor([[0, 1, -1], [2, 2, 2]])).detach().round(decimals=3)
     tensor([[-1.],
             [ 1.]])
@@ -79,34 +85,16 @@ class BagModule(BaseModule):
 
     def __init__(
         self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        n_tokens: int,
-        n_coordinates: int,
-        n_components: int,
+        encoder: LinearResidual,
+        decoder: LinearResidual,
         *,
         by_idf: bool = False,
     ) -> None:
-        shared = not set(encoder.parameters()).isdisjoint(decoder.parameters())
-        super().__init__(
-            LinearResidual(encoder, n_coordinates, n_components, gain=shared),
-            LinearResidual(decoder, n_components, n_coordinates, gain=shared),
-        )
+        super().__init__(encoder, decoder)
         self.by_idf = by_idf
-        self.shrinkage = nn.Parameter(torch.zeros(n_components))
-        self.tilt = nn.Parameter(torch.zeros(n_components))
-        for name, shape in {
-            "token_weights": (n_tokens, n_components),
-            "slopes": (n_tokens, n_components),
-            "mean": (n_components,),
-            "deviations": (n_components,),
-            "log_shares": (n_tokens,),
-            "idf": (n_tokens,),
-            "length": (),
-            "coordinates": (n_tokens, n_coordinates),
-            "features": (n_tokens, n_coordinates),
-        }.items():
-            self.register_buffer(name, torch.zeros(shape))
+        k = len(encoder.bias)
+        self.shrinkage = nn.Parameter(torch.zeros(k, dtype=torch.float32))
+        self.tilt = nn.Parameter(torch.zeros(k, dtype=torch.float32))
 
     def set_start(
         self, start: BagModel, axes: CorrespondenceAnalysis, length: float = 1.0
@@ -124,7 +112,7 @@ class BagModule(BaseModule):
         """
         weights = axes.token_weights / positive(np.sqrt(axes.explained_variance))
         size = np.sqrt(axes.shares @ weights**2)
-        values = {
+        values: dict[str, Any] = {
             "token_weights": start.token_weights,
             "slopes": start.slopes,
             "mean": start.mean,
@@ -137,7 +125,7 @@ class BagModule(BaseModule):
         if isinstance(start, LatentSemantics):
             values["idf"] = start.idf
         for name, value in values.items():
-            getattr(self, name).copy_(torch.as_tensor(value))
+            self.register_buffer(name, torch.as_tensor(value).to(self.tilt))
         return self
 
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
@@ -190,9 +178,11 @@ class BagModule(BaseModule):
         z : Tensor of shape (n, n_components)
         """
         known = x >= 0 if known is None else known
-        chance = torch.rand(len(x), 1, generator=self.generator) * MOST_SEEN
-        seen = torch.rand(x.shape, generator=self.generator) < chance
-        z = self.encode(x, known & seen.to(x.device))
+        how: dict[str, Any] = {"generator": self.generator, "device": x.device}
+        how["dtype"] = torch.float32
+        chance = torch.rand(len(x), 1, **how) * MOST_SEEN
+        seen = torch.rand(x.shape, **how) < chance
+        z = self.encode(x, known & seen)
         return self.decode(z), z
 
 

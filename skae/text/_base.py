@@ -18,7 +18,7 @@ from .._base import NetworkEstimator
 from .._parameters import new_random_state, unchanged_on_error
 from .._step import one_thread, usual_settings
 from ._fit import fit
-from ._objective import TokenObjective
+from ._objective import TextObjective
 from ._tokens import TokenSequences, Vocabulary
 
 # Words, and what is neither a word nor a space: language models need all of a text.
@@ -74,7 +74,13 @@ class TextModel(BaseEstimator):
 class LanguageModel(TextModel):
     """What models share that say how probable each token of a text is."""
 
-    _predicts_ends: ClassVar[bool] = True
+    def _log_likelihood(self, sequences: TokenSequences) -> NDArray:
+        """Return the log-likelihood of each text in nats, shape (n_texts,)."""
+        return sequences.sums(self._log_prob(sequences))
+
+    def _n_predicted(self, sequences: TokenSequences) -> int:
+        """Return how many tokens have a part in it."""
+        return len(sequences.tokens)
 
     def _log_prob(self, sequences: TokenSequences) -> NDArray:
         """Return the log-probability of each token in nats, shape (n_total,)."""
@@ -103,7 +109,7 @@ class LanguageModel(TextModel):
         """
         sequences = self._texts(X)
         with usual_settings(), one_thread:
-            return sequences.sums(self._log_prob(sequences))
+            return self._log_likelihood(sequences)
 
     def score(self, X: Iterable[Any], y: Any = None) -> float:
         """Return the mean log-likelihood of a token, in nats.
@@ -118,13 +124,13 @@ class LanguageModel(TextModel):
         Returns
         -------
         float
-            Higher is better. The ends of texts count as tokens.
+            Higher is better.
         """
         del y
         sequences = self._texts(X)
-        n = len(sequences.tokens) - (0 if self._predicts_ends else len(sequences))
         with usual_settings(), one_thread:
-            return float(self._log_prob(sequences).sum()) / max(n, 1)
+            total = float(self._log_likelihood(sequences).sum())
+        return total / max(self._n_predicted(sequences), 1)
 
     def perplexity(self, X: Iterable[Any]) -> float:
         """Return the perplexity: how many equally likely tokens are as hard to guess.
@@ -247,7 +253,7 @@ def _drawn(
 class TextEstimator(TextModel, NetworkEstimator):
     """What estimators of texts share that train a network."""
 
-    _objective_class: ClassVar[type[TokenObjective]]
+    _objective_class: ClassVar[type[TextObjective]]
     _row_shape = ()
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

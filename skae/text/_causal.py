@@ -18,7 +18,7 @@ from .._trained import inference
 from ._base import WORDS_AND_SIGNS, GenerativeModel, TextEstimator
 from ._dataset import Pieces, TokenDataset
 from ._kneser_ney import NGramStart
-from ._objective import TokenObjective, TrainedTokens, alike
+from ._objective import LanguageObjective, TrainedTokens, alike
 from ._tokens import TokenSequences
 
 
@@ -61,7 +61,7 @@ class TrainedCausal(TrainedTokens):
             return self.module.log_probs(reading, known, reader.log_probs(places))
 
 
-class CausalObjective(TokenObjective):
+class CausalObjective(LanguageObjective):
     """The likelihood of each token given those before it."""
 
     causal = True
@@ -78,7 +78,7 @@ class CausalObjective(TokenObjective):
             return NGramStart.of(sequences, whole.ngrams.order, counts)
         order = None if is_auto(self.params.order) else int(self.params.order)
         start = NGramStart.of(sequences, order)
-        return replace(start, bags=self.bags(sequences, seed))
+        return replace(start, bags=self.analysis(sequences, seed))
 
     def model(
         self, module: Any, start: Any, held_out_error: float | None, seed: int

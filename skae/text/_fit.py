@@ -7,7 +7,7 @@ copies of a text any token would be known, and nothing be left to learn.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,47 +17,33 @@ from .._dataset import TrainingData
 from .._fit import Fit
 from .._gate import GateDecision
 from .._parameters import (
-    is_auto,
     lasting_parameters,
     new_random_state,
     new_torch_generator,
-    resolve_device,
 )
-from .._plan import MIN_ROWS, N_FOLDS, SMALL_TABLE, TrainingPlan
 from .._split import choose_held_out, distinct_rows
 from .._training import Training
-from ._dataset import EPOCH_TOKENS, Pieces, TokenDataset
-from ._objective import TokenObjective
+from ._dataset import Pieces
+from ._objective import TextObjective
 from ._tokens import TokenSequences
 
 # With fewer distinct texts than this, pieces of them are held out.
 FEW_TEXTS = 20
-# Tokens that are held out at most, unless validation_fraction says so.
-MAX_HELD_OUT = 50_000
-BATCH_TOKENS = 1024
-# Tokens and epochs that training takes at most, unless max_iter says so.
-TRAINING_TOKENS, MAX_EPOCHS = 1_500_000, 30
 
 
-def fit(objective: TokenObjective, sequences: TokenSequences) -> Fit:
+def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
     """Fit an objective to texts."""
     params = objective.params
     seed = int(new_random_state(params.random_state).randint(2**31 - 1))
     start = beside = objective.counted(sequences, None, seed)
-    pieces = Pieces.of(sequences, int(params.max_length))
+    pieces = objective.pieces(sequences)
     rows, unit_of = distinct_pieces(sequences, pieces)
-    plan = plan_for(params, pieces.lengths[rows])
-    units = torch.from_numpy(np.unique(unit_of[rows], return_inverse=True)[1])
-    generator = new_torch_generator(seed)
-    chosen = choose_held_out(len(rows), units, plan.n_held_out, generator)
-    valid = rows[chosen.numpy()]
-    train = np.sort(rows[~np.isin(unit_of[rows], unit_of[valid])])
+    plan = objective.plan(pieces.lengths[rows])
+    train, valid = held_out(rows, unit_of, plan.n_held_out, seed)
     if plan.max_iter:
         counts = np.sort(pieces.places(train))
         beside = objective.counted(sequences, counts, seed, start)
-    device = resolve_device(params.device)
-    floats = sequences.n_tokens
-    dataset = TokenDataset(sequences, pieces, plan.batch_size, floats, device)
+    dataset = objective.dataset(sequences, pieces, plan)
     data = TrainingData(
         dataset,
         torch.from_numpy(train),
@@ -68,10 +54,18 @@ def fit(objective: TokenObjective, sequences: TokenSequences) -> Fit:
     net, decision, model = training.new_net(), GateDecision(False, 0), start
     if plan.max_iter:
         decision = training.run(net, data, continued=False)
-        net.module_.forget()
+    if decision.is_open and not objective.keeps_network:
+        everything = replace(
+            data, train=torch.from_numpy(np.sort(rows)), valid=data.valid[:0]
+        )
+        history = net.history
+        net = replace(training, start=start).new_net()
+        net.partial_fit(replace(everything, units=None), epochs=decision.best_iter)
+        net.history_ = history
+    objective.finish(net.module_)
     if decision.is_open:
         model = objective.model(net.module_, start, None, seed)
-    per_row = pieces.lengths[valid].mean() if len(valid) else 1.0
+    per_row = objective.n_predicted(sequences, pieces, valid)
     return Fit(
         objective=objective,
         start=start,
@@ -85,6 +79,18 @@ def fit(objective: TokenObjective, sequences: TokenSequences) -> Fit:
         lasting=lasting_parameters(params),
         reason=decision.reason,
     )
+
+
+def held_out(
+    rows: NDArray, unit_of: NDArray, n_held_out: int, seed: int
+) -> tuple[NDArray, NDArray]:
+    """Return which rows train, and which are held out, whole units of them."""
+    units = torch.from_numpy(np.unique(unit_of[rows], return_inverse=True)[1])
+    generator = new_torch_generator(seed)
+    chosen = choose_held_out(len(rows), units, n_held_out, generator).numpy()
+    trains = np.ones(len(rows), dtype=bool)
+    trains[chosen] = False
+    return np.sort(rows[trains]), rows[chosen]
 
 
 def distinct_pieces(
@@ -111,29 +117,3 @@ def distinct_pieces(
     together = hashes if are_few else of_text[pieces.text]
     unit_of = np.unique(together, return_inverse=True)[1]
     return distinct_rows(hashes, None, None).rows.astype(np.int64), unit_of
-
-
-def plan_for(params: Any, lengths: NDArray) -> TrainingPlan:
-    """Return how to train on distinct pieces of these lengths."""
-    n, n_total = len(lengths), int(lengths.sum())
-    n_held_out = n // (N_FOLDS if n < SMALL_TABLE else 10)
-    n_held_out = min(n_held_out, max(1, n * MAX_HELD_OUT // n_total))
-    if not is_auto(params.validation_fraction):
-        n_held_out = max(1, round(float(params.validation_fraction) * n))
-    max_iter, batch_size = params.max_iter, params.batch_size
-    if is_auto(max_iter):
-        epoch = min(n_total, EPOCH_TOKENS)
-        max_iter = max(1, min(MAX_EPOCHS, round(TRAINING_TOKENS / epoch)))
-    if is_auto(batch_size):
-        # Over the length of the piece that a token is in, on average.
-        usual = float((lengths.astype(float) ** 2).sum() / n_total)
-        batch_size = max(1, round(BATCH_TOKENS / usual))
-    return TrainingPlan(
-        hidden_layer_sizes=(),
-        max_iter=int(max_iter) if n >= MIN_ROWS else 0,
-        batch_size=int(batch_size),
-        n_folds=0,
-        n_held_out=min(n_held_out, n - 1),
-        n_rows=n,
-        alpha=float(params.alpha),
-    )

@@ -14,10 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._parameters import is_auto, unchanged_on_error
 from ._base import WORDS_AND_SIGNS, GenerativeModel, TextModel
-from ._correspondence import CorrespondenceAnalysis
 from ._network import Reading
 from ._ngrams import ORDERS, NGrams, left_contexts
-from ._objective import TokenStart
+from ._objective import LanguageStart
 from ._tokens import TokenSequences
 
 
@@ -75,18 +74,18 @@ class CausalReader:
 
 
 @dataclass(frozen=True)
-class NGramStart(TokenStart):
+class NGramStart(LanguageStart):
     """Modified Kneser-Ney.
 
     Attributes
     ----------
     ngrams : NGrams
-    bags : CorrespondenceAnalysis or None
-        What codes of texts are made by.
+    bags : CorrespondenceAnalysis
+        What codes of texts are made by, if there are any.
     """
 
     ngrams: NGrams
-    bags: CorrespondenceAnalysis | None = None
+    bags: Any = None
 
     @classmethod
     def of(

@@ -21,7 +21,7 @@ from ._base import WORDS_AND_SIGNS, LanguageModel, TextEstimator
 from ._correspondence import CorrespondenceAnalysis
 from ._dataset import Pieces, TokenDataset
 from ._network import Reading, TokenModule
-from ._objective import TokenObjective, TokenStart, TrainedTokens, alike
+from ._objective import LanguageObjective, LanguageStart, TrainedTokens, alike
 from ._pool import Pool
 from ._tokens import TokenSequences
 
@@ -77,7 +77,7 @@ class MaskedReader:
 
 
 @dataclass(frozen=True)
-class PoolStart(TokenStart):
+class PoolStart(LanguageStart):
     """A log-linear pool of n-grams.
 
     Attributes
@@ -211,7 +211,7 @@ def recounted(
     return pool.recounted(tokens, sequences.starts, inner)
 
 
-class MaskedObjective(TokenObjective):
+class MaskedObjective(LanguageObjective):
     """The likelihood of hidden tokens given the others."""
 
     causal = False
@@ -234,13 +234,21 @@ class MaskedObjective(TokenObjective):
         pool = Pool.of(once.tokens, once.starts, n_tokens, share, seed, inner)
         if len(once) < len(sequences):
             pool = recounted(pool, sequences)
-        return PoolStart(pool, self.bags(sequences, seed))
+        return PoolStart(pool, self.analysis(sequences, seed))
 
     def module(self, encoder: Any, decoder: Any) -> MaskedTokenModule:
         """Return the module to train."""
         params = self.params
         share, dynamic = float(params.mask_fraction), params.masking == "dynamic"
         return MaskedTokenModule(encoder, decoder, share, dynamic=dynamic)
+
+    def n_predicted(
+        self, sequences: TokenSequences, pieces: Pieces, rows: NDArray
+    ) -> float:
+        """Return how many tokens of a row are hidden, on average."""
+        tokens = sequences.tokens[pieces.places(rows)]
+        n_inner = float((tokens != sequences.end).sum())
+        return max(n_inner, 1.0) * float(self.params.mask_fraction) / max(len(rows), 1)
 
     def model(
         self, module: Any, start: Any, held_out_error: float | None, seed: int
@@ -391,8 +399,6 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
     """
 
     _objective_class = MaskedObjective
-    _predicts_ends = False
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TextEstimator._parameter_constraints,
         "masking": [StrOptions({"dynamic", "static"})],
@@ -450,6 +456,9 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
 
     def _log_prob(self, sequences: TokenSequences) -> NDArray:
         return self._fit.model.log_prob(sequences)
+
+    def _n_predicted(self, sequences: TokenSequences) -> int:
+        return len(sequences.tokens) - len(sequences)
 
     def fill_mask(self, X: Iterable[Any], top_k: int = 5) -> list[list[Any]]:
         """Return the likeliest tokens in the place of each mask.

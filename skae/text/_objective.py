@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,25 +11,137 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._objective import Objective
-from .._parameters import new_torch_generator
-from .._plan import TrainingPlan
+from .._parameters import is_auto, new_torch_generator, resolve_device
+from .._plan import MIN_ROWS, N_FOLDS, SMALL_TABLE, TrainingPlan
 from ..architectures import Transformer
-from ._correspondence import CorrespondenceAnalysis
+from ._correspondence import BagModel, CorrespondenceAnalysis
+from ._dataset import EPOCH_TOKENS, Pieces, TokenDataset
 from ._network import Mixture, TokenEncoder, TokenLoss, TokenModule
 from ._tokens import TokenSequences
 
 # Codes of a text, unless there are fewer tokens.
 N_CODES = 32
+# Tokens that are held out at most, unless validation_fraction says so.
+MAX_HELD_OUT = 50_000
+BATCH_TOKENS = 1024
+# Tokens and epochs that training takes at most, unless max_iter says so.
+TRAINING_TOKENS, MAX_EPOCHS = 1_000_000, 20
 # Tokens that go through a network at once, as far as rows are no longer.
 INFERENCE_TOKENS = 4096
 
 
-class TokenStart(ABC):
+class TextStart(ABC):
     """A closed form that has counted tokens, and is used while no network is."""
 
     is_fallback = True
     is_degenerate = False
-    bags: Any
+    bags: BagModel
+
+    @abstractmethod
+    def apply(self, module: Any, units: Any = None) -> None:
+        """Set a module to this start."""
+
+    def model(self, module: Any) -> Any:
+        """Return what is used in place of a network."""
+        return self
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes of a text."""
+        return self.bags.token_weights.shape[1]
+
+    def codes(self, sequences: TokenSequences) -> NDArray:
+        """Return the codes of texts, shape (n_texts, n_codes)."""
+        return self.bags.codes(sequences.counts())
+
+
+class TextObjective(Objective):
+    """What an estimator of texts trains."""
+
+    keeps_network: ClassVar[bool]
+    """Whether what was trained beside the start of some texts is used beside that of
+    all; if not, it is trained again with all of them."""
+
+    @abstractmethod
+    def counted(
+        self,
+        sequences: TokenSequences,
+        counts: NDArray | None,
+        seed: int,
+        whole: Any = None,
+    ) -> Any:
+        """Return the start of texts, or of those tokens of them that count.
+
+        `counts` has their places. `whole` is the start of all of them: what it has
+        chosen is taken over.
+        """
+
+    def pieces(self, sequences: TokenSequences) -> Pieces:
+        """Return the rows of texts: pieces that a network can see."""
+        return Pieces.of(sequences, int(self.params.max_length))
+
+    def dataset(
+        self, sequences: TokenSequences, pieces: Pieces, plan: TrainingPlan
+    ) -> TokenDataset:
+        """Return rows as a net takes them."""
+        device, floats = resolve_device(self.params.device), sequences.n_tokens
+        return TokenDataset(sequences, pieces, plan.batch_size, floats, device)
+
+    def finish(self, module: Any) -> None:
+        """Let a trained module go of texts."""
+
+    def n_predicted(
+        self, sequences: TokenSequences, pieces: Pieces, rows: NDArray
+    ) -> float:
+        """Return how many tokens of a row are predicted, on average."""
+        return float(pieces.lengths[rows].mean()) if len(rows) else 1.0
+
+    def epochs(self, n_rows: int, n_tokens: int) -> int:
+        """Return how many epochs rows of so many tokens are trained for."""
+        epoch = min(n_tokens, EPOCH_TOKENS)
+        return max(1, min(MAX_EPOCHS, round(TRAINING_TOKENS / epoch)))
+
+    def batch_size(self, lengths: NDArray) -> int:
+        """Return how many rows of these lengths make a batch."""
+        # Over the length of the row that a token is in, on average.
+        usual = (lengths.astype(float) ** 2).sum() / lengths.sum()
+        return max(1, round(BATCH_TOKENS / usual))
+
+    def plan(self, lengths: NDArray) -> TrainingPlan:
+        """Return how to train on distinct rows of these lengths."""
+        n, n_total, params = len(lengths), int(lengths.sum()), self.params
+        n_held_out = n // (N_FOLDS if n < SMALL_TABLE else 10)
+        n_held_out = min(n_held_out, max(1, n * MAX_HELD_OUT // n_total))
+        if not is_auto(params.validation_fraction):
+            n_held_out = max(1, round(float(params.validation_fraction) * n))
+        max_iter, batch_size = params.max_iter, params.batch_size
+        if is_auto(max_iter):
+            max_iter = self.epochs(n, n_total)
+        if is_auto(batch_size):
+            batch_size = self.batch_size(lengths)
+        return TrainingPlan(
+            hidden_layer_sizes=(),
+            max_iter=int(max_iter) if n >= MIN_ROWS else 0,
+            batch_size=int(batch_size),
+            n_folds=0,
+            n_held_out=min(n_held_out, n - 1),
+            n_rows=n,
+            alpha=float(params.alpha),
+        )
+
+    def plan_at(self, start: Any, plan: TrainingPlan) -> TrainingPlan:
+        """Return the plan: nothing of it follows from the start."""
+        return plan
+
+    def analysis(self, sequences: TokenSequences, seed: int) -> CorrespondenceAnalysis:
+        """Return correspondence analysis of texts, with as many codes as asked for."""
+        counts, k = sequences.counts(), self.params.n_components
+        k = min(N_CODES, counts.shape[1]) if k is None else int(k)
+        return CorrespondenceAnalysis.of(counts, k, seed=seed)
+
+
+class LanguageStart(TextStart):
+    """One that says how probable tokens are."""
 
     @property
     @abstractmethod
@@ -45,60 +157,26 @@ class TokenStart(ABC):
     def reader(self, sequences: TokenSequences, counted: NDArray | None = None) -> Any:
         """Return what it says of texts, some of whose tokens it has counted."""
 
-    @property
-    def n_codes(self) -> int:
-        """Number of codes of a text."""
-        return self.bags.token_weights.shape[1]
-
-    def codes(self, sequences: TokenSequences) -> NDArray:
-        """Return the codes of texts, shape (n_texts, n_codes)."""
-        return self.bags.codes(sequences.counts())
-
     def apply(self, module: Any, units: Any = None) -> None:
-        """Let a module know what it starts from; its networks start at zero."""
+        """Let a module know what it starts from; its share starts at zero."""
         module.start = self
 
-    def model(self, module: Any) -> Any:
-        """Return what is used in place of a network."""
-        return self
 
+class LanguageObjective(TextObjective):
+    """The likelihood of tokens."""
 
-class TokenObjective(Objective):
-    """What an estimator of texts trains."""
+    keeps_network = True
 
-    causal: bool
-
-    @abstractmethod
-    def counted(
-        self,
-        sequences: TokenSequences,
-        counts: NDArray | None,
-        seed: int,
-        whole: Any = None,
-    ) -> Any:
-        """Return the start of texts, or of those tokens of it that count.
-
-        `whole` is the start of all of them: what it has chosen is taken over.
-        """
-
-    def bags(self, sequences: TokenSequences, seed: int) -> CorrespondenceAnalysis:
-        """Return what codes of texts are made by."""
-        counts, k = sequences.counts(), self.params.n_components
-        k = min(N_CODES, counts.shape[1]) if k is None else int(k)
-        return CorrespondenceAnalysis.of(counts, k, seed=seed)
+    causal: ClassVar[bool]
+    """Whether a token is predicted from those before it alone."""
 
     def networks(
         self, start: Any, plan: TrainingPlan, seed: int
     ) -> tuple[nn.Module, nn.Module]:
-        """Return what reads tokens, and what is added to the start."""
+        """Return what reads tokens, and what is mixed with the start."""
         architecture = self.params.architecture
         if architecture is None:
             architecture = Transformer()
-        if not hasattr(architecture, "token_embedding"):
-            raise ValueError(
-                f"architecture={architecture!r} reads no tokens: use "
-                "skae.architectures.Transformer, or None for its defaults."
-            )
         generator = new_torch_generator(seed)
         n, length = start.n_tokens, int(self.params.max_length)
         # The begin of a text, and a token that is hidden, are seen but never said.
@@ -116,9 +194,9 @@ class TokenObjective(Objective):
         """Return the loss of tokens."""
         return TokenLoss()
 
-    def plan_at(self, start: Any, plan: TrainingPlan) -> TrainingPlan:
-        """Return the plan: nothing of it follows from the start."""
-        return plan
+    def finish(self, module: TokenModule) -> None:
+        """Let a trained module go of texts, and of the start."""
+        module.forget()
 
 
 class TrainedTokens:
@@ -127,7 +205,7 @@ class TrainedTokens:
     Parameters
     ----------
     module : TokenModule
-    start : TokenStart
+    start : LanguageStart
     max_length : int
         Tokens that it sees at once.
     """
