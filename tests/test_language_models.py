@@ -157,6 +157,20 @@ def test_static_masks_stay_and_dynamic_ones_do_not(masking):
     assert (first.targets == sequences.tokens[first.said[0]]).all()
 
 
+def test_a_row_does_not_know_what_is_hidden_in_its_copies():
+    texts = texts_of(20)
+    model = MaskedLanguageModel(2, max_iter=0).fit(texts)
+    reader = model._fit.start.reader(model._texts(texts))
+    x = np.arange(8)[None]
+    hidden = np.zeros((3, 8), dtype=bool)
+    hidden[0, [1, 2]] = hidden[1, 2] = hidden[2, [0, 3, 5]] = True
+    together = reader.read(np.repeat(x, 3, 0), hidden)
+    alone = [reader.read(x, row[None]) for row in hidden]
+    for name in ("log_prob", "evidence", "targets"):
+        expected = np.concatenate([getattr(reading, name) for reading in alone])
+        assert_allclose(getattr(together, name), expected)
+
+
 @pytest.mark.parametrize("name", ["causal", "masked"])
 def test_what_is_held_out_is_not_counted(name):
     """Counting some of the texts is counting those texts alone."""

@@ -53,18 +53,26 @@ class MaskedReader:
     def read(self, x: NDArray, hidden: NDArray, *, alone: bool = False) -> Reading:
         """Return what it says of the hidden tokens at places, both of shape (n, T).
 
-        With `alone`, a row does not know what is hidden in others.
+        A row that is there several times does not know what is hidden in its copies;
+        with `alone`, no token knows of other hidden ones.
         """
-        places = x[hidden]
-        found = self.find(places, alone=alone)
+        places, row = x[hidden], np.nonzero(hidden)[0]
         targets = self.tokens[places].astype(np.int64)
-        evidence = self.pool.evidence(found)
+        log_prob = np.empty(len(places))
+        n_orders = sum(expert.order for expert in self.pool.experts)
+        evidence = np.empty((len(places), 2 * n_orders))
+        turn = np.zeros(len(x), dtype=np.int64) if alone else occurrence(x[:, 0])
+        for number in np.unique(turn):
+            own = np.flatnonzero(turn[row] == number)
+            found = self.find(places[own], alone=alone)
+            log_prob[own] = self.pool.log_prob(found, targets[own])
+            evidence[own] = self.pool.evidence(found).reshape(len(own), -1)
         return Reading(
             inputs=np.where(hidden, self.mask, self.tokens[x]).astype(np.int64),
             said=hidden,
             targets=targets,
-            log_prob=self.pool.log_prob(found, targets),
-            evidence=evidence.reshape(len(evidence), -1),
+            log_prob=log_prob,
+            evidence=evidence,
         )
 
     def find(self, places: NDArray, *, alone: bool = False) -> Any:
@@ -74,6 +82,16 @@ class MaskedReader:
             masked[places] = True
         out = self.counted is not None and bool(self.counted[places].all())
         return self.pool.find(self.tokens, self.starts, places, masked, left_out=out)
+
+
+def occurrence(values: NDArray) -> NDArray:
+    """Return how often each value was there before, shape (n,)."""
+    order = np.argsort(values, kind="stable")
+    is_new = np.diff(values[order], prepend=values[order][:1] - 1) != 0
+    first = np.maximum.accumulate(np.where(is_new, np.arange(len(values)), 0))
+    before = np.empty(len(values), dtype=np.int64)
+    before[order] = np.arange(len(values)) - first
+    return before
 
 
 @dataclass(frozen=True)
