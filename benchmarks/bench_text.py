@@ -33,7 +33,7 @@ from skae._parameters import new_torch_generator
 from skae.architectures import Transformer
 from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
 from skae.text._dataset import Pieces, TokenDataset
-from skae.text._fit import plan_for
+from skae.text._kneser_ney import NGramStart
 from skae.text._network import TokenEncoder
 from skae.text._objective import alike
 
@@ -69,7 +69,7 @@ class Alone:
     def _train(self, train, valid, seconds, seed):
         torch.manual_seed(seed)
         pieces = Pieces.of(train, MAX_LENGTH)
-        size = plan_for(CausalLanguageModel(), pieces.lengths).batch_size
+        size = CausalLanguageModel()._objective().batch_size(pieces.lengths)
         dataset = TokenDataset(train, pieces, size, 1, torch.device("cpu"))
         parameters = [*self.encoder.parameters(), self.bias]
         optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.01)
@@ -174,7 +174,7 @@ def within(model, fit_on, seconds):
     sequences = pilot._texts(fit_on)
     model.set_params(max_iter="auto")
     lengths = Pieces.of(sequences, MAX_LENGTH).lengths
-    default = plan_for(model, lengths).max_iter
+    default = model._objective().epochs(len(lengths), int(lengths.sum()))
     return model.set_params(max_iter=max(1, min(default, int(seconds / per_epoch))))
 
 
@@ -192,13 +192,9 @@ def causal(name, n_tokens, seconds, seed):
     p, q = start._log_prob(test_sequences), alone.log_prob(test_sequences)
     texts_ = np.arange(len(fit.texts))
     train, valid = train_test_split(texts_, test_size=0.1, random_state=seed)
-    part = KneserNey(start.order_, **fit.how)
-    counted = part.fit([fit.texts[i] for i in train])
-    held_out = [fit.texts[i] for i in valid]
-    share = best_share(
-        counted._log_prob(counted._texts(held_out)),
-        alone.log_prob(sequences.take(valid)),
-    )
+    part = NGramStart.of(sequences.take(train), start.order_)
+    held_out = sequences.take(valid)
+    share = best_share(part.log_prob(held_out), alone.log_prob(held_out))
     mixed = np.log((1 - share) * np.exp(p) + share * np.exp(q))
     return {
         "n-grams": p.mean(),
@@ -234,7 +230,7 @@ def masked(name, n_tokens, seconds, seed):
     seen = np.bincount(sequences.tokens, minlength=sequences.n_tokens) + 0.5
     seen[sequences.end] = 0
     return {
-        "unigrams": np.log(seen / seen.sum())[inner].mean(),
+        "unigrams": np.log(seen[inner] / seen.sum()).mean(),
         "n-grams": start.score(some),
         "alone": alone.hidden_one_by_one(test_sequences),
         "skae": model.score(some),
