@@ -1,8 +1,10 @@
 """What estimators of texts promise, over every row of the table."""
 
 import copy
+import inspect
 import math
 import pickle
+import re
 import warnings
 from dataclasses import replace
 
@@ -19,7 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_contract import described
 
+import skae.text
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
 from skae._plan import TrainingPlan
@@ -310,3 +314,37 @@ def test_texts_longer_than_max_length_are_scored_whole(monkeypatch):
     assert start.score_samples([long]) == pytest.approx(
         KneserNey().fit(texts).score_samples([long])
     )
+
+
+OWN_WORDS = {
+    "n_components",
+    "architecture",
+    "token_pattern",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "validation_fraction",
+    "order",
+    "start",
+}
+"""Parameters whose default, or use, is an estimator's own."""
+
+
+def test_parameters_are_documented_and_shared_ones_in_the_same_words():
+    texts = []
+    for name in skae.text.__all__:
+        cls = getattr(skae.text, name)
+        texts.append(described(cls))
+        assert list(texts[-1]) == list(inspect.signature(cls).parameters), name
+    for parameter in set().union(*texts) - OWN_WORDS:
+        words = {text[parameter] for text in texts if parameter in text}
+        assert len(words) == 1, parameter
+
+
+def test_every_promised_attribute_is_there(estimator, X):
+    estimator.fit(X)
+    section = type(estimator).__doc__.split("Attributes\n    ----------\n")[1]
+    names = re.findall(r"^    (\w+_) :", section.split("\n\n")[0], re.MULTILINE)
+    assert len(names) >= 3
+    for name in names:
+        assert hasattr(estimator, name), name

@@ -1,5 +1,7 @@
 """Texts as token numbers, against scikit-learn's CountVectorizer and by hand."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -103,6 +105,21 @@ def test_byte_pairs_give_any_text_back(text):
     sequences = ours.encode([text])
     assert sequences.unknown not in sequences.tokens
     assert ours.decode([sequences.tokens[:-1]]) == [text]
+
+
+def test_without_the_extra_byte_pairs_name_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match=r"skae\[tokenizers\]"):
+        vocabulary("bpe").fit_encode(["a text"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"max_features": 100}, "max_features=100"), ({"min_df": 2}, "min_df=2")],
+)
+def test_byte_pairs_have_no_use_for_some_parameters(changes, message):
+    with pytest.raises(ValueError, match=message):
+        vocabulary("bpe", **changes).fit_encode(["a text"])
 
 
 def test_masks_are_found_in_texts_and_integers():

@@ -157,7 +157,8 @@ class KneserNey(GenerativeModel):
     analyzer : {"word", "char", "bpe"} or callable, default="word"
         What tokens of a string are: as for
         :class:`~sklearn.feature_extraction.text.CountVectorizer`, or byte pairs
-        (Sennrich et al. 2016; needs the extra ``skae[tokenizers]``).
+        (Sennrich et al. 2016), which need the extra ``skae[tokenizers]``. Lists of
+        tokens and integers are taken as they are.
     lowercase : bool, default=True
         Convert strings to lower case before they are split.
     token_pattern : str, default=r"(?u)\w+|[^\w\s]"
