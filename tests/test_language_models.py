@@ -38,6 +38,13 @@ def test_without_training_it_is_kneser_ney(order):
     assert model.sample(**kwargs) == start.sample(**kwargs)
 
 
+def test_no_context_is_longer_than_a_text():
+    model = KneserNey(10**9).fit(["aa bb", "bb cc dd"])
+    assert model.order_ == 5
+    same = KneserNey(5).fit(["aa bb", "bb cc dd"])
+    assert model.score(["aa cc"]) == same.score(["aa cc"])
+
+
 def test_a_text_has_the_probability_of_its_tokens_in_turn(generative):
     for text in ["anna", "", "josanna", "xox"]:
         sequences = generative._texts([text])

@@ -134,6 +134,19 @@ def test_masks_are_found_in_texts_and_integers():
     assert masked.tokens.tolist() == [masked.mask, 1, masked.end]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"token_pattern": "("}, "token_pattern='[(]' is no regular expression"),
+        ({"token_pattern": "zz"}, "no token in any .* with token_pattern='zz'"),
+        ({"analyzer": len}, "analyzer: "),
+    ],
+)
+def test_what_splits_no_text_is_named(changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        vocabulary(**changes).fit_encode(["a text"])
+
+
 NO_TEXTS = {
     "one string": ("a text", "'a text', one str"),
     "bytes": (b"a text", "one bytes"),

@@ -21,6 +21,8 @@ from ._fit import fit
 from ._objective import TextObjective
 from ._tokens import TokenSequences, Vocabulary
 
+# Tokens that a network can see at once, at most.
+LONGEST = 2**16
 # Words, and what is neither a word nor a space: language models need all of a text.
 WORDS_AND_SIGNS = r"(?u)\w+|[^\w\s]"
 
@@ -265,7 +267,7 @@ class TextEstimator(TextModel, NetworkEstimator):
         },
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "architecture": [HasMethods("token_embedding"), None],
-        "max_length": [Interval(Integral, 2, None, closed="left")],
+        "max_length": [Interval(Integral, 2, LONGEST, closed="both")],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
 

@@ -104,6 +104,7 @@ class NGramStart(LanguageStart):
             if once is sequences and counts is None:
                 return cls(best)
             order = best.order
+        order = min(order, int(sequences.lengths.max()) + 1)  # no context is longer
         contexts = contexts_of(sequences, order)
         if counts is not None:
             contexts, tokens = contexts[counts], tokens[counts]

@@ -314,8 +314,8 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
     min_df : int or float, default=1
         Keep tokens that so many of the texts have, or such a share of them.
     max_length : int, default=128
-        Tokens that the network sees at once, at least 2. Longer texts are split into
-        pieces, never cut off.
+        Tokens that the network sees at once, from 2 to 65,536. Longer texts are split
+        into pieces, never cut off.
     alpha : float, default=0.01
         Weight decay (AdamW's, decoupled from the gradient).
     batch_size : int or "auto", default="auto"

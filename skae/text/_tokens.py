@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import CountVectorizer
+
+from .._parameters import naming
 
 UNKNOWN, END, MASK = "<unk>", "</s>", "<mask>"
 # An integer array has these in place of a token.
@@ -168,11 +171,13 @@ class Vocabulary(BaseEstimator):
         """
         items, self.kind = as_items(X, self.analyzer)
         self._splitter = self._new_splitter(items)
-        split = [self._splitter(item) for item in items]
+        split = self._split(items)
         if not any(map(len, split)):
+            by = f", with token_pattern={self.token_pattern!r}"
             raise ValueError(
-                f"X has no token in any of its {len(items)} texts: the vocabulary "
-                f"would be empty. First text: {_shown(items[0])}."
+                f"X has no token in any of its {len(items)} texts"
+                f"{by * (self.analyzer == 'word' and self.kind == 'texts')}: the "
+                f"vocabulary would be empty. First text: {_shown(items[0])}."
             )
         if isinstance(self._splitter, BytePairs):
             self.tokens = self._splitter.tokens
@@ -196,7 +201,7 @@ class Vocabulary(BaseEstimator):
                 "these."
             )
         if not masks or kind != "texts":
-            split = [self._splitter(item) for item in items]
+            split = self._split(items)
         else:
             split = [self._split_with_masks(item) for item in items]
         return self._numbered(split, masks=masks)
@@ -224,6 +229,13 @@ class Vocabulary(BaseEstimator):
         between = "" if self.analyzer == "char" else " "
         return [between.join(tokens) for tokens in split]
 
+    def _split(self, items: list[Any]) -> list[Any]:
+        """Return the tokens of each text."""
+        if not callable(self.analyzer):
+            return [self._splitter(item) for item in items]
+        with naming("analyzer"):
+            return [list(self._splitter(item)) for item in items]
+
     def _new_splitter(self, items: list[Any]) -> Any:
         """Return what splits a text."""
         if self.kind != "texts":
@@ -234,11 +246,18 @@ class Vocabulary(BaseEstimator):
                     f'min_df={self.min_df!r} has no meaning with analyzer="bpe": use 1.'
                 )
             return BytePairs.of(items, self.max_features, lowercase=self.lowercase)
-        return CountVectorizer(
+        counter = CountVectorizer(
             analyzer=self.analyzer,
             lowercase=self.lowercase,
             token_pattern=self.token_pattern,
-        ).build_analyzer()
+        )
+        try:
+            return counter.build_analyzer()
+        except re.error as error:
+            raise ValueError(
+                f"token_pattern={self.token_pattern!r} is no regular expression: "
+                f"{error}."
+            ) from error
 
     def _split_with_masks(self, text: str) -> list[str]:
         """Return the tokens of a text in which some are masked."""
