@@ -33,6 +33,8 @@ PROGRESS = (
     "start_losses_",
     "valid_losses_",
     "improved_at_",
+    "averages_",
+    "n_averaged_",
 )
 
 

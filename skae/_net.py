@@ -140,6 +140,9 @@ class AutoencoderNet(ResumableNet):
     losses_: Tensor
     # Of a training that is going on: what takes its steps, and held-out rows.
     dense_: DenseStep | None = None
+    # Averages of the weights, of a net that keeps them.
+    averages_: list[Tensor] | None = None
+    n_averaged_ = 0
     judging_: HeldOut | None = None
 
     @property
@@ -202,6 +205,7 @@ class AutoencoderNet(ResumableNet):
         self.best_iter_, self.best_loss_, self.improved_at_ = 0, math.inf, 0
         self.best_calibration_: dict[str, Any] = {}
         self.best_state_: dict[str, Tensor] | None = None
+        self.averages_, self.n_averaged_ = None, 0
         self.hooks_ = self._batch_hooks()
         self.dense_ = self.judging_ = None
         self.dense_ = self._dense_step(X)
@@ -232,7 +236,7 @@ class AutoencoderNet(ResumableNet):
         keeps_last = not (self.best_iter_ or self.restore_start)
         if self.best_state_ is not None and not (keeps_last and math.isfinite(loss)):
             self.module_.load_state_dict(self.best_state_)
-        self.best_state_ = None
+        self.best_state_ = self.averages_ = None
         self.module_.eval()
 
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:

@@ -21,6 +21,7 @@ from .._parameters import (
     new_random_state,
     new_torch_generator,
 )
+from .._plan import SMALL_TABLE
 from .._split import choose_held_out, distinct_rows
 from .._training import Training
 from ._dataset import Pieces
@@ -54,14 +55,15 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
     net, decision, model = training.new_net(), GateDecision(False, 0), start
     if plan.max_iter:
         decision = training.run(net, data, continued=False)
-    if decision.is_open and not objective.keeps_network:
-        everything = replace(
-            data, train=torch.from_numpy(np.sort(rows)), valid=data.valid[:0]
-        )
-        history = net.history
-        net = replace(training, start=start).new_net()
-        net.partial_fit(replace(everything, units=None), epochs=decision.best_iter)
-        net.history_ = history
+    if decision.is_open and (plan.n_rows < SMALL_TABLE or not objective.keeps_network):
+        once = objective.counted(sequences, np.sort(pieces.places(rows)), seed, start)
+        everything = torch.from_numpy(np.sort(rows))
+        data = replace(data, train=everything, valid=data.valid[:0], units=None)
+        net, tried = replace(training, start=once).new_net(), net
+        net.module_.see(*data.seen)
+        net.partial_fit(data, epochs=decision.best_iter)
+        net.module_.calibrate(decision.calibration)
+        net.history_ = tried.history
     objective.finish(net.module_)
     if decision.is_open:
         model = objective.model(net.module_, start, None, seed)

@@ -325,14 +325,15 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         Peak of the one-cycle learning rate (Smith & Topin 2019).
     max_iter : int or "auto", default="auto"
         Epochs: passes over the texts, or, where these have more than 131,072 tokens, so
-        many of them, drawn at random. "auto" goes through 1.5 million tokens, in at
+        many of them, drawn at random. "auto" goes through a million tokens, in at
         most 30 epochs. With 0, nothing is trained: the estimator is a pool of n-grams.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         the start and the network, which has to be better by ``1.25 + 30 / n`` standard
         errors over n texts, at least by 2. "auto" is 20 % below 1000 rows and 10 %
         from there, of 50,000 tokens at most. The pieces of a text and its copies are
-        held out together; fewer than 20 distinct texts are held out in pieces.
+        held out together; fewer than 20 distinct texts are held out in pieces. Below
+        1000 rows a network that wins is trained again on all.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .._dataset import TrainingData
 from .._losses import Loss
 from .._module import BaseModule
+from .._net import AutoencoderNet, Batch
 from ..architectures._transformer import (
     TokenEmbedding,
     TransformerLayers,
     normal_parameter,
 )
-
-if TYPE_CHECKING:
-    from .._dataset import TrainingData
 
 # The largest share of a network, so that n-grams always have a say.
 MOST = 0.999
@@ -26,14 +26,15 @@ MOST = 0.999
 MOST_RATE = 25.0
 # Of a logarithm, so that its exponential is no infinity.
 LARGE = 80.0
-# By which logits of shares may be multiplied, and what may be added to them.
+# By which logits of shares may be multiplied, and what may be added to them. With 0
+# there is one share everywhere.
 SHARES = [
     (scale, offset)
-    for scale in (1.0, 0.6, 0.35)
+    for scale in (1.0, 0.6, 0.35, 0.15, 0.0)
     for offset in (0.5, 0.0, -0.5, -1.0, -1.5, -2.0, -3.0)
 ]
-# What the network alone counts in the loss of a mixture.
-NETWORK_SHARE = 0.5
+# Epochs after which weights count half in the averages.
+HALF_LIFE = 0.5
 
 
 class TokenEncoder(nn.Module):
@@ -97,8 +98,8 @@ class Mixture(nn.Module):
 
     Notes
     -----
-    A share of 0 would never tell the network what to learn, so that the likelihood of
-    the network alone is part of the loss (:class:`TokenLoss`).
+    The network learns by its own likelihood, and the share by that of the mixture: a
+    share of 0 would never tell the network what to learn.
     """
 
     scale: Tensor
@@ -162,7 +163,8 @@ class Mixture(nn.Module):
         """
         log_q = of_targets(self.network(h), targets)
         logits = self.logits_of_share(h, evidence)
-        return mixed(log_p, log_q, self.share_of(logits)), log_p, log_q, logits
+        log_prob = mixed(log_p, log_q.detach(), self.share_of(logits))
+        return log_prob, log_p, log_q, logits
 
 
 def share_of(logits: Tensor, scale: Any, offset: Any) -> Tensor:
@@ -306,7 +308,7 @@ def as_tensors(like: Tensor, *arrays: NDArray) -> list[Tensor]:
 class TokenLoss(Loss):
     """The negative log-likelihood of the tokens of a row, in nats.
 
-    Half of that of the network alone is added, but has no say in what is kept.
+    That of the network alone is added, but has no say in what is kept.
 
     Of held-out rows it is that of the mixture, or of one with other shares: those whose
     logits are scaled and shifted in the way that is best for the rows of other parts.
@@ -319,8 +321,7 @@ class TokenLoss(Loss):
     ) -> dict[str, Tensor]:
         """Return the terms ``nll`` and ``network``, of shape (n,)."""
         log_prob, _, alone, _ = output
-        network = -NETWORK_SHARE * alone.sum(-1)
-        return {"nll": -log_prob.sum(-1), "network": network}
+        return {"nll": -log_prob.sum(-1), "network": -alone.sum(-1)}
 
     def held_out_terms(
         self,
@@ -353,3 +354,46 @@ class TokenLoss(Loss):
             return terms["loss"], {}
         scale, offset = SHARES[best - 1]
         return chosen.to(terms["loss"]), {"scale": scale, "offset": offset}
+
+
+class AveragedNet(AutoencoderNet):
+    """A net of which averages of the weights are judged and kept.
+
+    Each step takes the averages a little nearer to the weights, so that these are those
+    of about the last epoch (Polyak & Juditsky 1992). A language model of few texts is
+    at its best after few epochs, long before the learning rate is small, and averages
+    are worth what a small rate is.
+    """
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step, and the averages a part of the way."""
+        means = super().train_step(batch, **fit_params)
+        weights = list(self.module_.parameters())
+        if self.averages_ is None:
+            self.averages_ = [weight.detach().clone() for weight in weights]
+            self.n_averaged_ = 0
+        self.n_averaged_ += 1
+        share = max(1 - 0.5 ** (1 / self.half_life_), 9 / (9 + self.n_averaged_))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages_, weights, share)
+        return means
+
+    def _train_epoch(self, data: TrainingData, epoch: int) -> float:
+        n_batches = math.ceil(len(data) / self.batch_size)
+        self.half_life_ = max(1.0, HALF_LIFE * n_batches)
+        return super()._train_epoch(data, epoch)
+
+    def _validate_epoch(
+        self, data: TrainingData, epoch: int, loss: float = math.inf
+    ) -> None:
+        if self.averages_ is None:
+            super()._validate_epoch(data, epoch, loss)
+            return
+        weights = [weight.data for weight in self.module_.parameters()]
+        self._use(self.averages_)
+        super()._validate_epoch(data, epoch, loss)
+        self._use(weights)
+
+    def _use(self, values: list[Tensor]) -> None:
+        for weight, value in zip(self.module_.parameters(), values, strict=True):
+            weight.data = value

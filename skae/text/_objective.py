@@ -25,7 +25,7 @@ N_CODES = 32
 MAX_HELD_OUT = 50_000
 BATCH_TOKENS = 1024
 # Tokens and epochs that training takes at most, unless max_iter says so.
-TRAINING_TOKENS, MAX_EPOCHS = 1_000_000, 20
+TRAINING_TOKENS, MAX_EPOCHS = 1_000_000, 30
 # Tokens that go through a network at once, as far as rows are no longer.
 INFERENCE_TOKENS = 4096
 
@@ -59,8 +59,8 @@ class TextObjective(Objective):
     """What an estimator of texts trains."""
 
     keeps_network: ClassVar[bool]
-    """Whether what was trained beside the start of some texts is used beside that of
-    all; if not, it is trained again with all of them."""
+    """Whether what was trained beside the start of some texts may be used beside that
+    of all. If not, or if there are few texts, it is trained again with all of them."""
 
     @abstractmethod
     def counted(
