@@ -9,9 +9,15 @@ seen, in nats per token.
   training set; and CausalLanguageModel, with at most the epochs of its defaults.
 - masked: unigrams; the pool that MaskedLanguageModel starts at; the same Transformer
   alone; and MaskedLanguageModel. Each token is hidden alone.
+- codes, of 8 and of 32 numbers for each text: latent semantic analysis (with the
+  decoder of ``start="lsa"``), correspondence analysis, an autoencoder of bags with a
+  hidden layer of 128 on either side, trained for a minute and stopped at its best
+  held-out epoch, and TextAutoencoder at its defaults. Nats per token of a text given
+  its own code; of its second half given a code of the first; and the accuracy of a
+  logistic regression on labels, from standardised codes.
 
     python benchmarks/bench_text.py [--what causal masked] [--corpora bible]
-        [--tokens 100000] [--seconds 60] [--seeds 0] [--systems skae] [--force]
+        [--tokens 100000] [--seconds 60] [--seeds 0] [--force]
     python benchmarks/bench_text.py --report
 """
 
@@ -19,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from statistics import mean
 from time import perf_counter
 
@@ -27,11 +33,20 @@ import harness
 import numpy as np
 import texts
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from skae._parameters import new_torch_generator
 from skae.architectures import Transformer
-from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+from skae.text import (
+    CausalLanguageModel,
+    KneserNey,
+    MaskedLanguageModel,
+    TextAutoencoder,
+)
 from skae.text._dataset import Pieces, TokenDataset
 from skae.text._kneser_ney import NGramStart
 from skae.text._network import TokenEncoder
@@ -43,6 +58,8 @@ SECONDS = (60, 300)
 MAX_LENGTH = 128
 MARGIN = 0.001  # nats that do not count
 MASKED_TEST = 200  # test texts of which each token is hidden
+TEXTS, CODE_SIZES, TEST_TEXTS = (1000, 5000, 20_000), (8, 32), 4000
+CODERS = ("LSA", "CA", "alone", "skae")
 
 Scores = np.ndarray
 
@@ -240,7 +257,116 @@ def masked(name, n_tokens, seconds, seed):
     }
 
 
-WHAT: dict[str, Callable[..., dict[str, float]]] = {"causal": causal, "masked": masked}
+class Bags:
+    """An autoencoder of bags of tokens without any start."""
+
+    def __init__(self, counts, k, seconds, seed):
+        torch.manual_seed(seed)
+        n, n_tokens = counts.shape
+        x = torch.from_numpy(counts.toarray()).float()
+        encoder = [nn.Linear(n_tokens, 128), nn.GELU(), nn.Linear(128, k)]
+        decoder = [nn.Linear(k, 128), nn.GELU(), nn.Linear(128, n_tokens)]
+        self.encoder, self.decoder = nn.Sequential(*encoder), nn.Sequential(*decoder)
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
+        train, valid = train_test_split(np.arange(n), test_size=0.1, random_state=seed)
+        started, best, state = perf_counter(), np.inf, None
+        while perf_counter() - started < seconds:
+            for rows in torch.from_numpy(train)[torch.randperm(len(train))].split(64):
+                loss = self.nll(x[rows]).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            with torch.no_grad():
+                loss = float(self.nll(x[valid]).mean())
+            if loss < best:
+                best, state = loss, [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            for parameter, value in zip(parameters, state, strict=True):
+                parameter.copy_(value)
+
+    def nll(self, x):
+        """Return the loss of bags, shape (n,)."""
+        share = x / x.sum(1, keepdim=True).clamp(min=1)
+        log_probs = torch.log_softmax(self.decoder(self.encoder(share)), 1)
+        return -(x * log_probs).sum(1)
+
+    @torch.no_grad()
+    def codes(self, counts):
+        """Return the codes of bags."""
+        x = torch.from_numpy(counts.toarray()).float()
+        return self.encoder(x / x.sum(1, keepdim=True).clamp(min=1)).double().numpy()
+
+    @torch.no_grad()
+    def log_probs(self, codes):
+        """Return the log-probability of every token given codes."""
+        z = torch.from_numpy(codes).float()
+        return torch.log_softmax(self.decoder(z), 1).double().numpy()
+
+
+def codes(name, n_texts, k, seed):
+    """Return what codes of every system are worth."""
+    corpus = texts.CORPORA[name]()
+    order = np.random.default_rng(seed).permutation(len(corpus.texts))
+    picked = order[: n_texts + TEST_TEXTS]
+    given = [corpus.texts[i] for i in picked]
+    labels = np.array([corpus.labels[i] for i in picked])
+    fit, test = given[:n_texts], given[n_texts:]
+    halves = [text.split() for text in test]
+    first = [" ".join(words[: len(words) // 2]) for words in halves]
+    second = [" ".join(words[len(words) // 2 :]) for words in halves]
+    figures = {}
+    for system, fit_one in {
+        "LSA": partial(fit_skae, start="lsa", max_iter=0),
+        "CA": partial(fit_skae, max_iter=0),
+        "skae": fit_skae,
+        "alone": fit_bags,
+    }.items():
+        started = perf_counter()
+        code, log_probs, counts = fit_one(fit, k, seed)
+        figures[f"{system} seconds"] = perf_counter() - started
+        for what, seen, said in (("own", test, test), ("completion", first, second)):
+            bag = counts(said)
+            total = sum(
+                bag[rows].multiply(log_probs(code(seen[rows.start : rows.stop]))).sum()
+                for rows in slices(len(said))
+            )
+            figures[f"{system} {what}"] = -total / bag.sum()
+        regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+        regression.fit(code(fit), labels[:n_texts])
+        accuracy = regression.score(code(test), labels[n_texts:])
+        figures[f"{system} accuracy"] = accuracy
+    return figures
+
+
+def fit_skae(fit, k, seed, **how):
+    """Return what codes texts, what a code says of tokens, and what counts them."""
+    model = TextAutoencoder(k, random_state=seed, **how).fit(fit)
+    log_probs = model._fit.model.log_probs
+    return model.transform, log_probs, lambda X: model._texts(X).counts()
+
+
+def fit_bags(fit, k, seed):
+    """Return the same of an autoencoder without a start."""
+    vocabulary = TextAutoencoder(k, max_iter=0).fit(fit)
+
+    def counts(X):
+        return vocabulary._texts(X).counts()
+
+    bags = Bags(counts(fit), k, 60, seed)
+    return lambda X: bags.codes(counts(X)), bags.log_probs, counts
+
+
+def slices(n):
+    """Return slices of 500 rows."""
+    return [slice(i, min(i + 500, n)) for i in range(0, n, 500)]
+
+
+WHAT: dict[str, Callable[..., dict[str, float]]] = {
+    "causal": causal,
+    "masked": masked,
+    "codes": codes,
+}
 
 
 # The report
@@ -250,7 +376,7 @@ def report() -> str:
     """Return the tables of all that is stored."""
     records = list(harness.read_results(FILE)["records"].values())
     parts = []
-    for what in WHAT:
+    for what in ("causal", "masked"):
         own = [r for r in records if r["what"] == what]
         if not own:
             continue
@@ -278,6 +404,20 @@ def report() -> str:
             better = sum(gain >= 0.02 for gain in large)
             parts.append(f"Gain of .02 from 100,000 tokens: {better} of {len(large)}.")
         parts.append("")
+    own = [r for r in records if r["what"] == "codes"]
+    for figure in ("own", "completion", "accuracy") if own else ():
+        rows = []
+        for key in sorted({(r["corpus"], r["tokens"], r["seconds"]) for r in own}):
+            cell = [r for r in own if (r["corpus"], r["tokens"], r["seconds"]) == key]
+            values = [mean(r[f"{s} {figure}"] for r in cell) for s in CODERS]
+            rows.append([*key, len(cell), *values])
+        header = [f"codes, {figure}", "texts", "k", "seeds", *CODERS]
+        sign = 1 if figure == "accuracy" else -1
+        below = sum(
+            sign * (r[f"skae {figure}"] - r[f"CA {figure}"]) < -MARGIN for r in own
+        )
+        parts += [harness.markdown_table(header, rows), ""]
+        parts += [f"Worse than CA by {MARGIN}: {below} of {len(own)}.", ""]
     return "\n".join(parts).rstrip()
 
 
@@ -299,8 +439,9 @@ def main() -> None:
     for what in given.what:
         for corpus in given.corpora:
             for seed in given.seeds:
-                for tokens in given.tokens:
-                    for seconds in given.seconds:
+                is_codes = what == "codes"
+                for tokens in TEXTS if is_codes else given.tokens:
+                    for seconds in CODE_SIZES if is_codes else given.seconds:
                         key = f"{what}|{corpus}|{tokens}|{seconds}|{seed}"
                         if key in done and not given.force:
                             continue

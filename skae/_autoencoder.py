@@ -253,7 +253,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         wins is trained again on all rows. The network has to be better by
         ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
         split; below 10 distinct rows, or 5 held-out ones, PCA is kept. Recurrent
-        networks, which train one after the other, have folds below 200 rows only.
+        networks and Transformers, which train one after the other, have folds below 200
+        rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.

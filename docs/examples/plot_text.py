@@ -104,10 +104,12 @@ sizes = np.bincount(of)
 figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
 axes.axhline(0, color="0.9", zorder=0)
 axes.axvline(0, color="0.9", zorder=0)
-for i in np.argsort(-sizes)[:40]:
+for i in np.argsort(-sizes)[:24]:
     x, y = codes[of == i].mean(0)
     axes.scatter(x, y, s=sizes[i] / 4, alpha=0.4, color="tab:blue")
     axes.annotate(names[i], (x, y), fontsize=8, ha="center")
+axes.set_xscale("asinh", linear_width=0.03)  # most are near the middle
+axes.set_yscale("asinh", linear_width=0.03)
 axes.set_xlabel("first code")
 axes.set_ylabel("second code")
 axes.set_title("Modules of the standard library by what their docstrings say")
