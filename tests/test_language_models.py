@@ -6,9 +6,12 @@ import torch
 from estimators import TEXTS
 from numpy.testing import assert_allclose
 from sklearn.base import clone
+from skorch.callbacks import Callback, Checkpoint, LoadInitState
 from test_text import forced_open, texts_of
 
+from skae._gate import PairedImprovement
 from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+from skae.text._network import HALF_LIFE
 
 NAMES = ["anna", "hanna", "johanna", "susanna", "marianna", "joanna", "otto"]
 
@@ -190,3 +193,64 @@ def test_what_is_held_out_is_not_counted(name):
     beside = objective.counted(sequences, counts, 0, whole).log_prob(sequences)
     assert_allclose(beside, expected, rtol=1e-12)
     assert not np.allclose(beside, whole.log_prob(sequences), rtol=0.01)
+
+
+class Weights(Callback):
+    """Keeps the weights after each step, and the number of steps of each epoch."""
+
+    def __init__(self):
+        self.steps, self.epochs = [], []
+
+    def on_batch_end(self, net, training=True, **kwargs):
+        weights = [p.detach().clone() for p in net.module_.parameters()]
+        self.steps.append(weights)
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs.append(len(self.steps))
+
+
+def test_what_is_kept_are_averages_of_the_weights(monkeypatch):
+    monkeypatch.setattr(PairedImprovement, "exceeds", lambda *_: True)
+    seen = Weights()
+    model = clone(TEXTS["causal"]).set_params(callbacks=[seen], max_iter=3)
+    model.set_params(max_length=64)  # texts are 1100 distinct rows
+    model.fit([f"{text} {i}" for i, text in enumerate(texts_of(1100))])
+    assert model.best_iter_ > 0
+    half_life = HALF_LIFE * seen.epochs[0]
+    average = seen.steps[0]
+    for number, step in enumerate(seen.steps[: seen.epochs[model.best_iter_ - 1]], 1):
+        share = max(1 - 0.5 ** (1 / half_life), 9 / (9 + number))
+        average = [a + share * (w - a) for a, w in zip(average, step, strict=True)]
+    names = [name for name, _ in model.module_.named_parameters()]
+    for name, kept, mean in zip(
+        names, model.module_.parameters(), average, strict=True
+    ):
+        if name != "decoder.most":  # which calibration sets
+            assert_allclose(kept.detach(), mean, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["causal", "masked", "bags"])
+def test_a_killed_fit_goes_on_to_the_same_weights(name, tmp_path):
+    class Killed(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2 and not done:
+                raise RuntimeError("killed")
+
+    texts, done = texts_of(60), []
+
+    def fitted(folder, *more):
+        cp = Checkpoint(dirname=str(folder), monitor=None, load_best=False)
+        callbacks = [cp, LoadInitState(cp), *more] if folder else []
+        model = clone(TEXTS[name]).set_params(max_iter=4, callbacks=callbacks)
+        return model.set_params(validation_fraction=0.2).fit(texts)
+
+    expected = fitted(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        fitted(tmp_path / "killed", Killed())
+    done.append(True)
+    again = fitted(tmp_path / "killed", Killed())
+    assert again.validation_scores_ == expected.validation_scores_
+    for a, b in zip(
+        again.module_.parameters(), expected.module_.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)

@@ -16,7 +16,7 @@ from .._plan import MIN_ROWS, N_FOLDS, SMALL_TABLE, TrainingPlan
 from ..architectures import Transformer
 from ._correspondence import BagModel, CorrespondenceAnalysis
 from ._dataset import EPOCH_TOKENS, Pieces, TokenDataset
-from ._network import Mixture, TokenEncoder, TokenLoss, TokenModule
+from ._network import AveragedNet, Mixture, TokenEncoder, TokenLoss, TokenModule
 from ._tokens import TokenSequences
 
 # Codes of a text, unless there are fewer tokens.
@@ -166,6 +166,7 @@ class LanguageObjective(TextObjective):
     """The likelihood of tokens."""
 
     keeps_network = True
+    net_class = AveragedNet
 
     causal: ClassVar[bool]
     """Whether a token is predicted from those before it alone."""
