@@ -15,7 +15,9 @@ import torch
 from estimators import TEXTS
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -341,3 +343,34 @@ def test_every_promised_attribute_is_there(estimator, X):
     assert len(names) >= 3
     for name in names:
         assert hasattr(estimator, name), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lsa_is_truncated_svd_behind_tfidf(seed):
+    texts = texts_of(80)
+    svd = TruncatedSVD(5, random_state=seed)
+    expected = make_pipeline(TfidfVectorizer(), svd).fit_transform(texts)
+    model = skae.text.TextAutoencoder(5, start="lsa", max_iter=0, random_state=seed)
+    assert_allclose(model.fit_transform(texts), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_copies_of_few_texts_are_no_worse_than_unigrams(seed):
+    texts = ["abc", "acb"] * 300
+    model = skae.text.MaskedLanguageModel(
+        analyzer="char", max_iter=0, random_state=seed
+    )
+    assert model.fit(texts).score(texts) > -np.log(3) - 0.1
+    (filled,) = model.fill_mask(["a<mask>c"])[0]
+    assert sum(share for _, share in filled) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_of_bags_is_judged_by_its_score(seed):
+    """Texts of characters, whose whole code says more than that of a half."""
+    rng = np.random.RandomState(seed)
+    texts = ["".join(rng.choice(list("abcdefgh"), 9)) for _ in range(300)]
+    model = skae.text.TextAutoencoder(4, analyzer="char", random_state=seed)
+    start = clone(model).set_params(max_iter=0).fit(texts[:200])
+    model.set_params(max_iter=10).fit(texts[:200])
+    assert model.score(texts[200:]) >= start.score(texts[200:]) - 0.02

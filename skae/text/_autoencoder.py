@@ -181,6 +181,8 @@ class BagObjective(TextObjective):
         n_axes = min(n_axes, max(k, MOST_COORDINATES))
         if whole is not None:
             n_axes = whole.axes.token_weights.shape[1]
+        given = self.params.random_state
+        seed = int(given) if isinstance(given, Integral) else seed  # TruncatedSVD's
         is_ca = self.params.start == "ca"
         kind: Any = CorrespondenceAnalysis if is_ca else LatentSemantics
         return BagStart(
@@ -262,8 +264,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     start : {"ca", "lsa"}, default="ca"
         Correspondence analysis, whose codes are the principal coordinates of texts, or
         latent semantic analysis: with ``max_iter=0`` codes are then those of
-        :class:`~sklearn.decomposition.TruncatedSVD` behind
-        :class:`~sklearn.feature_extraction.text.TfidfVectorizer`.
+        :class:`~sklearn.decomposition.TruncatedSVD`, with the same `random_state`,
+        behind :class:`~sklearn.feature_extraction.text.TfidfVectorizer`.
     architecture : Architecture or None, default=None
         Which networks to train between coordinates and codes, as of
         :class:`skae.AutoencoderTransformer` on a table of coordinates. None is an MLP

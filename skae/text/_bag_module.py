@@ -37,9 +37,9 @@ LEAST_DIVISOR = 0.5
 class BagModule(BaseModule):
     """Codes of texts, and what tokens they have.
 
-    Texts are token numbers, of shape ``(n, length)`` and padded with -1. In a training
-    pass each text is encoded from a random part of its tokens, up to half of them, and
-    all of them are predicted.
+    Texts are token numbers, of shape ``(n, length)`` and padded with -1. In training
+    each text is encoded from a random part of its tokens, up to half of them, and all
+    of them are predicted.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class BagModule(BaseModule):
         return logits.log_softmax(1)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and the codes of a random part of the tokens.
+        """Return codes, in training of a random part of the tokens, and what they say.
 
         Parameters
         ----------
@@ -178,6 +178,9 @@ class BagModule(BaseModule):
         z : Tensor of shape (n, n_components)
         """
         known = x >= 0 if known is None else known
+        if not self.training:  # texts that judge are coded as a whole
+            z = self.encode(x, known)
+            return self.decode(z), z
         how: dict[str, Any] = {"generator": self.generator, "device": x.device}
         how["dtype"] = torch.float32
         chance = torch.rand(len(x), 1, **how) * MOST_SEEN

@@ -126,7 +126,9 @@ class LanguageModel(TextModel):
         Returns
         -------
         float
-            Higher is better.
+            Higher is better. Only scores of models with the same tokens can be
+            compared: fewer of them, by `max_features` or `min_df`, are easier to guess,
+            and unknown ones the easiest.
         """
         del y
         sequences = self._texts(X)
@@ -188,8 +190,8 @@ class GenerativeModel(LanguageModel):
         Returns
         -------
         list of str, list of list of tokens, or ndarray of int
-            Texts of the kind that :meth:`fit` saw, with the prompt. They have no
-            unknown token.
+            Texts of the kind that :meth:`fit` saw, with the prompt as it was split.
+            What follows it has no unknown token. Byte pairs may end within a letter.
 
         Raises
         ------
@@ -205,9 +207,19 @@ class GenerativeModel(LanguageModel):
         if top_k is not None:
             check_scalar(top_k, "top_k", Integral, min_val=1)
         rng = new_random_state(random_state)
-        first = np.empty(0, dtype=np.int32)
+        if not np.isfinite(temperature):
+            raise ValueError(
+                f"temperature={temperature!r}: use a finite number from 0 on."
+            )
+        first, given = np.empty(0, dtype=np.int32), []
         if prompt is not None:
-            first = self._texts([prompt]).tokens[:-1]
+            try:
+                first = self._texts([prompt]).tokens[:-1]
+                given = self._vocabulary.tokens_of(prompt)
+            except (ValueError, TypeError) as error:
+                raise type(error)(
+                    f"prompt={prompt!r}, as the text of X: {error}"
+                ) from error
         texts = [first] * n_samples
         going = np.arange(n_samples)
         end = self._vocabulary.n_tokens - 1
@@ -224,7 +236,7 @@ class GenerativeModel(LanguageModel):
             going = going[drawn != end]
             if not len(going):
                 break
-        return self._vocabulary.decode(texts)
+        return self._vocabulary.decode(texts, given)
 
 
 def unended(texts: list[NDArray], n_tokens: int) -> TokenSequences:

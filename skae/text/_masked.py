@@ -66,7 +66,8 @@ class MaskedReader:
             own = np.flatnonzero(turn[row] == number)
             found = self.find(places[own], alone=alone)
             log_prob[own] = self.pool.log_prob(found, targets[own])
-            evidence[own] = self.pool.evidence(found).reshape(len(own), -1)
+            known = self.pool.evidence(found)
+            evidence[own] = known.reshape(len(own), 2 * n_orders)
         return Reading(
             inputs=np.where(hidden, self.mask, self.tokens[x]).astype(np.int64),
             said=hidden,
@@ -390,10 +391,11 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
     The start is a log-linear pool: ``p(w)`` in proportion to the product of what
     several n-gram models say, each to a power of its own. They are as
     :class:`KneserNey`, and see the tokens to the left, to the right, on both sides in
-    turn, at one distance, or none. Powers are those of maximum likelihood, and which
-    models take part is what hidden tokens say. With the network's softmax q and a share
-    g of its own for each place, which starts at 0, tokens have the probabilities ``(1 -
-    g) p + g q``.
+    turn, at one distance, or none. Powers are those of maximum likelihood for a sample
+    of hidden tokens, which `random_state` seeds, and which models take part is what
+    others say; of less than 500 tokens it is a single one. With the network's softmax q
+    and a share g of its own for each place, which starts at 0, tokens have the
+    probabilities ``(1 - g) p + g q``.
 
     Codes are those that :class:`TextAutoencoder` starts at, correspondence analysis of
     the counts of tokens, whether a network is used or not.
@@ -494,7 +496,8 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         -------
         list of list of list of tuple
             For each text, and each mask of it, tokens and their probabilities, the
-            likeliest first. Other masks of a text are not known.
+            likeliest first; the unknown token, which has the rest, is none of them.
+            Other masks of a text are not known.
 
         Raises
         ------
@@ -512,10 +515,10 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
             return filled
         with usual_settings(), one_thread:
             log_probs = self._fit.model.log_probs(sequences)
-        tokens = self._vocabulary.tokens
-        for text, row in zip(
-            sequences.texts[places], log_probs[:, : len(tokens)], strict=True
-        ):
+        log_probs = log_probs[:, : sequences.unknown]
+        for text, row in zip(sequences.texts[places], log_probs, strict=True):
             likeliest = np.argsort(-row, kind="stable")[:top_k]
-            filled[text].append([(tokens[i], float(np.exp(row[i]))) for i in likeliest])
+            shares = np.exp(row[likeliest]).tolist()
+            names = [self._vocabulary.shown(i) for i in likeliest]
+            filled[text].append(list(zip(names, shares, strict=True)))
         return filled

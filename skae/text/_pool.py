@@ -36,6 +36,8 @@ DISTANCES = range(1, 6)
 # fewer of a large vocabulary.
 ROWS = 2000
 ROW_NUMBERS = 2**26
+# So few tokens say nothing of exponents: the best expert is alone then.
+FEW_TOKENS = 500
 # Few tokens are masked several times.
 MOST_DRAWS = 10
 # Tokens that compete with a masked one: the likeliest, and some that are drawn.
@@ -353,6 +355,8 @@ class Pool:
         rng = np.random.default_rng(seed)
         fitting, choosing = whole._trials(tokens, starts, at, mask_fraction, rng)
         pools = [[reaches.index(reach) for reach in family] for family in candidates]
+        if len(at) < FEW_TOKENS:
+            pools, choosing = [], Trials.joined([fitting, choosing])
         chosen, exponents = best_of(
             choosing, [(pool, fitting.of(pool).exponents()) for pool in pools]
         )

@@ -184,7 +184,14 @@ class Vocabulary(BaseEstimator):
         else:
             how = {"max_features": self.max_features, "min_df": self.min_df}
             counter = CountVectorizer(analyzer=_as_it_is, **how)
-            found = counter.fit(split).vocabulary_
+            try:
+                found = counter.fit(split).vocabulary_
+            except ValueError as error:
+                raise ValueError(
+                    f"min_df={self.min_df!r} leaves no token of {len(items)} texts: "
+                    "use at most the number, or share, of texts that have one "
+                    f"({error})."
+                ) from error
             self.tokens = sorted(found)
         self.vocabulary = {token: i for i, token in enumerate(self.tokens)}
         return self._numbered(split)
@@ -206,8 +213,10 @@ class Vocabulary(BaseEstimator):
             split = [self._split_with_masks(item) for item in items]
         return self._numbered(split, masks=masks)
 
-    def decode(self, sequences: Sequence[NDArray]) -> Any:
+    def decode(self, sequences: Sequence[NDArray], given: Sequence[Any] = ()) -> Any:
         """Return token numbers, without an end, as what fit was given.
+
+        Those that they begin with may be `given`, also if these are unknown.
 
         Returns
         -------
@@ -215,7 +224,8 @@ class Vocabulary(BaseEstimator):
             The last one padded with -1.
         """
         names = [*self.tokens, UNKNOWN]
-        split = [[names[i] for i in sequence] for sequence in sequences]
+        n = len(given)
+        split = [[*given, *(names[i] for i in part[n:])] for part in sequences]
         if self.kind == "integers":
             longest = max(map(len, split), default=0)
             rows = np.full((len(split), longest), PADDING)
@@ -261,11 +271,24 @@ class Vocabulary(BaseEstimator):
 
     def _split_with_masks(self, text: str) -> list[str]:
         """Return the tokens of a text in which some are masked."""
-        first, *others = text.split(MASK)
-        split = list(self._splitter(first))
-        for part in others:
+        parts = text.split(MASK)
+        if isinstance(self._splitter, BytePairs):  # a space is part of what follows it
+            parts = [*(part.removesuffix(" ") for part in parts[:-1]), parts[-1]]
+        split = list(self._splitter(parts[0]))
+        for part in parts[1:]:
             split += [MASK, *self._splitter(part)]
         return split
+
+    def tokens_of(self, text: Any) -> list[Any]:
+        """Return the tokens of a single text, unknown ones too."""
+        items, _ = as_items([text], self.analyzer)
+        return list(self._splitter(items[0]))
+
+    def shown(self, token: int) -> Any:
+        """Return a token as a part of a text."""
+        if isinstance(self._splitter, BytePairs):
+            return self._splitter.join([self.tokens[token]])
+        return self.tokens[token]
 
     def _numbered(
         self, split: list[Sequence[Any]], *, masks: bool = False
