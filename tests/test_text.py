@@ -374,3 +374,14 @@ def test_a_network_of_bags_is_judged_by_its_score(seed):
     start = clone(model).set_params(max_iter=0).fit(texts[:200])
     model.set_params(max_iter=10).fit(texts[:200])
     assert model.score(texts[200:]) >= start.score(texts[200:]) - 0.02
+
+
+def test_networks_of_bags_are_used_beside_what_they_were_trained_beside(monkeypatch):
+    """Copies of texts move the axes: they must be there in both."""
+    forced_open(monkeypatch)
+    texts = texts_of(60) + texts_of(10) * 5
+    model = clone(TEXTS["bags"]).fit(texts)
+    exact, module = model._fit.model.exact, model.module_
+    assert module.token_weights.dtype == torch.float32
+    for name in ("token_weights", "coordinates", "slopes", "log_shares"):
+        assert_allclose(getattr(exact, name), getattr(module, name), rtol=1e-4)

@@ -56,10 +56,13 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
     if plan.max_iter:
         decision = training.run(net, data, continued=False)
     if decision.is_open and (plan.n_rows < SMALL_TABLE or not objective.keeps_network):
-        once = objective.counted(sequences, np.sort(pieces.places(rows)), seed, start)
+        again = start
+        if objective.keeps_network:
+            counts = np.sort(pieces.places(rows))
+            again = objective.counted(sequences, counts, seed, start)
         everything = torch.from_numpy(np.sort(rows))
         data = replace(data, train=everything, valid=data.valid[:0], units=None)
-        net, tried = replace(training, start=once).new_net(), net
+        net, tried = replace(training, start=again).new_net(), net
         net.module_.see(*data.seen)
         net.partial_fit(data, epochs=decision.best_iter)
         net.module_.calibrate(decision.calibration)
