@@ -16,7 +16,9 @@ from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae.architectures import Recurrent
 
 # Two epochs on a few rows may well leave a code without a use.
-pytestmark = pytest.mark.filterwarnings("ignore:Active codes")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Active codes", "ignore:n_neighbors=2, but the distinct"
+)
 
 settings.register_profile(
     "skae",
@@ -246,7 +248,6 @@ def test_whitening_is_that_of_pca(case):
 # After training
 
 
-@pytest.mark.filterwarnings("ignore:n_neighbors=2, but the distinct")
 @given(matrices(), names)
 def test_trained_outputs_are_finite_and_have_their_shapes(case, name):
     X, k = case
@@ -292,7 +293,6 @@ def test_transform_follows_a_permutation_of_the_rows(case, name, seed):
     )
 
 
-@pytest.mark.filterwarnings("ignore:n_neighbors=2, but the distinct")
 @given(matrices(dtypes=(np.float64,)), names, st.integers(1, 20))
 def test_pieces_are_transformed_like_the_whole(case, name, size):
     X, k = case
