@@ -328,10 +328,10 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         The number of each token.
     n_components_ : int
         Number of codes.
-    explained_variance_ : ndarray of shape (n_components_,)
+    explained_variance_ : ndarray of shape (n_components,)
         Variances of the codes of the start over the training texts: the principal
         inertias, or, with ``start="lsa"``, TruncatedSVD's.
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    explained_variance_ratio_ : ndarray of shape (n_components,)
         Their shares of the total inertia, or variance.
     n_samples_ : int
         Number of texts seen in :meth:`fit`.
@@ -489,7 +489,7 @@ class TextAutoencoder(LanguageModel, TextEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_texts, n_components_)
+        X : array-like of shape (n_texts, n_components)
             Codes as :meth:`transform` returns them.
         n_tokens : int or None, default=None
             Tokens of a bag. None takes as many as a text of :meth:`fit` has on average.

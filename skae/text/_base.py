@@ -323,7 +323,7 @@ class TextEstimator(TextModel, NetworkEstimator):
 
         Returns
         -------
-        ndarray of shape (n_texts, n_components_)
+        ndarray of shape (n_texts, n_components)
             A frame if :meth:`set_output` asks for one.
 
         Raises

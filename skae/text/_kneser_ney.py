@@ -176,7 +176,7 @@ class KneserNey(GenerativeModel):
         The number of each token.
     order_ : int
         The order of the n-grams.
-    discounts_ : ndarray of shape (order_, 3)
+    discounts_ : ndarray of shape (order, 3)
         What is taken from counts of 1, 2, and 3 or more, after contexts of 0 to
         ``order_ - 1`` tokens.
 
