@@ -14,20 +14,26 @@ from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
 from skae.text._network import HALF_LIFE
 
 NAMES = ["anna", "hanna", "johanna", "susanna", "marianna", "joanna", "otto"]
+NAMES += [name[::-1] for name in NAMES[:6]] + ["tanja", "jan", "hans", "josa", "ona"]
+NAMES += ["mono", "nan", "joan", "moritz", "tom", "ina", "anton", "ann", "nora"]
 
 
 @pytest.fixture(params=["n-grams", "causal", "causal, ALBERT"])
 def generative(request, monkeypatch):
     """Models that predict what follows, with a network if they have one."""
     forced_open(monkeypatch)
-    return clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+    model = clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+    assert not hasattr(model, "max_iter") or model._fit.model is not model._fit.start
+    return model
 
 
 @pytest.fixture(params=["masked", "masked, static"])
 def masked(request, monkeypatch):
     """Models that predict what is hidden, with a network."""
     forced_open(monkeypatch)
-    return clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+    model = clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+    assert model._fit.model is not model._fit.start
+    return model
 
 
 @pytest.mark.parametrize("order", [1, 3, "auto"])

@@ -108,7 +108,7 @@ class TokenDataset:
 
         Rows of about the same length are in the same batch, which is padded less.
         """
-        rows = rows[torch.randperm(len(rows), generator=generator)]
+        rows = rows.cpu()[torch.randperm(len(rows), generator=generator)]
         n_seen = self._lengths[rows].cumsum(0)
         rows = rows[: int((n_seen < EPOCH_TOKENS).sum()) + 1]
         batches: list[Tensor] = []

@@ -45,12 +45,9 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
         counts = np.sort(pieces.places(train))
         beside = objective.counted(sequences, counts, seed, start)
     dataset = objective.dataset(sequences, pieces, plan)
-    data = TrainingData(
-        dataset,
-        torch.from_numpy(train),
-        torch.from_numpy(valid),
-        units=torch.from_numpy(np.unique(unit_of[valid], return_inverse=True)[1]),
-    )
+    units = np.unique(unit_of[valid], return_inverse=True)[1]
+    at = [torch.from_numpy(a).to(dataset.device) for a in (train, valid, units)]
+    data = TrainingData(dataset, at[0], at[1], units=at[2])
     training = Training(objective, plan, beside, seed)
     net, decision, model = training.new_net(), GateDecision(False, 0), start
     if plan.max_iter:
@@ -60,7 +57,7 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
         if objective.keeps_network:
             counts = np.sort(pieces.places(rows))
             again = objective.counted(sequences, counts, seed, start)
-        everything = torch.from_numpy(np.sort(rows))
+        everything = torch.from_numpy(np.sort(rows)).to(dataset.device)
         data = replace(data, train=everything, valid=data.valid[:0], units=None)
         net, tried = replace(training, start=again).new_net(), net
         net.module_.see(*data.seen)

@@ -167,7 +167,7 @@ class MaskedTokenModule(TokenModule):
                 x.shape, generator=self.generator, device=x.device, dtype=torch.float32
             )
         else:  # a number of its own for each place, evenly spread
-            draw = x * GOLDEN % 1
+            draw = x.double() * GOLDEN % 1
         places = x.cpu().numpy()
         hidden = (known & (draw < self.mask_fraction)).cpu().numpy()
         hidden &= self.reader.tokens[places] != self.reader.end
@@ -212,7 +212,7 @@ class TrainedMasked(TrainedTokens):
                 said=hidden,
                 targets=np.zeros(0, dtype=np.int64),
                 log_prob=np.zeros(0),
-                evidence=evidence.reshape(len(evidence), -1),
+                evidence=evidence.reshape(len(evidence), self.start.n_evidence),
             )
             with inference(self.module):
                 said = self.start.pool.log_probs(found)

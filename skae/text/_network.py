@@ -348,7 +348,8 @@ class TokenLoss(Loss):
         n_parts = int(part.max()) + 1
         sums = losses.new_zeros(len(losses), n_parts).index_add_(1, part, losses)
         best_of_others = (sums.sum(1, keepdim=True) - sums).argmin(0)
-        chosen = losses[best_of_others[part], torch.arange(losses.shape[1])]
+        rows = torch.arange(losses.shape[1], device=losses.device)
+        chosen = losses[best_of_others[part], rows]
         best = int(losses.sum(1).argmin())
         if not best:
             return terms["loss"], {}
