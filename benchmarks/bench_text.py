@@ -17,7 +17,7 @@ what counts is what it says of texts that it has not seen, in nats per token.
   logistic regression on labels, from standardised codes.
 
     python benchmarks/bench_text.py [--what causal masked] [--corpora bible]
-        [--tokens 100000] [--seconds 60] [--seeds 0] [--force]
+        [--tokens 100000] [--texts 1000] [--seconds 60] [--seeds 0] [--force]
     python benchmarks/bench_text.py --report
 """
 
@@ -428,6 +428,7 @@ def main() -> None:
     parser.add_argument("--what", nargs="+", choices=WHAT, default=list(WHAT))
     parser.add_argument("--corpora", nargs="+", default=texts.available())
     parser.add_argument("--tokens", nargs="+", type=int, default=SIZES)
+    parser.add_argument("--texts", nargs="+", type=int, default=TEXTS)
     parser.add_argument("--seconds", nargs="+", type=int, default=SECONDS)
     parser.add_argument("--seeds", nargs="+", type=int, default=range(3))
     parser.add_argument("--force", action="store_true")
@@ -442,7 +443,7 @@ def main() -> None:
         for corpus in given.corpora:
             for seed in given.seeds:
                 is_codes = what == "codes"
-                for tokens in TEXTS if is_codes else given.tokens:
+                for tokens in given.texts if is_codes else given.tokens:
                     for seconds in CODE_SIZES if is_codes else given.seconds:
                         key = f"{what}|{corpus}|{tokens}|{seconds}|{seed}"
                         if key in done and not given.force:
