@@ -6,7 +6,7 @@ what counts is what it says of texts that it has not seen, in nats per token.
 
 - causal: Kneser-Ney; the same Transformer alone, trained as long and stopped at its
   best held-out epoch; both mixed by one share, the best on held-out texts of the
-  training set; and CausalLanguageModel, with at most the epochs of its defaults.
+  training set; and CausalLanguageModel, with as many epochs as fit into the time.
 - masked: unigrams; the pool that MaskedLanguageModel starts at; the same Transformer
   alone; and MaskedLanguageModel. Each token is hidden alone.
 - codes, of 8 and of 32 numbers for each text: latent semantic analysis (with the
@@ -50,7 +50,7 @@ from skae.text import (
 from skae.text._dataset import Pieces, TokenDataset
 from skae.text._kneser_ney import NGramStart
 from skae.text._network import TokenEncoder
-from skae.text._objective import alike
+from skae.text._objective import MAX_EPOCHS, alike
 
 FILE = harness.RESULTS / "text.json"
 SIZES = (10_000, 100_000, 1_000_000)
@@ -185,16 +185,13 @@ def kneser_ney(name: str, n_tokens: int, seed: int):
 
 
 def within(model, fit_on, seconds):
-    """Return a model fitted for the epochs of its defaults, or as many as fit."""
+    """Return a model with as many epochs as fit into the time, and 30 at most."""
     started, wall = process_time(), perf_counter()
     pilot = model.set_params(max_iter=1).fit(fit_on)
     busy = (process_time() - started) / (perf_counter() - wall)
     per_epoch = pilot.history_[0]["dur"] * busy
-    sequences = pilot._texts(fit_on)
-    model.set_params(max_iter="auto")
-    lengths = Pieces.of(sequences, MAX_LENGTH).lengths
-    default = model._objective().epochs(len(lengths), int(lengths.sum()))
-    return model.set_params(max_iter=max(1, min(default, int(seconds / per_epoch))))
+    epochs = min(MAX_EPOCHS, int(seconds / per_epoch))
+    return model.set_params(max_iter=max(1, epochs))
 
 
 def causal(name, n_tokens, seconds, seed):
