@@ -1,5 +1,6 @@
 """Autoencoders that replace PCA: they start at its solution and only get better."""
 
+from ._adversarial import AdversarialAutoencoder
 from ._autoencoder import AutoencoderTransformer
 from ._contrastive import ContrastiveAutoencoder
 from ._denoising import DenoisingAutoencoder
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "VAE",
+    "AdversarialAutoencoder",
     "AutoencoderTransformer",
     "ContrastiveAutoencoder",
     "DenoisingAutoencoder",

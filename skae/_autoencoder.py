@@ -38,7 +38,7 @@ class AutoencoderModule(BaseModule):
         codes, so that the first of them say the most.
     """
 
-    dense_loss = ReconstructionLoss
+    dense_loss: ClassVar[type[Loss] | None] = ReconstructionLoss
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class AutoencoderModule(BaseModule):
         )
         return (torch.arange(k, device=z.device) < 2 * k * u).to(z)
 
-    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the reconstructions and the codes of a batch."""
         z, _ = self.noisy(self.encode(x, known))
         if self.ordered:

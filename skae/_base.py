@@ -229,7 +229,11 @@ class BaseAutoencoder(OutlierMixin, NetworkEstimator):
             names = getattr(self, "feature_names_in_", None)
             rows = Rows(X, weight, groups, X_val, names)
             self._publish(fit(self._objective(), rows, earlier))
+            self._finish(X)
         return self
+
+    def _finish(self, X: Any) -> None:
+        """Find out what there is to say of the rows that were fitted."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(

@@ -481,13 +481,17 @@ class AutoencoderNet(ResumableNet):
                     "networks of the architecture must return finite numbers, and rows "
                     "of X_val must be near enough to those of X for float32."
                 )
-            if not loss < self.best_loss_:
+            if not (self._is_eligible(data, epoch) and loss < self.best_loss_):
                 return
         self.best_losses_, self.best_calibration_ = losses, calibration
         self.best_iter_, self.best_loss_ = epoch, loss
         if self.keep_best:
             state = self.module_.state_dict()
             self.best_state_ = {k: v.clone() for k, v in state.items()}
+
+    def _is_eligible(self, data: TrainingData, epoch: int) -> bool:
+        """Whether an epoch that held-out rows have judged may be the best one."""
+        return True
 
     def copied(self) -> AutoencoderNet:
         """Return a copy that shares nothing with this net but the callbacks.

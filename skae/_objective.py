@@ -169,8 +169,11 @@ class Objective(ABC):
 
     def networks(
         self, start: Start, plan: TrainingPlan, seed: int
-    ) -> tuple[nn.Module, nn.Module]:
-        """Return the two networks of a module, of rows and with linear paths."""
+    ) -> tuple[nn.Module, ...]:
+        """Return the networks of a module: encoder and decoder, with linear paths.
+
+        What an objective adds to them is given to :meth:`module` as well.
+        """
         d, k = len(start.mean), start.n_codes
         n_outputs = k * self.outputs_per_code
         how = self.params.architecture, self.sample_shape, plan, seed
@@ -220,8 +223,7 @@ class Objective(ABC):
 
     def new_module(self, start: Start, plan: TrainingPlan, seed: int) -> BaseModule:
         """Return a module at a start."""
-        encoder, decoder = self.networks(start, plan, seed)
-        module = self.module(encoder, decoder).float()
+        module = self.module(*self.networks(start, plan, seed)).float()
         start.apply(module)
         return module
 

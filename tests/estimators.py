@@ -10,6 +10,7 @@ from torch import nn
 
 from skae import (
     VAE,
+    AdversarialAutoencoder,
     AutoencoderTransformer,
     ContrastiveAutoencoder,
     DenoisingAutoencoder,
@@ -52,6 +53,7 @@ def halved(X, generator):
 
 
 CLASSES = (
+    AdversarialAutoencoder,
     AutoencoderTransformer,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -59,7 +61,12 @@ CLASSES = (
     VAE,
 )
 # Those that are PCA before they are trained; the others have a start of their own.
-PCA_CLASSES = (AutoencoderTransformer, ContractiveAutoencoder, VAE)
+PCA_CLASSES = (
+    AdversarialAutoencoder,
+    AutoencoderTransformer,
+    ContractiveAutoencoder,
+    VAE,
+)
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
 
@@ -107,6 +114,19 @@ ESTIMATORS = {
     "masked, random": MaskedAutoencoder(2, **FAST, init="random"),
     "masked, modules": MaskedAutoencoder(
         2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
+    ),
+    "adversarial": AdversarialAutoencoder(**FAST),
+    "adversarial, split": AdversarialAutoencoder(
+        2, **FAST, validation_fraction=0.25, prior="uniform", whiten=True
+    ),
+    "adversarial, clusters": AdversarialAutoencoder(2, **FAST, n_clusters=2),
+    "adversarial, modules": AdversarialAutoencoder(
+        2,
+        max_iter=2,
+        random_state=0,
+        init="random",
+        discriminator_hidden_layer_sizes=3,
+        architecture=Modules(Encoder, decoder),
     ),
     "contractive": ContractiveAutoencoder(**FAST),
     "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
