@@ -23,11 +23,12 @@ from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import softplus
 
 from ._autoencoder import AutoencoderModule
 from ._base import BaseAutoencoder
 from ._dataset import STATISTICS_ROWS, TrainingData, row_chunks, sample_rows
+from ._dense import DenseStep, squared_error_gradient
 from ._losses import ReconstructionLoss
 from ._module import BaseModule
 from ._net import AutoencoderNet
@@ -85,21 +86,140 @@ class Discriminator(nn.Module):
 
         No gradient goes to the weights of a `frozen` one.
         """
-        layers = [
-            (DISCRIMINATOR_RATE * weight, DISCRIMINATOR_RATE * bias)
-            for weight, bias in zip(self.weights, self.biases, strict=True)
-        ]
+        weights, biases = list(self.weights), list(self.biases)
         if frozen:
-            layers = [(weight.detach(), bias.detach()) for weight, bias in layers]
-        *hidden, last = layers
-        slopes, h = [], z
-        for weight, bias in hidden:
-            h = linear(h, weight, bias).tanh()
-            slopes.append(1 - h.square())
-        gradient = last[0]  # (1, m)
-        for (weight, _), slope in zip(reversed(hidden), reversed(slopes), strict=True):
-            gradient = (slope * gradient) @ weight
-        return linear(h, *last)[..., 0], gradient.expand_as(z)
+            weights = [weight.detach() for weight in weights]
+            biases = [bias.detach() for bias in biases]
+        passed = DiscriminatorPass(weights, biases, z)
+        return passed.logits, passed.gradients
+
+
+class DiscriminatorPass:
+    """What a discriminator makes of codes, and of stacked ones.
+
+    Parameters
+    ----------
+    weights : list of Tensor of shape (..., n_out, n_in)
+    biases : list of Tensor of shape (..., n_out)
+    z : Tensor of shape (..., n, k)
+
+    Attributes
+    ----------
+    logits : Tensor of shape (..., n)
+    gradients : Tensor of shape (..., n, k)
+        Of each logit by its code.
+    """
+
+    def __init__(self, weights: list[Tensor], biases: list[Tensor], z: Tensor) -> None:
+        self.weights = [DISCRIMINATOR_RATE * weight for weight in weights]
+        self.layers = [z]
+        for weight, bias in zip(self.weights, biases, strict=True):
+            h = self.layers[-1] @ weight.mT + DISCRIMINATOR_RATE * bias[..., None, :]
+            self.layers.append(h.tanh())
+        self.logits = h[..., 0]
+        self.layers.pop()
+        # From the top: of the logit by each layer, before and after its slope.
+        self.slopes = [1 - h.square() for h in self.layers[1:]]
+        self.after, self.before = [self.weights[-1]], []
+        for weight, slope in zip(self.weights[-2::-1], self.slopes[::-1], strict=True):
+            self.before.append(slope * self.after[-1])
+            self.after.append(self.before[-1] @ weight)
+        self.gradients = self.after[-1].expand_as(z)
+
+    def backward(self, by_logits: Tensor, by_squares: Tensor) -> list[Tensor]:
+        """Return the gradients of all weights, and of all biases, by hand.
+
+        Parameters
+        ----------
+        by_logits : Tensor of shape (..., n)
+            Gradient of what is to be less by the logits.
+        by_squares : Tensor of shape (..., n)
+            Twice that by the squared norms of `gradients`.
+        """
+        n_hidden = len(self.slopes)
+        of_weights: list[Tensor] = [torch.empty(0)] * (n_hidden + 1)
+        of_biases, by_layers = list(of_weights), []
+        # By the gradients of the logit, from the codes up.
+        up = by_squares[..., None] * self.gradients
+        for i in range(n_hidden):
+            before, after = self.before[-1 - i], self.after[-2 - i]
+            of_weights[i] = before.mT @ up
+            through = up @ self.weights[i].mT
+            by_layers.append(-2 * self.layers[i + 1] * (after * through))
+            up = self.slopes[i] * through
+        # By the logits, and by what the slopes are made of, from the top down.
+        down = by_logits[..., None]
+        of_weights[-1] = down.mT @ self.layers[-1] + up.sum(-2, keepdim=True)
+        of_biases[-1] = down.sum(-2)
+        for i in reversed(range(n_hidden)):
+            down = self.slopes[i] * (down @ self.weights[i + 1] + by_layers[i])
+            of_weights[i] = of_weights[i] + down.mT @ self.layers[i]
+            of_biases[i] = down.sum(-2)
+        return [DISCRIMINATOR_RATE * g for g in (*of_weights, *of_biases)]
+
+
+class AdversarialLoss(ReconstructionLoss):
+    """The squared error, and what the two sides of the game lose.
+
+    Parameters
+    ----------
+    weight : float
+        What the loss of the generator counts, as a multiple of the squared error.
+    penalty : float
+        Weight of the squared gradients of the discriminator.
+
+    Notes
+    -----
+    The discriminator loses ``-log D(drawn) - log(1 - D(z))`` and half of `penalty`
+    times the squared norms of its gradients at both (Mescheder et al. 2018), the
+    encoder ``-log D(z)`` (Goodfellow et al. 2014, the form that does not saturate).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skae._adversarial import AdversarialLoss
+    >>> x, zero = torch.zeros(2, 3), torch.zeros(2)
+    >>> terms = AdversarialLoss(1.0, 1.0)((x + 1, x, zero, zero, zero, zero), x)
+    >>> {name: term.tolist() for name, term in terms.items()}["reconstruction"]
+    [3.0, 3.0]
+    """
+
+    def __init__(self, weight: float, penalty: float) -> None:
+        super().__init__()
+        self.weight, self.penalty = weight, penalty
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the three terms, each of shape (..., n)."""
+        reconstruction, _, real, fake, fooled, steepness = output
+        terms = super().forward((reconstruction,), x, known)
+        scale = terms["reconstruction"].detach().mean(-1, keepdim=True)
+        return {
+            **terms,
+            "discriminator": self.discriminator(real, fake, steepness),
+            "generator": self.generator(fooled, scale),
+        }
+
+    def discriminator(self, real: Tensor, fake: Tensor, steepness: Tensor) -> Tensor:
+        """Return what the discriminator loses, shape (..., n)."""
+        told = softplus(-real) + softplus(fake)
+        return told + 0.5 * self.penalty * steepness
+
+    def generator(self, fooled: Tensor, scale: Tensor) -> Tensor:
+        """Return what the encoder loses, shape (..., n)."""
+        return self.weight * scale * softplus(-fooled)
+
+    def held_out_terms(
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        **compared: Any,
+    ) -> dict[str, Tensor]:
+        """Return the squared error of held-out rows, and their codes (..., n, k)."""
+        terms = super().forward(output[:1], x, known)
+        return {"loss": terms["reconstruction"], "code": output[1]}
 
 
 class AdversarialModule(AutoencoderModule):
@@ -118,7 +238,7 @@ class AdversarialModule(AutoencoderModule):
     :meth:`standardise`.
     """
 
-    dense_loss = None  # autograd finds the gradients
+    dense_loss = AdversarialLoss
 
     code_mean: Tensor
     to_code: Tensor
@@ -168,68 +288,70 @@ class AdversarialModule(AutoencoderModule):
         squared gradients of the first two, summed.
         """
         z = self.encode(x, known)
+        reconstruction = self.decode(self.noisy(z)[0])
         drawn = self.prior(z.shape[-2], self.generator).to(z)
         real, by_drawn = self.discriminator(drawn)
         fake, by_code = self.discriminator(z.detach())
         fooled, _ = self.discriminator(z, frozen=True)
         steepness = by_drawn.square().sum(-1) + by_code.square().sum(-1)
-        return self.decode(self.noisy(z)[0]), z, real, fake, fooled, steepness
+        return reconstruction, z, real, fake, fooled, steepness
 
+    def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions and codes, by the dense networks of a step."""
+        values, mean = step.values, step.values["code_mean"][..., None, :]
+        z = (step.encoder.forward(x) - mean) @ values["to_code"]
+        noisy, made_of = self.noisy(z)
+        step.saved = (made_of,)
+        return step.decoder.forward(noisy @ values["from_code"] + mean), z
 
-class AdversarialLoss(ReconstructionLoss):
-    """The squared error, and what the two sides of the game lose.
-
-    Parameters
-    ----------
-    weight : float
-        What the loss of the generator counts, as a multiple of the squared error.
-    penalty : float
-        Weight of the squared gradients of the discriminator.
-
-    Notes
-    -----
-    The discriminator loses ``-log D(drawn) - log(1 - D(z))`` and half of `penalty`
-    times the squared norms of its gradients at both (Mescheder et al. 2018), the
-    encoder ``-log D(z)`` (Goodfellow et al. 2014, the form that does not saturate).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skae._adversarial import AdversarialLoss
-    >>> x, zero = torch.zeros(2, 3), torch.zeros(2)
-    >>> terms = AdversarialLoss(1.0, 1.0)((x + 1, x, zero, zero, zero, zero), x)
-    >>> {name: term.tolist() for name, term in terms.items()}["reconstruction"]
-    [3.0, 3.0]
-    """
-
-    def __init__(self, weight: float, penalty: float) -> None:
-        super().__init__()
-        self.weight, self.penalty = weight, penalty
-
-    def forward(
-        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the three terms, each of shape (..., n)."""
-        reconstruction, _, real, fake, fooled, steepness = output
-        terms = super().forward((reconstruction,), x, known)
-        scale = terms["reconstruction"].detach().mean(-1, keepdim=True)
-        told = softplus(-real) + softplus(fake)
-        return {
-            **terms,
-            "discriminator": told + 0.5 * self.penalty * steepness,
-            "generator": self.weight * scale * softplus(-fooled),
-        }
-
-    def held_out_terms(
+    def dense_backward(
         self,
-        output: tuple[Tensor, ...],
+        step: DenseStep,
+        outputs: tuple[Tensor, ...],
         x: Tensor,
-        known: Tensor | None = None,
-        **compared: Any,
+        weight: Tensor | None,
+        loss: Any,
     ) -> dict[str, Tensor]:
-        """Return the squared error of held-out rows, and their codes (..., n, k)."""
-        terms = super().forward(output[:1], x, known)
-        return {"loss": terms["reconstruction"], "code": output[1]}
+        """Write the gradients of both sides, those of the game by autograd."""
+        (reconstruction, z), values = outputs, step.values
+        scale = (reconstruction - x).square().sum(-1).mean(-1, keepdim=True)
+        gradient, mean = squared_error_gradient(reconstruction, x, weight)
+        by_noisy = step.decoder.backward(gradient, by_input=True)
+        by_noisy = by_noisy @ values["from_code"].mT
+        means, by_code = self._dense_game(step, z, scale, weight, loss)
+        by_code += self.through_noise(by_noisy, step.saved[0])
+        step.encoder.backward(by_code @ values["to_code"].mT)
+        return {"reconstruction": mean, **means}
+
+    def _dense_game(
+        self,
+        step: DenseStep,
+        z: Tensor,
+        scale: Tensor,
+        weight: Tensor | None,
+        loss: AdversarialLoss,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Write the discriminator's gradients; return the game's terms, and by z."""
+        values, names, n = step.values, self.undecayed, z.shape[-2]
+        drawn = self.prior.standardised(z[..., 0].numel(), self.generator).view_as(z)
+        mixture = [values[f"prior.{name}"] for name in ("centres", "upper", "spread")]
+        drawn = self.prior.placed(drawn, *mixture, generator=self.generator)
+        own = [values[name] for name in names]
+        weights, biases = own[: len(own) // 2], own[len(own) // 2 :]
+        passed = DiscriminatorPass(weights, biases, torch.cat([drawn, z], dim=-2))
+        real, fake = passed.logits.split(n, dim=-1)
+        share = z.new_full((n,), 1 / n) if weight is None else weight / n  # (..., n)
+        by_logits = torch.cat([-share * (-real).sigmoid(), share * fake.sigmoid()], -1)
+        twice = torch.cat([share, share], -1)
+        of_weights = passed.backward(by_logits, loss.penalty * twice)
+        for name, gradient in zip(names, of_weights, strict=True):
+            step.gradients[name].copy_(gradient)
+        steepness = passed.gradients.square().sum(-1).unflatten(-1, (2, n)).sum(-2)
+        told = (share * loss.discriminator(real, fake, steepness)).sum(-1).mean()
+        won = (share * loss.generator(fake, scale)).sum(-1).mean()
+        by_fooled = -loss.weight * scale * share * (-fake).sigmoid()
+        by_code = by_fooled[..., None] * passed.gradients[..., n:, :]
+        return {"discriminator": told, "generator": won}, by_code
 
 
 class AdversarialNet(AutoencoderNet):

@@ -84,21 +84,36 @@ class Prior(nn.Module):
 
     def forward(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Return `n` draws, shape (n, k)."""
-        how: Any = {"generator": generator, "device": self.mean.device}
-        draws = self._standardised(n, generator, how)
-        if self.n_clusters is None:
-            return draws
-        which = (torch.rand(n, 1, **how) > self.upper[:-1]).sum(1)  # (n,)
-        return self.centres[which] + draws @ self.spread
+        draws = self.standardised(n, generator)
+        mixture = self.centres, self.upper, self.spread
+        return self.placed(draws, *mixture, generator=generator)
 
-    def _standardised(self, n: int, generator: Any, how: Any) -> Tensor:
+    def standardised(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Return draws of mean 0 and covariance I, without clusters."""
+        how: Any = {"generator": generator, "device": self.mean.device}
         if callable(self.prior):
             drawn = self._drawn(n, generator).to(self.mean)
             return (drawn - self.mean) @ self.root
         if self.prior == "uniform":
             return math.sqrt(12) * (torch.rand(n, self.k, **how) - 0.5)
         return torch.randn(n, self.k, **how)
+
+    def placed(
+        self,
+        draws: Tensor,
+        centres: Tensor,
+        upper: Tensor,
+        spread: Tensor,
+        *,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Return such draws, shape (..., n, k), around clusters of these buffers."""
+        if self.n_clusters is None:
+            return draws
+        shape = (*draws.shape[:-1], 1)
+        u = torch.rand(shape, generator=generator, device=draws.device)
+        which = (u > upper[..., None, :-1]).sum(-1, keepdim=True)  # (..., n, 1)
+        return centres.gather(-2, which.expand(draws.shape)) + draws @ spread
 
     def _drawn(self, n: int, generator: Any) -> Tensor:
         """Return draws of a user's prior, after a look at them."""

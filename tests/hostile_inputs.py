@@ -173,24 +173,25 @@ ODD_ARGUMENTS = {
 
 # Parameters
 
-SIZES = "hidden_layer_sizes channels "
+SIZES = "hidden_layer_sizes channels discriminator_hidden_layer_sizes "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
-    n_oversamples iterated_power patch_size """
+    n_oversamples iterated_power patch_size n_clusters """
 FEW = """n_importance_samples n_samples kernel_size stride num_layers hidden_size
     n_layers feedforward_dim embedding_rank """
-REALS = "alpha code_noise tol beta learning_rate_init ridge_alpha "
+REALS = """alpha code_noise tol beta learning_rate_init ridge_alpha adversarial_weight
+    gradient_penalty """
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
     linear_encoder share_layers """
 WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
 SHARES += "shrinkage "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
-    encoder decoder svd_solver power_iteration_normalizer"""
+    prior encoder decoder svd_solver power_iteration_normalizer"""
 # Values, and who takes them. Others of these parameters have to refuse them by name,
 # and show the value. "?" marks those that may do either, as all others may.
 VALUES = {
     "None": """n_components architecture y_architecture n_iter_no_change callbacks
-        n_epochs_kl_warmup net_params random_state image_shape n_neighbors
+        n_clusters n_epochs_kl_warmup net_params random_state image_shape n_neighbors
         feedforward_dim embedding_rank""",
     # scikit-learn takes True for 1, too.
     "True": FLAGS
@@ -198,7 +199,8 @@ VALUES = {
     + WHOLE.replace(" ", " ?").replace("?verbose", ""),
     "np.bool_(False)": FLAGS,
     "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
-        contamination iterated_power ?n_components shrinkage ridge_alpha dropout""",
+        contamination iterated_power ?n_components shrinkage ridge_alpha dropout
+        adversarial_weight gradient_penalty""",
     "1": WHOLE + "corruption_level shrinkage n_heads",
     "3": WHOLE,
     "np.int8(2)": WHOLE + "n_heads embed_dim",
@@ -209,7 +211,9 @@ VALUES = {
     "0.5": SHARES + "dropout",
     "np.float32(0.5)": SHARES + "dropout",
     "1.5": REALS,
-    "1e300": REALS.replace("beta", "").replace("contraction", ""),
+    "1e300": REALS.replace("beta", "")
+    .replace("adversarial_weight", "")
+    .replace("gradient_penalty", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
         power_iteration_normalizer shrinkage ridge_alpha ?patch_size""",

@@ -16,7 +16,12 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from skae import AdversarialAutoencoder
-from skae._adversarial import AdversarialLoss, AdversarialModule, Discriminator
+from skae._adversarial import (
+    AdversarialLoss,
+    AdversarialModule,
+    Discriminator,
+    DiscriminatorPass,
+)
 from skae._prior import MOST_CODES, Mixture, Prior, SlicedDistance, standardising
 from skae.architectures import Convolutional, Recurrent, Transformer
 
@@ -94,6 +99,28 @@ def test_each_side_learns_from_its_own_loss_alone():
     gradients += torch.autograd.grad(told.mean(), list(discriminator.parameters()))
     for (name, gradient), expected in zip(together.items(), gradients, strict=True):
         assert_allclose(gradient, expected, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("widths", [(), (5,), (5, 4), (5, 4, 6)])
+@pytest.mark.parametrize("n_stacked", [None, 2])
+def test_gradients_by_hand_are_autograds(widths, n_stacked):
+    discriminators = [random_discriminator(widths=widths) for _ in range(2)]
+    lead = () if n_stacked is None else (n_stacked,)
+    own = [list(d.parameters()) for d in discriminators]
+    parameters = own[0]
+    if n_stacked is not None:
+        parameters = [torch.stack([a, 2 * b]) for a, b in zip(*own, strict=True)]
+    parameters = [p.detach().double().requires_grad_() for p in parameters]
+    n, half = 6, len(parameters) // 2
+    z, a, b = torch.randn(3, *lead, n, 3, generator=seeded(), dtype=torch.float64)
+    passed = DiscriminatorPass(parameters[:half], parameters[half:], z)
+    squares = passed.gradients.square().sum(-1)
+    what = (a[..., 0] * passed.logits + 0.5 * b[..., 0] * squares).sum()
+    expected = torch.autograd.grad(what, parameters)
+    for mine, autograds in zip(
+        passed.backward(a[..., 0], b[..., 0]), expected, strict=True
+    ):
+        assert_allclose(mine.detach(), autograds, atol=1e-10)
 
 
 def test_terms_stand_in_the_history(bent):
