@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral, Real
@@ -36,6 +37,7 @@ from ._objective import Objective
 from ._parameters import check_flag, new_random_state, new_torch_generator
 from ._plan import TrainingPlan
 from ._prior import (
+    FLOAT,
     Clustered,
     Draw,
     Prior,
@@ -45,6 +47,7 @@ from ._prior import (
 )
 from ._start import Start
 from ._trained import TrainedNetwork, inference
+from .architectures._mlp import check_sizes
 
 # How much faster the discriminator learns than the autoencoder.
 DISCRIMINATOR_RATE = 3.0
@@ -56,7 +59,7 @@ class Discriminator(nn.Module):
     Parameters
     ----------
     k : int
-    widths : tuple of int
+    widths : sequence of int
     generator : torch.Generator
         What the weights are drawn from.
 
@@ -68,7 +71,7 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, k: int, widths: tuple[int, ...], generator: torch.Generator
+        self, k: int, widths: Sequence[int], generator: torch.Generator
     ) -> None:
         super().__init__()
         self.k = k
@@ -77,9 +80,10 @@ class Discriminator(nn.Module):
         for i, (n_in, n_out) in enumerate(pairwise(sizes)):
             bound = math.sqrt(6 / (n_in + n_out)) / DISCRIMINATOR_RATE
             is_last = i == len(widths)
-            weight = torch.empty(n_out, n_in).uniform_(-1, 1, generator=generator)
+            weight = torch.empty(n_out, n_in, **FLOAT)
+            weight.uniform_(-1, 1, generator=generator)
             self.weights.append(nn.Parameter(weight * (0 if is_last else bound)))
-            self.biases.append(nn.Parameter(torch.zeros(n_out)))
+            self.biases.append(nn.Parameter(torch.zeros(n_out, **FLOAT)))
 
     def forward(self, z: Tensor, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
         """Return the logit of each code, (n,), and its gradient by the code, (n, k).
@@ -137,7 +141,7 @@ class DiscriminatorPass:
             Twice that by the squared norms of `gradients`.
         """
         n_hidden = len(self.slopes)
-        of_weights: list[Tensor] = [torch.empty(0)] * (n_hidden + 1)
+        of_weights: list[Any] = [None] * (n_hidden + 1)
         of_biases, by_layers = list(of_weights), []
         # By the gradients of the logit, from the codes up.
         up = by_squares[..., None] * self.gradients
@@ -254,9 +258,9 @@ class AdversarialModule(AutoencoderModule):
     ) -> None:
         super().__init__(encoder, decoder, code_noise)
         self.prior, self.discriminator = prior, discriminator
-        self.register_buffer("code_mean", torch.zeros(prior.k))
-        self.register_buffer("to_code", torch.eye(prior.k))
-        self.register_buffer("from_code", torch.eye(prior.k))
+        self.register_buffer("code_mean", torch.zeros(prior.k, **FLOAT))
+        self.register_buffer("to_code", torch.eye(prior.k, **FLOAT))
+        self.register_buffer("from_code", torch.eye(prior.k, **FLOAT))
 
     @property
     def undecayed(self) -> list[str]:
@@ -404,8 +408,12 @@ class Adversarial(Objective):
         self, start: Start, plan: TrainingPlan, seed: int
     ) -> tuple[nn.Module, ...]:
         """Return encoder, decoder and discriminator."""
-        sizes = self.params.discriminator_hidden_layer_sizes
-        widths = tuple(int(n) for n in np.atleast_1d(np.asarray(sizes, dtype=int)))
+        widths = check_sizes(
+            "discriminator_hidden_layer_sizes",
+            self.params.discriminator_hidden_layer_sizes,
+            "such as (64, 64), or () for no hidden layer",
+            may_be_empty=True,
+        )
         generator = new_torch_generator(seed)
         discriminator = Discriminator(start.n_codes, widths, generator)
         return *super().networks(start, plan, seed), discriminator
@@ -419,7 +427,8 @@ class Adversarial(Objective):
         """Return an autoencoder with a prior of its codes."""
         assert isinstance(discriminator, Discriminator)
         params = self.params
-        prior = Prior(params.prior, discriminator.k, params.n_clusters)
+        n_clusters = None if params.n_clusters is None else int(params.n_clusters)
+        prior = Prior(params.prior, discriminator.k, n_clusters)
         noise = float(params.code_noise)
         return AdversarialModule(encoder, decoder, prior, discriminator, noise)
 

@@ -24,6 +24,7 @@ from ._start import RANK_TOLERANCE, RandomStart, Start
 
 Draw = Callable[[int, torch.Generator], Any]
 
+FLOAT: dict[str, Any] = {"dtype": torch.float32}  # whatever a script's default is
 PRIOR_DRAWS = 10_000  # by which a user's prior is standardised
 # Distances: directions, codes at most, and sets of draws that say how exact they are.
 N_DIRECTIONS, MOST_CODES, N_NULL = 32, 1000, 20
@@ -66,15 +67,15 @@ class Prior(nn.Module):
     def __init__(self, prior: str | Draw, k: int, n_clusters: int | None) -> None:
         super().__init__()
         self.prior, self.k, self.n_clusters = prior, k, n_clusters
-        mean, root = torch.zeros(k), torch.eye(k)
+        mean, root = torch.zeros(k, **FLOAT), torch.eye(k, **FLOAT)
         if callable(prior):
             mean, root = standardising(self._drawn(PRIOR_DRAWS, new_torch_generator(0)))
         self.register_buffer("mean", mean)
         self.register_buffer("root", root)
         c = n_clusters or 1
-        self.register_buffer("centres", torch.zeros(c, k))
-        self.register_buffer("upper", torch.arange(1, c + 1) / c)
-        self.register_buffer("spread", torch.eye(k))
+        self.register_buffer("centres", torch.zeros(c, k, **FLOAT))
+        self.register_buffer("upper", torch.arange(1, c + 1, **FLOAT) / c)
+        self.register_buffer("spread", torch.eye(k, **FLOAT))
 
     def set_mixture(self, mixture: Mixture) -> None:
         """Learn the centres, the shares and the covariance of the clusters."""
@@ -90,7 +91,7 @@ class Prior(nn.Module):
 
     def standardised(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Return draws of mean 0 and covariance I, without clusters."""
-        how: Any = {"generator": generator, "device": self.mean.device}
+        how: Any = {**FLOAT, "generator": generator, "device": self.mean.device}
         if callable(self.prior):
             drawn = self._drawn(n, generator).to(self.mean)
             return (drawn - self.mean) @ self.root
@@ -111,25 +112,39 @@ class Prior(nn.Module):
         if self.n_clusters is None:
             return draws
         shape = (*draws.shape[:-1], 1)
-        u = torch.rand(shape, generator=generator, device=draws.device)
+        how: Any = {**FLOAT, "generator": generator, "device": draws.device}
+        u = torch.rand(shape, **how)
         which = (u > upper[..., None, :-1]).sum(-1, keepdim=True)  # (..., n, 1)
         return centres.gather(-2, which.expand(draws.shape)) + draws @ spread
 
     def _drawn(self, n: int, generator: Any) -> Tensor:
         """Return draws of a user's prior, after a look at them."""
         assert callable(self.prior)
-        draws = torch.as_tensor(self.prior(n, generator)).detach().float()
-        if draws.shape != (n, self.k):
+        shape = n, self.k
+        try:
+            returned = self.prior(n, generator)
+        except TypeError as error:
+            raise TypeError(
+                f"prior={self.prior!r} is called with a number of draws and a "
+                f"torch.Generator: {error}"
+            ) from error
+        try:
+            draws = torch.as_tensor(returned).detach()
+        except (TypeError, ValueError, RuntimeError):
+            draws = torch.empty(0)
+        if draws.shape != shape or draws.is_complex():
+            what: Any = type(returned).__name__
+            if hasattr(returned, "shape"):
+                what = f"shape {tuple(returned.shape)}"
             raise ValueError(
-                f"prior={self.prior!r} returned an array of shape "
-                f"{tuple(draws.shape)} for n={n}: it must return draws of shape "
-                f"{(n, self.k)}, a number for each of the {self.k} codes."
+                f"prior={self.prior!r} returned {what} for n={n}: it must return real "
+                f"numbers of shape {shape}, one for each of the {self.k} codes."
             )
         if not draws.isfinite().all():
             raise ValueError(
                 f"prior={self.prior!r} returned NaN or infinity: draws must be finite."
             )
-        return draws
+        return draws.float()
 
 
 def standardising(rows: Tensor, weight: NDArray | None = None) -> tuple[Tensor, Tensor]:
@@ -137,8 +152,9 @@ def standardising(rows: Tensor, weight: NDArray | None = None) -> tuple[Tensor, 
 
     The map is symmetric. Directions without variance are left as they are.
     """
-    w = torch.ones(len(rows)) if weight is None else torch.as_tensor(weight)
-    w = (w / w.sum()).to(rows.device, torch.float64)
+    w = torch.ones(len(rows), dtype=torch.float64)
+    w = w if weight is None else torch.as_tensor(weight, dtype=torch.float64)
+    w = (w / w.sum()).to(rows.device)
     mean = w @ rows.double()
     centred = rows.double() - mean
     covariance = centred.T @ (w[:, None] * centred)
@@ -321,7 +337,8 @@ class SlicedDistance:
     def __init__(self, prior: Prior, seed: int) -> None:
         self.prior = prior
         self.generator = new_torch_generator(seed)
-        directions = torch.randn(prior.k, N_DIRECTIONS, generator=self.generator)
+        how: Any = {**FLOAT, "generator": self.generator}
+        directions = torch.randn(prior.k, N_DIRECTIONS, **how)
         self.directions = directions / directions.norm(dim=0)
         nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
         upper = slice(
@@ -338,7 +355,7 @@ class SlicedDistance:
     def __call__(self, codes: Tensor, weight: Tensor | None = None) -> float:
         """Return the distance of codes, shape (n, k), with weights of shape (n,)."""
         if len(codes) > MOST_CODES:  # evenly spread ones
-            some = torch.linspace(0, len(codes) - 1, MOST_CODES).long()
+            some = torch.arange(MOST_CODES) * len(codes) // MOST_CODES
             codes = codes[some]
             weight = None if weight is None else weight[some]
         real, imaginary = self._waves(codes, weight)
@@ -360,7 +377,7 @@ class SlicedDistance:
         Its real and its imaginary part have shape (n_directions, n_nodes).
         """
         codes = codes.detach().cpu().float()
-        w = torch.ones(len(codes)) if weight is None else weight.cpu().float()
+        w = torch.ones(len(codes), **FLOAT) if weight is None else weight.cpu().float()
         w = w / w.sum()
         along = codes @ self.directions  # (n, n_directions)
         along = along - w @ along

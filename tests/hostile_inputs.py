@@ -175,14 +175,15 @@ ODD_ARGUMENTS = {
 
 SIZES = "hidden_layer_sizes channels discriminator_hidden_layer_sizes "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
-    n_oversamples iterated_power patch_size n_clusters """
+    n_oversamples iterated_power patch_size """
 FEW = """n_importance_samples n_samples kernel_size stride num_layers hidden_size
     n_layers feedforward_dim embedding_rank """
 REALS = """alpha code_noise tol beta learning_rate_init ridge_alpha adversarial_weight
     gradient_penalty """
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
     linear_encoder share_layers """
-WHOLE = COUNTS + FEW + REALS + SIZES + "n_components max_iter random_state verbose "
+WHOLE = COUNTS + FEW + REALS + SIZES
+WHOLE += "n_components n_clusters max_iter random_state verbose "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
 SHARES += "shrinkage "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
@@ -204,7 +205,7 @@ VALUES = {
     "1": WHOLE + "corruption_level shrinkage n_heads",
     "3": WHOLE,
     "np.int8(2)": WHOLE + "n_heads embed_dim",
-    "np.int8(100)": WHOLE.replace("n_components", "embed_dim"),
+    "np.int8(100)": WHOLE.replace("n_components n_clusters", "embed_dim"),
     "np.array(2)": "?" + WHOLE.replace(" ", " ?"),
     "torch.tensor(2)": "?" + WHOLE.replace(" ", " ?"),
     "HUGE": COUNTS + "verbose ?" + (FEW + REALS).replace(" ", " ?"),
@@ -217,8 +218,8 @@ VALUES = {
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
         power_iteration_normalizer shrinkage ridge_alpha ?patch_size""",
-    "[]": "callbacks hidden_layer_sizes",
-    "()": "callbacks hidden_layer_sizes",
+    "[]": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
+    "()": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
     "(2,)": SIZES,
     "np.array([2, 1])": SIZES + "?image_shape",
     "{}": "net_params",
@@ -274,7 +275,8 @@ def on(event, action):
 
 
 def spoil(net):
-    nn.utils.vector_to_parameters(torch.full((999,), nan), net.module_.parameters())
+    for parameter in net.module_.parameters():
+        parameter.data.fill_(nan)
 
 
 NETWORKS = "architecture|encoder|decoder|networks"
@@ -331,6 +333,15 @@ OBJECTS = [
         lambda X: X; lambda X, g, level: X; lambda X, g: 3""",
     ),
     ("corruption", "boom", "boom"),
+    (
+        "prior",
+        "prior",
+        """lambda n, g: None; lambda n, g: 3; lambda n, g: torch.zeros(n); dict; int;
+        lambda n, g: torch.zeros(n + 1, 2); lambda n: torch.zeros(n, 2); object();
+        lambda n, g: torch.full((n, 2), nan); lambda n, g: torch.zeros(n, 2) + 1j;
+        lambda n, g: [["a", "b"]] * n""",
+    ),
+    ("prior", "boom", "boom"),
     (
         "corruption",
         None,
