@@ -7,11 +7,13 @@ from ._denoising import DenoisingAutoencoder
 from ._encoder_decoder import EncoderDecoder
 from ._imputer import MaskedImputer
 from ._masked import MaskedAutoencoder
+from ._rbm import RBM
 from ._variational import VAE
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "RBM",
     "VAE",
     "AdversarialAutoencoder",
     "AutoencoderTransformer",

@@ -245,10 +245,12 @@ def check_range(
     X: Any,
     value_range: tuple[float, float, str],
     feature_names: NDArray | None = None,
+    advice: str = "",
 ) -> None:
     """Raise a ValueError that names the first column with a value out of a range.
 
-    The range is the smallest and the largest value, and what asks so.
+    The range is the smallest and the largest value, and what asks so. `advice` is a
+    sentence that says what to do.
     """
     low, high, why = value_range
     if np.isinf(low) and np.isinf(high):
@@ -258,9 +260,11 @@ def check_range(
         bad = np.argwhere((chunk < low) | (chunk > high))
         if len(bad):
             i, j = bad[0]
+            least, most = X[:, [j]].min(), X[:, [j]].max()
             raise ValueError(
                 f"Column {_column_name(j, feature_names)} of X contains {chunk[i, j]} "
-                f"(row {rows.start + i}): {why} takes values from {low:g} to {high:g}."
+                f"(row {rows.start + i}) and goes from {least:g} to {most:g}: {why} "
+                f"takes values from {low:g} to {high:g}. {advice}".rstrip()
             )
 
 

@@ -1,0 +1,1453 @@
+"""The restricted Boltzmann machine: its model, how it is trained, and the estimator.
+
+Rows v and hidden units h have the joint density ``exp(-E(v, h)) / Z`` with the energy
+``E = A(v) + B(h) - r(v)' W h``, where
+
+    Bernoulli v:  A = -b'v,                r(v) = v
+    Gaussian v:   A = |v - b|^2 / (2 s2),  r(v) = (v - b) / s2
+    Bernoulli h:  B = -c'h
+    Gaussian h:   B = |h - c|^2 / 2
+
+so that units of a side are independent given the other side: with ``a = W' r(v)``,
+``h | v`` has the mean ``sigmoid(c + a)`` or ``c + a`` (variance 1), and ``v | h`` the
+mean ``sigmoid(b + W h)`` or ``b + W h`` (variance s2). One side can always be summed
+out, and what is left is the free energy ``F(v) = -log sum_h exp(-E(v, h))``.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit, logsumexp
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_array, check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
+from ._parameters import (
+    is_auto,
+    naming,
+    new_random_state,
+    new_torch_generator,
+    resolve_device,
+    unchanged_on_error,
+)
+from ._plan import MAX_HELD_OUT, MIN_ROWS, SMALL_TABLE
+from ._rows import (
+    check_kind,
+    check_range,
+    check_rows,
+    check_values,
+    check_weights,
+    used_rows,
+)
+from ._solvers import linear_start
+from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes
+from ._step import one_thread, usual_settings
+
+# Units of a side whose states are enumerated.
+MOST_ENUMERATED = 20
+# In a fit, where it is one step of many.
+MOST_ENUMERATED_IN_FIT = 12
+ENUMERATED_NUMBERS = 2**21  # of the states, and what they imply, at a time
+# Annealed importance sampling: chains, and temperatures from the base rates to the end.
+N_CHAINS, N_TEMPERATURES = 100, 1000
+# The same where a lead of many nats is to be told from none.
+QUICK_CHAINS, QUICK_TEMPERATURES = 32, 100
+# Deviations of the chains by which such a lead has to exceed 0 for that.
+CLEAR_LEAD = 3.0
+# Standard errors of the partition function that a machine has to be better by.
+ASKED_ERRORS = 2.0
+# Base rates are not taken to be nearer to 0 and 1 than that of so much of a row.
+PSEUDO_COUNT = 0.5
+# Variances below this share of the largest one are rounding.
+VARIANCE_FLOOR = 1e-9
+# Deviation of the weights that training begins with.
+WEIGHT_SCALE = 0.01
+# Share of a batch in the moving average of the hidden means.
+AVERAGED = 0.05
+# |W|^2 / s2 of Gaussian units on both sides, which have no density from 1 on.
+MOST_SPECTRAL = 0.999
+# The logarithm of the noise variance moves by at most this in a step.
+MOST_NOISE_STEP = 0.05
+# Rows, and random numbers, that are made ready at a time.
+READY_NUMBERS = 2**18
+# Held-out rows: a share, more of few rows.
+SMALL_SHARE, SHARE = 0.2, 0.1
+
+
+# The model
+
+
+@dataclass(frozen=True)
+class LogPartition:
+    """The logarithm of a partition function, in nats."""
+
+    value: float
+    error: float = 0.0
+    """Standard error; 0 where it is exact."""
+    deviation: float = 0.0
+    """Standard deviation over the chains of the logarithms that were averaged."""
+
+
+@dataclass(frozen=True)
+class BoltzmannMachine:
+    """A restricted Boltzmann machine, in the units of the rows.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (d, k)
+        W of the energy.
+    visible_bias : ndarray of shape (d,)
+        b.
+    hidden_bias : ndarray of shape (k,)
+        c.
+    visible, hidden : {"bernoulli", "gaussian"}
+        Types of the units.
+    noise : float
+        Variance s2 of Gaussian visible units given the hidden ones.
+    base : ndarray of shape (d,) or None
+        Visible biases of the model without hidden units, at which annealing begins.
+    seed : int
+        Of the chains of annealed importance sampling.
+    """
+
+    weight: NDArray
+    visible_bias: NDArray
+    hidden_bias: NDArray
+    visible: str = "bernoulli"
+    hidden: str = "bernoulli"
+    noise: float = 1.0
+    base: NDArray | None = None
+    seed: int = 0
+
+    @property
+    def sides(self) -> tuple[bool, bool]:
+        """Whether visible and hidden units are Gaussian."""
+        return self.visible == "gaussian", self.hidden == "gaussian"
+
+    def hidden_input(self, V: NDArray) -> NDArray:
+        """Return ``a = W' r(v)`` of rows, shape (n, k), in their dtype."""
+        weight = self.weight.astype(V.dtype)
+        if self.visible == "bernoulli":
+            return V @ weight
+        return (V - self.visible_bias.astype(V.dtype)) @ (
+            weight / V.dtype.type(self.noise)
+        )
+
+    def hidden_mean(self, V: NDArray) -> NDArray:
+        """Return the means of the hidden units given rows, shape (n, k)."""
+        mean = self.hidden_input(V)
+        mean += self.hidden_bias.astype(V.dtype)
+        return mean if self.hidden == "gaussian" else expit(mean, out=mean)
+
+    def visible_mean(self, H: NDArray) -> NDArray:
+        """Return the means of the visible units given hidden ones, shape (n, d)."""
+        mean = H @ self.weight.T.astype(H.dtype)
+        mean += self.visible_bias.astype(H.dtype)
+        return mean if self.visible == "gaussian" else expit(mean, out=mean)
+
+    def sampled(self, V: NDArray, rng: RandomState) -> NDArray:
+        """Return rows after one step of Gibbs sampling, hidden units first."""
+        H = _drawn(self.hidden_mean(V), self.hidden, 1.0, rng)
+        return _drawn(self.visible_mean(H), self.visible, self.noise, rng)
+
+    def free_energy(self, V: NDArray) -> NDArray:
+        """Return the free energy of rows in nats, shape (n,)."""
+        V = V.astype(np.float64, copy=False)
+        a, c = self.hidden_input(V), self.hidden_bias
+        if self.visible == "gaussian":
+            energy = ((V - self.visible_bias) ** 2).sum(1) / (2 * self.noise)
+        else:
+            energy = -(V @ self.visible_bias)
+        if self.hidden == "gaussian":
+            constant = 0.5 * len(c) * math.log(2 * math.pi)
+            return energy - 0.5 * (a**2).sum(1) - a @ c - constant
+        return energy - np.logaddexp(0, a + c).sum(1)
+
+    # The partition function
+
+    def exact_log_partition(self, most_units: int = MOST_ENUMERATED) -> float | None:
+        """Return log Z where it is cheap, or None.
+
+        That is in closed form without weights, or with Gaussian units on both sides,
+        and by enumeration of the states of a Bernoulli side of few units.
+        """
+        d, k = self.weight.shape
+        gaussian_v, gaussian_h = self.sides
+        of_visible = 0.5 * d * math.log(2 * math.pi * self.noise)
+        of_hidden = 0.5 * k * math.log(2 * math.pi)
+        if not self.weight.any():
+            if not gaussian_v:
+                of_visible = float(np.logaddexp(0, self.visible_bias).sum())
+            if not gaussian_h:
+                of_hidden = float(np.logaddexp(0, self.hidden_bias).sum())
+            return of_visible + of_hidden
+        if gaussian_v and gaussian_h:
+            singular = np.linalg.svd(self.weight, compute_uv=False) ** 2 / self.noise
+            # The precision (I - W W' / s2) / s2 has these eigenvalues.
+            loadings = self.weight.T @ self.weight / self.noise  # (k, k)
+            pushed = loadings @ self.hidden_bias
+            inner = np.linalg.solve(np.eye(k) - loadings, pushed)
+            shift = 0.5 * self.hidden_bias @ inner
+            return of_visible + of_hidden - 0.5 * np.log1p(-singular).sum() + shift
+        if not gaussian_h and k <= most_units and (gaussian_v or k <= d):
+            return _log_sum_of_states(
+                self.weight.T,
+                self.hidden_bias,
+                self.visible_bias,
+                self.noise if gaussian_v else None,
+            ) + (of_visible if gaussian_v else 0.0)
+        if not gaussian_v and d <= most_units:
+            linear = self.visible_bias
+            if gaussian_h:  # where |a + c|^2 / 2 less |c|^2 / 2 is left
+                linear = linear + self.weight @ self.hidden_bias
+            one = 1.0 if gaussian_h else None
+            found = _log_sum_of_states(self.weight, linear, self.hidden_bias, one)
+            return found + (of_hidden if gaussian_h else 0.0)
+        return None
+
+    def log_partition(
+        self,
+        device: torch.device,
+        most_units: int = MOST_ENUMERATED,
+        n_chains: int = N_CHAINS,
+        n_temperatures: int = N_TEMPERATURES,
+    ) -> LogPartition:
+        """Return log Z, exactly where that is cheap, else by annealing."""
+        exact = self.exact_log_partition(most_units)
+        if exact is not None:
+            return LogPartition(exact)
+        return self.annealed(device, n_chains, n_temperatures)
+
+    def annealed(
+        self, device: torch.device, n_chains: int, n_temperatures: int
+    ) -> LogPartition:
+        """Estimate log Z by annealed importance sampling.
+
+        Chains go from the model without hidden units, whose visible biases are `base`,
+        to this one (Salakhutdinov & Murray 2008, section 4.1): weights and Bernoulli
+        hidden biases are multiplied by a number that rises from 0 to 1 in equal steps.
+        """
+        gaussian_v, gaussian_h = self.sides
+        generator = torch.Generator(device).manual_seed(self.seed)
+
+        def tensor(values: Any) -> Tensor:
+            return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
+
+        # Rows less `middle`: the offsets of Gaussian units are not rounded then.
+        middle = self.visible_bias if gaussian_v else np.zeros(len(self.visible_bias))
+        base = self.visible_bias if self.base is None else self.base
+        W, c = tensor(self.weight), tensor(self.hidden_bias)
+        b, b0 = tensor(self.visible_bias - middle), tensor(base - middle)
+        noise = float(self.noise) if gaussian_v else 1.0
+
+        def visible(mean: Tensor) -> Tensor:
+            return _drawn_tensor(mean, gaussian_v, noise, generator)
+
+        def unnormalised(v: Tensor, a: Tensor, beta: float) -> Tensor:
+            linear = torch.mv(v, torch.lerp(b0, b, beta)) / noise
+            if gaussian_h:
+                terms = beta * a * c + 0.5 * beta**2 * a.square()
+            else:
+                terms = torch.nn.functional.softplus(beta * (a + c))
+            return linear.double() + terms.sum(1, dtype=torch.float64)
+
+        v = visible(b0.expand(n_chains, -1))
+        logs = torch.zeros(n_chains, dtype=torch.float64, device=device)
+        before = 0.0
+        for beta in np.linspace(0, 1, n_temperatures + 1)[1:].tolist():
+            a = (v @ W) / noise
+            logs += unnormalised(v, a, beta) - unnormalised(v, a, before)
+            if beta < 1:
+                mean = c + beta * a if gaussian_h else beta * (c + a)
+                h = _drawn_tensor(mean, gaussian_h, 1.0, generator)
+                v = visible(torch.lerp(b0, b, beta) + beta * (h @ W.T))
+            before = beta
+        k = len(self.hidden_bias)
+        start = 0.5 * k * math.log(2 * math.pi) if gaussian_h else k * math.log(2)
+        found = logs.cpu().numpy()
+        if gaussian_v:
+            # The base has this constant in the units of `middle`.
+            shift = ((base - middle) ** 2).sum() / (2 * noise)
+            start += 0.5 * len(base) * math.log(2 * math.pi * noise) + shift
+        else:
+            start += float(np.logaddexp(0, base).sum())
+        ratios = np.exp(found - found.max())
+        value = start + float(found.max() + math.log(ratios.mean()))
+        error = float(ratios.std(ddof=1) / ratios.mean() / math.sqrt(n_chains))
+        return LogPartition(value, error, float(found.std(ddof=1)))
+
+
+def _drawn(mean: NDArray, units: str, variance: float, rng: RandomState) -> NDArray:
+    """Draw units of these means."""
+    if units == "bernoulli":
+        return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
+    noise = rng.standard_normal(mean.shape).astype(mean.dtype)
+    return mean + mean.dtype.type(math.sqrt(variance)) * noise
+
+
+def _drawn_tensor(
+    natural: Tensor, is_gaussian: bool, variance: float, generator: torch.Generator
+) -> Tensor:
+    """Draw units, given their means or, of Bernoulli units, the logits of these."""
+    if is_gaussian:
+        noise = torch.empty_like(natural, memory_format=torch.contiguous_format)
+        return natural + math.sqrt(variance) * noise.normal_(generator=generator)
+    uniform = torch.empty_like(natural, memory_format=torch.contiguous_format)
+    return (uniform.uniform_(generator=generator) < natural.sigmoid()).to(natural)
+
+
+def _log_sum_of_states(
+    weight: NDArray, linear: NDArray, other: NDArray, noise: float | None
+) -> float:
+    """Return ``log sum_u exp(linear'u + g(u' weight))`` over all binary states u.
+
+    ``g`` has the other side summed out, less its constant: it is
+    ``|u' weight|^2 / (2 noise)`` of Gaussian units, or the sum of
+    ``softplus(other + u' weight)``.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (m, n)
+        Of m units to enumerate, and n others.
+    linear : ndarray of shape (m,)
+    other : ndarray of shape (n,)
+    noise : float or None
+        None: the other units are Bernoulli ones.
+    """
+    m, n = weight.shape
+    W, w0 = torch.from_numpy(weight.astype(np.float64)), torch.from_numpy(other)
+    piece = 2 ** max(0, min(m, int(math.log2(ENUMERATED_NUMBERS / (m + n)))))
+    parts = []
+    for first in range(0, 2**m, piece):
+        numbers = np.arange(first, first + piece)
+        states = ((numbers[:, None] >> np.arange(m)) & 1).astype(np.float64)
+        pushed = torch.from_numpy(states) @ W
+        if noise is None:
+            terms = torch.nn.functional.softplus(pushed + w0).sum(1)
+        else:
+            terms = pushed.square().sum(1) / (2 * noise)
+        parts.append(logsumexp(states @ linear + terms.numpy()))
+    return float(logsumexp(parts))
+
+
+# How it is trained
+
+
+class Draws:
+    """Random numbers for the units of a side, made for many batches at a time.
+
+    They are uniform for Bernoulli units, and standard normal for Gaussian ones.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], is_gaussian: bool, seed: int, device: torch.device
+    ) -> None:
+        n_batches = max(1, READY_NUMBERS // math.prod(shape))
+        self.numbers = torch.empty(n_batches, *shape, device=device)
+        self.is_gaussian = is_gaussian
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.bits = np.random.SFC64(seed)  # four times as fast as torch's on a CPU
+        self._left: list[Tensor] = []
+
+    def next(self) -> Tensor:
+        """Return numbers for one batch."""
+        if not self._left:
+            self._fill()
+            self._left = list(self.numbers.unbind())
+        return self._left.pop()
+
+    def _fill(self) -> None:
+        if self.is_gaussian:
+            self.numbers.normal_(generator=self.generator)
+        elif self.numbers.device.type == "cpu":
+            raw = self.bits.random_raw(-(-self.numbers.numel() // 2)).view(np.int32)
+            flat = self.numbers.view(-1)
+            flat.copy_(torch.from_numpy(raw[: len(flat)])).mul_(2.0**-32).add_(0.5)
+        else:
+            self.numbers.uniform_(generator=self.generator)
+
+
+# Views, and generators, which cannot be.
+NOT_PICKLED = {"visible_draws", "hidden_draws", "generator", "weight", "hidden_bias"}
+NOT_PICKLED |= {"weight_t", "rows_t", "data", "model", "moved", "on_data", "on_model"}
+NOT_PICKLED |= {"on_data_t", "ones"}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a step is taken: the parameters of an estimator that say so."""
+
+    batch_size: int
+    momentum: float
+    n_gibbs_steps: int
+    persistent: bool
+
+
+class ContrastiveDivergence:
+    """A machine that is trained, batch by batch, in buffers that last.
+
+    Rows are centred and divided by one scalar: ``x = (v - mean) / scale``. In these
+    units the energy is ``A - x'b / s2 - x' W h / s2`` with a hidden bias that differs
+    from that of the rows by a constant, so that statistics are centred on the visible
+    side, exactly; on the hidden side ``W`` gets those of ``h`` less a moving average of
+    its mean on data (Montavon & Mueller 2012). Gradients by Gaussian visible units are
+    multiplied by s2, which makes them as large as those of Bernoulli ones.
+
+    Parameters
+    ----------
+    machine : BoltzmannMachine
+    mean : ndarray of shape (d,)
+    scale : float
+        1 for Bernoulli visible units.
+    steps : Steps
+    device : torch.device
+    seed : int
+    """
+
+    def __init__(
+        self,
+        machine: BoltzmannMachine,
+        mean: NDArray,
+        scale: float,
+        steps: Steps,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        d, k = machine.weight.shape
+        self.machine, self.mean, self.scale, self.steps = machine, mean, scale, steps
+        self.device, self.is_gaussian = device, machine.sides
+        size = steps.batch_size
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float32, device=device)
+
+        def tensor(values: NDArray) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device)
+
+        b = machine.visible_bias
+        if machine.visible == "gaussian":
+            weight, b = machine.weight / scale, (b - mean) / scale
+            self.noise = machine.noise / scale**2
+            c = machine.hidden_bias - b @ weight / self.noise
+        else:
+            weight, self.noise = machine.weight, 1.0
+            c = machine.hidden_bias + mean @ weight
+        # The hidden biases are the last row of the weights: x has a column of ones.
+        self.parameters = tensor(np.vstack([weight, c]))
+        self.visible_bias = tensor(b)
+        self.velocity, self.change = zeros(d + 1, k), zeros(d + 1, k)
+        self.visible_velocity = zeros(d + 1)
+        self.square_velocity = 0.0
+        self.offset = zeros(k)
+        self.is_first = True
+        # Data above, and what the machine makes of them below.
+        self.rows, self.hidden = zeros(2 * size, d + 1), zeros(2 * size, k)
+        self.rows[:, d] = 1
+        self.state, self.drawn = zeros(size, k), zeros(size, d)
+        self.signs = zeros(2 * size)
+        self.column_mean = tensor(mean)
+        self.has_chain = False
+        self._set_views()
+        self.reseed(seed)
+
+    def _set_views(self) -> None:
+        size = self.steps.batch_size
+        self.weight, self.hidden_bias = self.parameters[:-1], self.parameters[-1]
+        self.weight_t, self.rows_t = self.weight.T, self.rows.T
+        self.data, self.model = self.rows[:size, :-1], self.rows[size:, :-1]
+        self.on_data, self.on_model = self.hidden[:size], self.hidden[size:]
+        self.on_data_t = self.on_data.T
+        self.ones = torch.ones_like(self.signs[:size])
+        self.moved = self.change[:-1]
+
+    def reseed(self, seed: int) -> None:
+        """Begin with random numbers that follow from a seed."""
+        size, device = self.steps.batch_size, self.parameters.device
+        (d, k), (gaussian_v, gaussian_h) = self.weight.shape, self.is_gaussian
+        self.visible_draws = Draws((size, d), gaussian_v, seed, device)
+        self.hidden_draws = Draws((size, k), gaussian_h, seed + 1, device)
+        self.generator = new_torch_generator(seed)
+        self.signs[:size], self.signs[size:] = 1, -1
+
+    def break_symmetry(self) -> None:
+        """Draw small weights, if there are none: all hidden units would stay alike."""
+        if not self.weight.any():
+            shape = tuple(self.weight.shape)
+            drawn = torch.randn(shape, generator=self.generator, dtype=torch.float32)
+            self.weight.copy_(WEIGHT_SCALE * drawn)
+
+    def _hidden_mean(self, x: Tensor, out: Tensor) -> None:
+        torch.addmm(self.hidden_bias, x, self.weight, alpha=1 / self.noise, out=out)
+        if not self.is_gaussian[1]:
+            out.sigmoid_()
+
+    def _draw_hidden(self, mean: Tensor) -> None:
+        if self.is_gaussian[1]:
+            torch.add(mean, self.hidden_draws.next(), out=self.state)
+        else:
+            torch.lt(self.hidden_draws.next(), mean, out=self.state)
+
+    def _draw_visible(self) -> None:
+        """Draw rows given the drawn hidden units."""
+        mean = torch.addmm(self.visible_bias, self.state, self.weight_t, out=self.drawn)
+        if self.is_gaussian[0]:
+            noise = self.visible_draws.next()
+            torch.add(mean, noise, alpha=math.sqrt(self.noise), out=self.model)
+        else:
+            torch.lt(self.visible_draws.next(), mean.sigmoid_(), out=self.model)
+            self.model.sub_(self.column_mean)
+
+    def collect(self, x: Tensor, weight: Tensor | None, rate: float) -> None:
+        """Add the gradient of a batch, times a rate, to the velocities.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, d)
+        weight : Tensor of shape (batch_size,) or None
+            That of each row, of mean 1 over the table.
+        rate : float
+        """
+        steps, size = self.steps, len(x)
+        self.data.copy_(x)
+        self._hidden_mean(self.data, self.on_data)
+        if not self.has_chain:
+            self._draw_hidden(self.on_data)
+            self.has_chain = steps.persistent
+        for i in range(steps.n_gibbs_steps):
+            self._draw_visible()
+            self._hidden_mean(self.model, self.on_model)
+            if steps.persistent or i < steps.n_gibbs_steps - 1:
+                self._draw_hidden(self.on_model)
+        share = 1.0 if self.is_first else AVERAGED
+        self.is_first = False
+        self.offset.addmv_(
+            self.on_data_t, self.ones, beta=1 - share, alpha=share / size
+        )
+        if weight is not None:
+            of_model = weight.mean().expand(size) if steps.persistent else weight
+            self.signs[:size], self.signs[size:] = weight, -of_model
+            self.on_data.mul_(weight[:, None])
+            self.on_model.mul_(of_model[:, None])
+        self.on_model.neg_()
+        how = {"beta": steps.momentum, "alpha": rate / size}
+        self.velocity.addmm_(self.rows_t, self.hidden, **how)
+        self.visible_velocity.addmv_(self.rows_t, self.signs, **how)
+        if self.is_gaussian[0]:
+            squares = self.rows[:, :-1].square().sum(1)
+            collected = float(torch.dot(squares, self.signs)) * rate / size
+            self.square_velocity = steps.momentum * self.square_velocity + collected
+
+    def move(self) -> None:
+        """Move the parameters by the velocities, and keep what must hold of them."""
+        velocity, along = self.velocity, self.visible_velocity
+        if self.is_gaussian[0]:
+            self._move_noise()
+        torch.addr(velocity, along, self.offset, alpha=-1, out=self.change)
+        self.parameters.add_(self.change)
+        self.visible_bias.add_(along[:-1]).addmv_(self.moved, self.offset, alpha=-1)
+        if all(self.is_gaussian):
+            norm = float(torch.linalg.matrix_norm(self.weight, 2)) ** 2
+            if norm > MOST_SPECTRAL * self.noise:
+                self.weight.mul_(math.sqrt(MOST_SPECTRAL * self.noise / norm))
+
+    def _move_noise(self) -> None:
+        """Move the logarithm of the noise variance along its natural gradient.
+
+        That is the gradient divided by the information d / 2 of d normal units.
+        """
+        d, along = len(self.visible_bias), self.visible_velocity[:-1]
+        of_weight = torch.dot(self.weight.reshape(-1), self.velocity[:-1].reshape(-1))
+        linear = float(torch.dot(self.visible_bias, along) + of_weight)
+        change = (0.5 * self.square_velocity - linear) / self.noise * (2 / d)
+        if math.isfinite(change):  # else the weights are lost, and will be noticed
+            change = min(max(change, -MOST_NOISE_STEP), MOST_NOISE_STEP)
+            self.noise *= math.exp(change)
+
+    def step(self, x: Tensor, weight: Tensor | None, rate: float) -> None:
+        """Take a step by a batch."""
+        self.collect(x, weight, rate)
+        self.move()
+
+    def run(
+        self,
+        dataset: RowDataset,
+        order: Tensor,
+        weight: Tensor | None,
+        rates: NDArray,
+    ) -> None:
+        """Take a step by each batch of an order of rows.
+
+        Parameters
+        ----------
+        dataset : RowDataset
+        order : Tensor of int
+            Numbers of rows. The last batch is made full by the first ones.
+        weight : Tensor of shape (n_samples,) or None
+        rates : ndarray
+            Learning rate of each batch.
+        """
+        size = self.steps.batch_size
+        n_batches = len(rates)
+        order = order.repeat(-(-n_batches * size // len(order)))[: n_batches * size]
+        n_ready = max(1, READY_NUMBERS // (size * self.data.shape[1]))
+        for first in range(0, n_batches, n_ready):
+            taken = order[first * size : (first + n_ready) * size]
+            x, _ = dataset.take(taken)
+            weights = [None] * n_ready
+            if weight is not None:
+                weights = list(weight[taken].split(size))
+            batches = zip(x.split(size), weights, rates[first:], strict=False)
+            for rows, w, rate in batches:
+                self.step(rows, w, float(rate))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the machine is not lost."""
+        total = self.parameters.sum() + self.visible_bias.sum()
+        return bool(total.isfinite()) and math.isfinite(self.noise)
+
+    def trained(self) -> BoltzmannMachine:
+        """Return the machine in the units of the rows."""
+        weight = self.weight.cpu().double().numpy()
+        b, c = (p.cpu().double().numpy() for p in (self.visible_bias, self.hidden_bias))
+        changed: dict[str, Any]
+        if self.is_gaussian[0]:
+            changed = {
+                "weight": self.scale * weight,
+                "visible_bias": self.mean + self.scale * b,
+                "hidden_bias": c + b @ weight / self.noise,
+                "noise": self.scale**2 * self.noise,
+            }
+        else:
+            c = c - self.mean @ weight
+            changed = {"weight": weight, "visible_bias": b.copy(), "hidden_bias": c}
+        return replace(self.machine, **changed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__
+        return {key: state[key] for key in state if key not in NOT_PICKLED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_views()
+
+
+# Where it starts
+
+
+def moments(X: Any, weight: NDArray | None) -> tuple[NDArray, float]:
+    """Return the mean of (weighted) rows, and the mean variance of their columns."""
+    w = np.ones(X.shape[0]) if weight is None else weight
+    total, d = w.sum(), X.shape[1]
+    mean, squares = np.zeros(d), np.zeros(d)
+    for rows in row_chunks(X):
+        mean += w[rows] @ as_dense(X[rows]).astype(np.float64, copy=False) / total
+    for rows in row_chunks(X):
+        centred = as_dense(X[rows]) - mean
+        squares += w[rows] @ centred**2 / total
+    return mean, float(squares.mean())
+
+
+def base_rates(mean: NDArray, total: float) -> NDArray:
+    """Return the logits of column means, as of one more row of 1/2."""
+    return logit((mean * total + PSEUDO_COUNT) / (total + 2 * PSEUDO_COUNT))
+
+
+def independent_start(
+    X: Any, weight: NDArray | None, k: int, units: tuple[str, str], seed: int
+) -> tuple[BoltzmannMachine, NDArray, float]:
+    """Return the machine without weights of (weighted) rows, their mean and scale.
+
+    It is the independent distributions of the columns: their shares, or normal ones of
+    one variance.
+    """
+    mean, variance = moments(X, weight)
+    total = float(X.shape[0] if weight is None else weight.sum())
+    is_bernoulli = units[0] == "bernoulli"
+    noise = 1.0 if is_bernoulli else variance or 1.0
+    b = base_rates(mean, total) if is_bernoulli else mean
+    zeros = np.zeros((len(mean), k)), b, np.zeros(k)
+    machine = BoltzmannMachine(*zeros, *units, noise, b, seed)
+    return machine, mean, 1.0 if is_bernoulli else math.sqrt(noise)
+
+
+def gaussian_start(
+    X: Any, weight: NDArray | None, k: int, seed: int
+) -> tuple[BoltzmannMachine, NDArray, float]:
+    """Return probabilistic PCA of (weighted) rows, their mean and scale.
+
+    With axes U of variances L and the mean s2 of the others, the precision of
+    ``W = U (s2 (1 - s2 / L))^1/2`` is that of probabilistic PCA.
+    """
+    n, d = X.shape
+    n = n if weight is None else max(n, round(weight.sum()))
+    pca = linear_start(X, min(k, n, d), weight, seed)
+    variances = pca.explained_variance
+    noise = pca.noise_variance
+    if pca.n_components == d:  # nothing is left over: the last axis is the noise
+        noise = float(variances.min())
+    noise = max(noise, VARIANCE_FLOOR * float(variances.max(initial=0)))
+    noise = noise or 1.0
+    kept = np.maximum(1 - noise / np.maximum(variances, noise), 0)
+    loadings = np.zeros((d, k))
+    loadings[:, : len(kept)] = pca.components.T * np.sqrt(noise * kept)
+    biases, both = (pca.mean, np.zeros(k)), ("gaussian", "gaussian")
+    machine = BoltzmannMachine(loadings, *biases, *both, noise, pca.mean, seed)
+    return machine, pca.mean, pca.scale
+
+
+# The estimator
+
+
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Restricted Boltzmann machine with an exact likelihood.
+
+    In the place of :class:`sklearn.neural_network.BernoulliRBM`, with Gaussian units as
+    well. It starts at a closed form: independent columns, or, with Gaussian units on
+    both sides, probabilistic PCA, which is the best such machine and needs no training.
+    Contrastive divergence then trains the weights, and the machine is kept only where
+    rows that it has not seen are likelier than under the start.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Number of hidden units.
+    visible : {"bernoulli", "gaussian"}, default="bernoulli"
+        Units of the rows. "bernoulli" takes values from 0 to 1 (those between are taken
+        for probabilities), "gaussian" any.
+    hidden : {"bernoulli", "gaussian"}, default="bernoulli"
+        Hidden units: of 0 and 1, or normal with variance 1.
+    learning_rate : float, default=0.05
+        Learning rate of the first step; in :meth:`fit` it falls linearly to 0. Gaussian
+        rows are divided by one scalar, the root-mean-square deviation of the columns.
+    momentum : float, default=0.5
+        What a step keeps of the step before, in [0, 1).
+    n_gibbs_steps : int, default=1
+        Steps of Gibbs sampling for each gradient, k of CD-k.
+    persistent : bool or "auto", default="auto"
+        Let the chains go on from batch to batch (PCD, Tieleman 2008) in place of
+        beginning at the rows (CD, Hinton 2002). "auto" does for Bernoulli visible
+        units; chains of Gaussian ones mix too slowly.
+    batch_size : int, default=10
+        Rows of a step, and number of chains that go on.
+    max_iter : int, default=10
+        Passes over the rows. With 0 the machine is the start.
+    validation_fraction : float, "auto" or None, default="auto"
+        Share of the distinct rows that is held out, to compare the likelihoods of the
+        trained machine and of the start: "auto" is 10 % of 1000 rows or more (10,000 at
+        most), 20 % of fewer, and none of less than 10. With fewer than 5 the start is
+        kept. None holds out nothing, and keeps what was trained.
+    verbose : bool, default=False
+        Print a line for each pass, and which machine is kept.
+    random_state : int, RandomState or None, default=None
+        Seeds the weights, the chains, the order of the rows, those that are held out,
+        and annealing. None takes it from ``numpy.random``, whose seed is thus honoured;
+        torch's random state is never touched.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        Weights, W' of the energy.
+    intercept_visible_ : ndarray of shape (n_features,)
+        Biases of the visible units, b; in the units of `X`.
+    intercept_hidden_ : ndarray of shape (n_components,)
+        Biases of the hidden units, c.
+    noise_variance_ : float
+        Variance of Gaussian visible units given the hidden ones, s2, in squared units
+        of `X`; 1 for Bernoulli ones, which have no such parameter.
+    log_partition_ : float
+        Logarithm of the partition function, in nats; see Notes for what it costs.
+    log_partition_error_ : float
+        Its standard error; 0 where it is exact.
+    n_iter_ : int
+        Passes over the rows; 1 for the closed form of Gaussian units on both sides.
+    is_trained_ : bool
+        Whether the trained machine is kept, and not the start.
+    n_features_in_ : int
+        Number of columns seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
+
+    See Also
+    --------
+    DeepBeliefAutoencoder : A stack of such machines, as an autoencoder.
+    sklearn.neural_network.BernoulliRBM : Has a pseudo-likelihood only.
+
+    Notes
+    -----
+    The energy is ``A(v) + B(h) - r(v)' W h``, with ``A = -b'v`` and ``r = v`` for
+    Bernoulli visible units, ``A = |v - b|^2 / (2 s2)`` and ``r = (v - b) / s2`` for
+    Gaussian ones, and ``B = -c'h`` or ``|h - c|^2 / 2``.
+
+    `log_partition_` is found when it is first asked for, and kept. With Gaussian units
+    on both sides it has a closed form. Where one side has up to 20 Bernoulli units (and
+    can be enumerated: hidden ones, or visible ones of Bernoulli rows), it is exact, and
+    takes up to ``2**20`` times the other side: a second or ten. Otherwise it is
+    annealed importance sampling with 100 chains of 1000 temperatures from the base
+    rates of the columns (Salakhutdinov & Murray 2008), which costs as much as training
+    on some 200,000 rows: a second for 64 x 100 units. :meth:`score_samples` is a
+    log-likelihood by it, where ``BernoulliRBM`` has a pseudo-likelihood that depends
+    on a random column.
+
+    Gradients are centred (Montavon & Mueller 2012): by the means of the columns, and by
+    a moving average of the means of the hidden units on data. A fit that compares
+    likelihoods samples as little as tells the machines apart.
+
+    References
+    ----------
+    Hinton (2002), Training products of experts by minimizing contrastive divergence.
+    Neural Computation 14.
+
+    Montavon & Mueller (2012), Deep Boltzmann machines and the centering trick.
+
+    Salakhutdinov & Murray (2008), On the quantitative analysis of deep belief networks.
+    ICML.
+
+    Tieleman (2008), Training restricted Boltzmann machines using approximations to the
+    likelihood gradient. ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import RBM
+    >>> X = load_digits().data / 16
+    >>> rbm = RBM(n_components=16, max_iter=5, random_state=0).fit(X[:1300])
+    >>> rbm.transform(X[1300:]).shape
+    (497, 16)
+    >>> start = RBM(n_components=16, max_iter=0).fit(X[:1300])
+    >>> bool(rbm.score(X[1300:]) > start.score(X[1300:]) + 3)  # nats per row
+    True
+
+    With Gaussian units it is probabilistic PCA:
+
+    >>> from sklearn.decomposition import PCA
+    >>> gaussian = RBM(4, visible="gaussian", hidden="gaussian").fit(X)
+    >>> bool(np.allclose(gaussian.score_samples(X), PCA(4).fit(X).score_samples(X)))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "visible": [StrOptions({"bernoulli", "gaussian"})],
+        "hidden": [StrOptions({"bernoulli", "gaussian"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
+        "persistent": ["boolean", StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "validation_fraction": [
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+    }
+
+    _machine: BoltzmannMachine
+    _partition: LogPartition | None
+    _trainer: ContrastiveDivergence | None  # of partial_fit
+    _seed: int
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        visible: str = "bernoulli",
+        hidden: str = "bernoulli",
+        learning_rate: float = 0.05,
+        momentum: float = 0.5,
+        n_gibbs_steps: int = 1,
+        persistent: bool | str = "auto",
+        batch_size: int = 10,
+        max_iter: int = 10,
+        validation_fraction: float | str | None = "auto",
+        verbose: bool = False,
+        random_state: int | RandomState | None = None,
+        device: Any = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.visible = visible
+        self.hidden = hidden
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.n_gibbs_steps = n_gibbs_steps
+        self.persistent = persistent
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+    # Fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> RBM:
+        """Start at the closed form, train, and keep what held-out rows say is better.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Training rows; sparse ones become dense batch by batch. Equal rows are one
+            row of their weight, and held out together.
+        y : any, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            A row of weight 2 counts like the same row given twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If `X` has NaN or infinity, or values outside [0, 1] with
+            ``visible="bernoulli"`` (the column is named), or fewer than 2 rows; or if a
+            parameter or the weights are invalid. An earlier fit is left unharmed.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the start is kept although there were passes over the rows: held-out rows
+            are not likelier under the trained machine, or it diverged, or too few
+            rows are held out to say.
+        """
+        del y
+        with unchanged_on_error(self), usual_settings(), one_thread:
+            rows: Any = self._checked(X, reset=True, min_rows=2)
+            weight = check_weights(sample_weight, rows)
+            rows, weight, _ = used_rows(rows, weight, min_rows=2)
+            seed = int(new_random_state(self.random_state).randint(2**31 - 1))
+            rows, weight = _merged(rows, weight)
+            start, mean, scale = self._start(rows, weight, seed)
+            machine, n_iter, reason = start, int(self.max_iter), ""
+            if self._is_closed:
+                n_iter = 1
+            elif self.max_iter:
+                machine, reason = self._trained(rows, weight, start, mean, scale, seed)
+            self._publish(machine, seed, n_iter, machine is not start)
+            self._trainer = None
+            if reason:
+                warnings.warn(
+                    f"RBM: the start is kept, {reason}.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: Any = None
+    ) -> RBM:
+        """Take one pass over some rows, at the full learning rate.
+
+        The first call starts at the closed form of its rows. Nothing is held out, and
+        what is trained is used.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : any, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the gradient.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`, or if `n_components` or a type of units is not that of an
+            earlier call; if the machine diverges, it is left as it was.
+        """
+        del y
+        with unchanged_on_error(self), usual_settings(), one_thread:
+            is_first = not hasattr(self, "_machine")
+            rows = self._checked(X, reset=is_first, min_rows=1 + is_first)
+            self._publish_pass(rows, check_weights(sample_weight, rows), is_first)
+        return self
+
+    def _publish_pass(self, X: Any, weight: NDArray | None, is_first: bool) -> None:
+        """Train on some rows, from the start or where the last call has ended."""
+        X, weight, _ = used_rows(X, weight)
+        if is_first:
+            seed = int(new_random_state(self.random_state).randint(2**31 - 1))
+            machine, mean, scale = self._start(X, weight, seed)
+            n_iter = 0
+        else:
+            self._check_same_machine()
+            seed, machine, n_iter = self._seed, self._machine, self.n_iter_
+            mean, scale = moments(X, weight)
+            scale = math.sqrt(scale) if self._is_gaussian and scale > 0 else 1.0
+        size = min(int(self.batch_size), X.shape[0])
+        earlier = None if is_first else self._trainer
+        trainer = self._trainer_of(machine, mean, scale, size, seed, earlier)
+        trainer.reseed(seed + 2 * n_iter)
+        trainer.break_symmetry()
+        dataset = self._dataset(X, trainer)
+        order = torch.arange(dataset.n_rows, device=dataset.device)
+        rates = np.full(-(-dataset.n_rows // size), float(self.learning_rate))
+        trainer.run(dataset, order, as_tensor(weight, dataset.device), rates)
+        if not trainer.is_finite:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r}: training has diverged, and "
+                "the machine is left as it was. Take a smaller one."
+            )
+        self._trainer = trainer
+        self._publish(trainer.trained(), seed, n_iter + 1, True)
+
+    @property
+    def _is_gaussian(self) -> bool:
+        return self.visible == "gaussian"
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether the start is the machine of the largest likelihood."""
+        return self.visible == self.hidden == "gaussian"
+
+    def _checked(self, X: Any, *, reset: bool, min_rows: int | None = None) -> Any:
+        X = check_rows(self, X, reset=reset, min_rows=min_rows)
+        visible = self.visible if min_rows is not None else self._machine.visible
+        if visible == "bernoulli":
+            names = getattr(self, "feature_names_in_", None)
+            asked = 0.0, 1.0, 'visible="bernoulli"'
+            advice = "sklearn.preprocessing.MinMaxScaler brings columns there."
+            check_range(X, asked, names, advice)
+        return X
+
+    def _start(
+        self, X: Any, weight: NDArray | None, seed: int
+    ) -> tuple[BoltzmannMachine, NDArray, float]:
+        k = int(self.n_components)
+        if self._is_closed:
+            return gaussian_start(X, weight, k, seed)
+        units = self.visible, self.hidden
+        return independent_start(X, weight, k, units, seed)
+
+    def _check_same_machine(self) -> None:
+        machine = self._machine
+        fitted = {
+            "n_components": machine.weight.shape[1],
+            "visible": machine.visible,
+            "hidden": machine.hidden,
+        }
+        for name, value in fitted.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}, but training goes on from a fit "
+                    f"with {value!r}: keep it, or call fit."
+                )
+
+    def _trainer_of(
+        self,
+        machine: BoltzmannMachine,
+        mean: NDArray,
+        scale: float,
+        size: int,
+        seed: int,
+        earlier: ContrastiveDivergence | None = None,
+    ) -> ContrastiveDivergence:
+        """Return what trains a machine, or goes on from an earlier call."""
+        persistent = self.persistent
+        if isinstance(persistent, str):
+            persistent = not self._is_gaussian
+        how = float(self.momentum), int(self.n_gibbs_steps), bool(persistent)
+        steps, device = Steps(size, *how), resolve_device(self.device)
+        if earlier is not None and (earlier.steps, earlier.device) == (steps, device):
+            return copy.deepcopy(earlier)
+        return ContrastiveDivergence(machine, mean, scale, steps, device, seed)
+
+    def _dataset(self, X: Any, trainer: ContrastiveDivergence) -> RowDataset:
+        return RowDataset(X, trainer.mean, trainer.scale, trainer.device)
+
+    def _trained(
+        self,
+        X: Any,
+        weight: NDArray | None,
+        start: BoltzmannMachine,
+        mean: NDArray,
+        scale: float,
+        seed: int,
+    ) -> tuple[BoltzmannMachine, str]:
+        """Return the trained machine, or the start, and why it is kept."""
+        n, generator = X.shape[0], new_torch_generator(seed)
+        n_held_out = self._n_held_out(n)
+        if n_held_out is not None and n_held_out < MIN_HELD_OUT:
+            return start, f"because fewer than {MIN_HELD_OUT} held-out rows say nothing"
+        held_out = choose_held_out(n, None, n_held_out or 0, generator).long()
+        trains = torch.ones(n, dtype=torch.bool)
+        trains[held_out] = False
+        rows = trains.nonzero()[:, 0].to(torch.int32)
+        size = min(int(self.batch_size), len(rows))
+        trainer = self._trainer_of(start, mean, scale, size, seed)
+        trainer.break_symmetry()
+        dataset = self._dataset(X, trainer)
+        rows, w = rows.to(dataset.device), as_tensor(weight, dataset.device)
+        epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
+        rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
+        rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)
+        for epoch in range(epochs):
+            order = dataset.shuffled(rows, generator)
+            trainer.run(dataset, order, w, rates[epoch])
+            if not trainer.is_finite:
+                return start, (
+                    f"because training diverged in pass {epoch + 1}: take a smaller "
+                    f"learning_rate than {self.learning_rate!r}"
+                )
+            if self.verbose:
+                print(f"RBM: pass {epoch + 1} of {epochs}")
+        machine = trainer.trained()
+        if n_held_out is None:
+            return machine, ""
+        chosen = np.sort(held_out.numpy())
+        of_rows = None if weight is None else weight[chosen]
+        gain = _gain(start, machine, X, chosen, of_rows, trainer.device)
+        is_better = gain > 0
+        if self.verbose:
+            kept = "trained machine" if is_better else "start"
+            print(f"RBM: the {kept} is kept, by {gain:.3f} nats per held-out row")
+        if is_better:
+            return machine, ""
+        return start, (
+            "because held-out rows are not likelier under the trained machine "
+            f"({gain:.3g} nats per row): take a smaller learning_rate, or more rows"
+        )
+
+    def _n_held_out(self, n: int) -> int | None:
+        """Return how many of `n` distinct rows are held out; None if none is to be."""
+        share = self.validation_fraction
+        if share is None:
+            return None
+        if is_auto(share):
+            if n < MIN_ROWS:
+                return 0
+            share = SMALL_SHARE if n < SMALL_TABLE else SHARE
+            return min(max(round(share * n), MIN_HELD_OUT), MAX_HELD_OUT)
+        return min(max(1, round(float(share) * n)), n - 1)
+
+    def _publish(
+        self, machine: BoltzmannMachine, seed: int, n_iter: int, is_trained: bool
+    ) -> None:
+        self._machine, self._seed, self._partition = machine, seed, None
+        self.components_ = machine.weight.T.copy()
+        self.intercept_visible_ = machine.visible_bias
+        self.intercept_hidden_ = machine.hidden_bias
+        self.noise_variance_ = float(machine.noise)
+        self.n_iter_ = n_iter
+        self.is_trained_ = is_trained
+
+    # What a fitted machine does
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Return the means of the hidden units, given rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            ``P(h = 1 | v)`` of Bernoulli units; float32 for float32 rows, else float64.
+            A frame if :meth:`set_output` asks for one.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has other columns than in :meth:`fit`, NaN or infinity, or values
+            outside [0, 1] with Bernoulli visible units.
+        """
+        check_is_fitted(self)
+        machine = self._machine
+        X = self._checked(X, reset=False)
+        return _map(X, machine.hidden_mean, (machine.weight.shape[1],))
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray:
+        """Return the means of the rows, given hidden units.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            States of the hidden units, or their means.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            ``P(v = 1 | h)`` of Bernoulli units, else in the units of the training rows.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has not `n_components` columns, or NaN or infinity.
+        """
+        check_is_fitted(self)
+        check_kind(X)
+        with naming("X"):
+            dtypes = [np.float64, np.float32]
+            H = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
+        check_values(H)
+        d, k = self._machine.weight.shape
+        if H.shape[1] != k:
+            raise ValueError(
+                f"X has {H.shape[1]} columns, but there are {k} hidden units."
+            )
+        return _map(H, self._machine.visible_mean, (d,))
+
+    def gibbs(
+        self, v: ArrayLike, *, random_state: int | RandomState | None = None
+    ) -> NDArray:
+        """Return rows after one step of Gibbs sampling.
+
+        Parameters
+        ----------
+        v : array-like or sparse matrix of shape (n_samples, n_features)
+        random_state : int, RandomState or None, default=None
+            Seeds the draws; None draws from ``numpy.random``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Drawn rows: of 0 and 1 for Bernoulli units.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            As :meth:`transform`.
+        """
+        check_is_fitted(self)
+        V, rng = self._checked(v, reset=False), new_random_state(random_state)
+        return _map(V, lambda V: self._machine.sampled(V, rng), (V.shape[1],))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        n_gibbs_steps: int = 1000,
+        random_state: int | RandomState | None = None,
+    ) -> NDArray:
+        """Draw rows: chains of Gibbs sampling that begin at the start.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows, a chain each.
+        n_gibbs_steps : int, default=1000
+            Steps of each chain. They are draws from the machine after many.
+        random_state : int, RandomState or None, default=None
+            Seeds the draws; None draws from ``numpy.random``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The means of the rows given the last hidden units: probabilities of
+            Bernoulli ones, else in the units of the training rows.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        TypeError, ValueError
+            If a number is not an integer of at least 1.
+        """
+        check_is_fitted(self)
+        for name, value in (("n_samples", n_samples), ("n_gibbs_steps", n_gibbs_steps)):
+            check_scalar(value, name, Integral, min_val=1, max_val=2**31 - 1)
+        machine, rng = self._machine, new_random_state(random_state)
+        base = machine.visible_bias if machine.base is None else machine.base
+        mean = expit(base) if machine.visible == "bernoulli" else base
+        V = _drawn(
+            np.tile(mean, (int(n_samples), 1)), machine.visible, machine.noise, rng
+        )
+        for _ in range(int(n_gibbs_steps) - 1):
+            V = machine.sampled(V, rng)
+        H = _drawn(machine.hidden_mean(V), machine.hidden, 1.0, rng)
+        return machine.visible_mean(H)
+
+    def free_energy(self, X: ArrayLike) -> NDArray:
+        """Return the free energy of rows, ``-log sum_h exp(-E(v, h))``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats. Differences between rows are those of their log-likelihoods, and
+            need no partition function.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            As :meth:`transform`.
+        """
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        return _map(X, self._machine.free_energy, (), np.float64)
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Return the log-likelihood of rows: ``-free_energy(X) - log_partition_``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats. It is exact but for `log_partition_error_`, by which all rows are
+            off alike. Of values between 0 and 1 it is a score: the machine has a
+            probability for rows of 0 and 1. ``BernoulliRBM`` returns a
+            pseudo-likelihood here, which is another number.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            As :meth:`transform`.
+        """
+        return -self.free_energy(X) - self.log_partition_
+
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean of :meth:`score_samples`, in nats per row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : any, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the mean.
+
+        Returns
+        -------
+        float
+        """
+        del y
+        scores = self.score_samples(X)
+        scores, weight, _ = used_rows(scores, check_weights(sample_weight, scores))
+        return float(np.average(scores, weights=weight))
+
+    @property
+    def log_partition_(self) -> float:
+        """Logarithm of the partition function, in nats, found when first asked for."""
+        return self._found_partition.value
+
+    @property
+    def log_partition_error_(self) -> float:
+        """Standard error of `log_partition_`; 0 where it is exact."""
+        return self._found_partition.error
+
+    @property
+    def _found_partition(self) -> LogPartition:
+        check_is_fitted(self)
+        if self._partition is None:
+            with usual_settings(), one_thread:
+                device = resolve_device(self.device)
+                self._partition = self._machine.log_partition(device)
+        return self._partition
+
+    # What scikit-learn asks
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._machine.weight.shape[1]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_machine")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _map(X: Any, function: Any, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
+    """Apply a function to dense chunks of rows and collect what it returns."""
+    result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
+    with usual_settings(), one_thread:
+        for rows in row_chunks(X):
+            result[rows] = function(as_dense(X[rows]))
+    return result
+
+
+def _merged(X: Any, weight: NDArray | None) -> tuple[Any, NDArray | None]:
+    """Return the distinct rows and their weights, if rows are there more than once.
+
+    All that follows is then the same however copies are given.
+    """
+    mean, variance = moments(X, weight)
+    hashes = row_hashes(X, mean, math.sqrt(variance) or 1.0)
+    distinct = distinct_rows(hashes, weight, None)
+    if distinct.weight is None:
+        return X, None
+    return X[distinct.rows], distinct.weight
+
+
+def _gain(
+    start: BoltzmannMachine,
+    machine: BoltzmannMachine,
+    X: Any,
+    rows: NDArray,
+    weight: NDArray | None,
+    device: torch.device,
+) -> float:
+    """Return by how many nats per row a machine is better than its start, at least.
+
+    Of an estimated partition function some standard errors are taken off. A few short
+    chains do where the machine is better by much.
+    """
+    energies = [np.empty(len(rows)) for _ in range(2)]
+    for part in row_chunks(rows[:, None]):
+        V = as_dense(X[rows[part]])
+        for energy, which in zip(energies, (start, machine), strict=True):
+            energy[part] = which.free_energy(V)
+    of_rows = float(np.average(energies[0] - energies[1], weights=weight))
+    before = start.log_partition(device).value
+    few = MOST_ENUMERATED_IN_FIT, QUICK_CHAINS, QUICK_TEMPERATURES
+    quick = machine.log_partition(device, *few)
+    gain = of_rows - (quick.value - before)
+    if not quick.error or gain > CLEAR_LEAD * quick.deviation:
+        return gain
+    found = machine.log_partition(device)
+    return of_rows - (found.value + ASKED_ERRORS * found.error - before)
