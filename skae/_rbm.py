@@ -71,8 +71,9 @@ ENUMERATED_NUMBERS = 2**21  # of the states, and what they imply, at a time
 N_CHAINS, N_TEMPERATURES = 100, 1000
 # The same where a lead of many nats is to be told from none.
 QUICK_CHAINS, QUICK_TEMPERATURES = 32, 100
-# Deviations of the chains by which such a lead has to exceed 0 for that.
-CLEAR_LEAD = 3.0
+# Deviations of the chains by which such a lead has to exceed 0 for that, or standard
+# errors where these are to be trusted: where chains deviate by less than a nat.
+CLEAR_LEAD, EVEN_CHAINS = 3.0, 1.0
 # Standard errors of the partition function that a machine has to be better by.
 ASKED_ERRORS = 2.0
 # Base rates are not taken to be nearer to 0 and 1 than that of so much of a row.
@@ -388,7 +389,7 @@ class Draws:
 
 # Views, and generators, which cannot be.
 NOT_PICKLED = {"visible_draws", "hidden_draws", "generator", "weight", "hidden_bias"}
-NOT_PICKLED |= {"weight_t", "rows_t", "data", "model", "moved", "on_data", "on_model"}
+NOT_PICKLED |= {"weight_t", "rows_t", "data", "model", "on_data", "on_model"}
 NOT_PICKLED |= {"on_data_t", "ones"}
 
 
@@ -454,16 +455,16 @@ class ContrastiveDivergence:
         # The hidden biases are the last row of the weights: x has a column of ones.
         self.parameters = tensor(np.vstack([weight, c]))
         self.visible_bias = tensor(b)
-        self.velocity, self.change = zeros(d + 1, k), zeros(d + 1, k)
+        self.velocity = zeros(d + 1, k)
         self.visible_velocity = zeros(d + 1)
-        self.square_velocity = 0.0
+        self.noise_velocity = 0.0
         self.offset = zeros(k)
         self.is_first = True
         # Data above, and what the machine makes of them below.
         self.rows, self.hidden = zeros(2 * size, d + 1), zeros(2 * size, k)
         self.rows[:, d] = 1
         self.state, self.drawn = zeros(size, k), zeros(size, d)
-        self.signs = zeros(2 * size)
+        self.signs, self.pulls = zeros(2 * size), zeros(2 * size)
         self.column_mean = tensor(mean)
         self.has_chain = False
         self._set_views()
@@ -477,7 +478,6 @@ class ContrastiveDivergence:
         self.on_data, self.on_model = self.hidden[:size], self.hidden[size:]
         self.on_data_t = self.on_data.T
         self.ones = torch.ones_like(self.signs[:size])
-        self.moved = self.change[:-1]
 
     def reseed(self, seed: int) -> None:
         """Begin with random numbers that follow from a seed."""
@@ -548,39 +548,39 @@ class ContrastiveDivergence:
             self.on_data.mul_(weight[:, None])
             self.on_model.mul_(of_model[:, None])
         self.on_model.neg_()
+        self.hidden.addr_(self.signs, self.offset, alpha=-1)
         how = {"beta": steps.momentum, "alpha": rate / size}
         self.velocity.addmm_(self.rows_t, self.hidden, **how)
-        self.visible_velocity.addmv_(self.rows_t, self.signs, **how)
+        # Visible biases move with what the weights make of the offset.
+        torch.addmv(self.signs, self.hidden, self.offset, alpha=-1, out=self.pulls)
+        self.visible_velocity.addmv_(self.rows_t, self.pulls, **how)
         if self.is_gaussian[0]:
-            squares = self.rows[:, :-1].square().sum(1)
-            collected = float(torch.dot(squares, self.signs)) * rate / size
-            self.square_velocity = steps.momentum * self.square_velocity + collected
+            self._collect_noise(how)
+
+    def _collect_noise(self, how: dict[str, float]) -> None:
+        """Add the natural gradient of the logarithm of the noise variance.
+
+        That is the gradient divided by the information d / 2 of d normal units.
+        """
+        x, d = self.rows[:, :-1], len(self.visible_bias)
+        expected = torch.addmv(self.visible_bias, self.weight, self.offset)
+        terms = 0.5 * x.square().sum(1) - x @ expected  # less those of W and h
+        of_weight = ((x @ self.weight) * self.hidden).sum()
+        found = float(torch.dot(terms, self.signs) - of_weight)
+        change = how["alpha"] * found / self.noise * (2 / d)
+        self.noise_velocity = how["beta"] * self.noise_velocity + change
 
     def move(self) -> None:
         """Move the parameters by the velocities, and keep what must hold of them."""
-        velocity, along = self.velocity, self.visible_velocity
-        if self.is_gaussian[0]:
-            self._move_noise()
-        torch.addr(velocity, along, self.offset, alpha=-1, out=self.change)
-        self.parameters.add_(self.change)
-        self.visible_bias.add_(along[:-1]).addmv_(self.moved, self.offset, alpha=-1)
+        if math.isfinite(self.noise_velocity):  # else all is lost, and noticed
+            most = MOST_NOISE_STEP
+            self.noise *= math.exp(min(max(self.noise_velocity, -most), most))
+        self.parameters.add_(self.velocity)
+        self.visible_bias.add_(self.visible_velocity[:-1])
         if all(self.is_gaussian):
             norm = float(torch.linalg.matrix_norm(self.weight, 2)) ** 2
             if norm > MOST_SPECTRAL * self.noise:
                 self.weight.mul_(math.sqrt(MOST_SPECTRAL * self.noise / norm))
-
-    def _move_noise(self) -> None:
-        """Move the logarithm of the noise variance along its natural gradient.
-
-        That is the gradient divided by the information d / 2 of d normal units.
-        """
-        d, along = len(self.visible_bias), self.visible_velocity[:-1]
-        of_weight = torch.dot(self.weight.reshape(-1), self.velocity[:-1].reshape(-1))
-        linear = float(torch.dot(self.visible_bias, along) + of_weight)
-        change = (0.5 * self.square_velocity - linear) / self.noise * (2 / d)
-        if math.isfinite(change):  # else the weights are lost, and will be noticed
-            change = min(max(change, -MOST_NOISE_STEP), MOST_NOISE_STEP)
-            self.noise *= math.exp(change)
 
     def step(self, x: Tensor, weight: Tensor | None, rate: float) -> None:
         """Take a step by a batch."""
@@ -654,17 +654,22 @@ class ContrastiveDivergence:
 # Where it starts
 
 
-def moments(X: Any, weight: NDArray | None) -> tuple[NDArray, float]:
-    """Return the mean of (weighted) rows, and the mean variance of their columns."""
+def moments(X: Any, weight: NDArray | None, units: str) -> tuple[NDArray, float]:
+    """Return the mean of (weighted) rows, and the scale that they are divided by.
+
+    It is the root of the mean variance of the columns, and 1 for Bernoulli units.
+    """
     w = np.ones(X.shape[0]) if weight is None else weight
     total, d = w.sum(), X.shape[1]
-    mean, squares = np.zeros(d), np.zeros(d)
+    mean, variance = np.zeros(d), 0.0
     for rows in row_chunks(X):
-        mean += w[rows] @ as_dense(X[rows]).astype(np.float64, copy=False) / total
+        mean += w[rows] @ as_dense(X[rows]) / total
+    if units == "bernoulli":
+        return mean, 1.0
     for rows in row_chunks(X):
         centred = as_dense(X[rows]) - mean
-        squares += w[rows] @ centred**2 / total
-    return mean, float(squares.mean())
+        variance += float((w[rows] @ centred**2).sum()) / (total * d)
+    return mean, math.sqrt(variance) or 1.0
 
 
 def base_rates(mean: NDArray, total: float) -> NDArray:
@@ -680,14 +685,11 @@ def independent_start(
     It is the independent distributions of the columns: their shares, or normal ones of
     one variance.
     """
-    mean, variance = moments(X, weight)
+    mean, scale = moments(X, weight, units[0])
     total = float(X.shape[0] if weight is None else weight.sum())
-    is_bernoulli = units[0] == "bernoulli"
-    noise = 1.0 if is_bernoulli else variance or 1.0
-    b = base_rates(mean, total) if is_bernoulli else mean
+    b = base_rates(mean, total) if units[0] == "bernoulli" else mean
     zeros = np.zeros((len(mean), k)), b, np.zeros(k)
-    machine = BoltzmannMachine(*zeros, *units, noise, b, seed)
-    return machine, mean, 1.0 if is_bernoulli else math.sqrt(noise)
+    return BoltzmannMachine(*zeros, *units, scale**2, b, seed), mean, scale
 
 
 def gaussian_start(
@@ -945,7 +947,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             weight = check_weights(sample_weight, rows)
             rows, weight, _ = used_rows(rows, weight, min_rows=2)
             seed = int(new_random_state(self.random_state).randint(2**31 - 1))
-            rows, weight = _merged(rows, weight)
+            rows, weight = _merged(rows, weight, self.visible)
             start, mean, scale = self._start(rows, weight, seed)
             machine, n_iter, reason = start, int(self.max_iter), ""
             if self._is_closed:
@@ -1007,8 +1009,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             self._check_same_machine()
             seed, machine, n_iter = self._seed, self._machine, self.n_iter_
-            mean, scale = moments(X, weight)
-            scale = math.sqrt(scale) if self._is_gaussian and scale > 0 else 1.0
+            mean, scale = moments(X, weight, self.visible)
         size = min(int(self.batch_size), X.shape[0])
         earlier = None if is_first else self._trainer
         trainer = self._trainer_of(machine, mean, scale, size, seed, earlier)
@@ -1411,13 +1412,15 @@ def _map(X: Any, function: Any, shape: tuple[int, ...], dtype: Any = None) -> ND
     return result
 
 
-def _merged(X: Any, weight: NDArray | None) -> tuple[Any, NDArray | None]:
+def _merged(X: Any, weight: NDArray | None, units: str) -> tuple[Any, NDArray | None]:
     """Return the distinct rows and their weights, if rows are there more than once.
 
     All that follows is then the same however copies are given.
     """
-    mean, variance = moments(X, weight)
-    hashes = row_hashes(X, mean, math.sqrt(variance) or 1.0)
+    place = np.zeros(X.shape[1]), 1.0
+    if units == "gaussian":
+        place = moments(X, weight, units)
+    hashes = row_hashes(X, *place)
     distinct = distinct_rows(hashes, weight, None)
     if distinct.weight is None:
         return X, None
@@ -1447,7 +1450,10 @@ def _gain(
     few = MOST_ENUMERATED_IN_FIT, QUICK_CHAINS, QUICK_TEMPERATURES
     quick = machine.log_partition(device, *few)
     gain = of_rows - (quick.value - before)
-    if not quick.error or gain > CLEAR_LEAD * quick.deviation:
+    if not quick.error:  # it is exact
+        return gain
+    is_even = quick.deviation < EVEN_CHAINS
+    if abs(gain) > CLEAR_LEAD * (quick.error if is_even else quick.deviation):
         return gain
     found = machine.log_partition(device)
     return of_rows - (found.value + ASKED_ERRORS * found.error - before)

@@ -257,6 +257,8 @@ def check_range(
         return
     for rows in row_chunks(X):
         chunk = X[rows].toarray() if sp.issparse(X) else X[rows]
+        if not chunk.size or (chunk.min() >= low and chunk.max() <= high):
+            continue
         bad = np.argwhere((chunk < low) | (chunk > high))
         if len(bad):
             i, j = bad[0]
