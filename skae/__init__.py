@@ -3,6 +3,7 @@
 from ._adversarial import AdversarialAutoencoder
 from ._autoencoder import AutoencoderTransformer
 from ._contrastive import ContrastiveAutoencoder
+from ._deep_belief import DeepBeliefAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._encoder_decoder import EncoderDecoder
 from ._imputer import MaskedImputer
@@ -18,6 +19,7 @@ __all__ = [
     "AdversarialAutoencoder",
     "AutoencoderTransformer",
     "ContrastiveAutoencoder",
+    "DeepBeliefAutoencoder",
     "DenoisingAutoencoder",
     "EncoderDecoder",
     "MaskedAutoencoder",
