@@ -154,6 +154,7 @@ def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]
     public = [getattr(skae, name) for name in skae.__all__]
     whole = [c for c in public if issubclass(c, BaseAutoencoder)]
     whole = [c for c in whole if not c._objective_class.handles_missing]
+    whole.remove(skae.DeepBeliefAutoencoder)  # the plain one with another beginning
     classes = [PCA, *whole]
     seed = options.random_state
     models = [c(n_components=k, random_state=seed) for k in counts for c in classes]

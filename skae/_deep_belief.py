@@ -39,6 +39,12 @@ from .architectures._mlp import TiedDecoder
 MOST_ROWS = 2**17
 # Ridge of the regression on codes of variance 1, as a share of the rows.
 RIDGE = 1e-3
+# Learning rate of the code's machine: normal units, whose size is not bounded, diverge
+# at that of the others (the paper's factor is 0.01).
+GAUSSIAN_RATE = 0.1
+# Share of the weight decay of plain networks, and the most: it pulls at weights that
+# the machines have found.
+DECAY, MOST_DECAY = 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,12 @@ class Pretraining:
     def machine(self, n_hidden: int, visible: str, hidden: str = "bernoulli") -> RBM:
         """Return a new machine, which keeps what it learns."""
         params = self.params
+        rate = GAUSSIAN_RATE if hidden == "gaussian" else 1.0
         return RBM(
             n_hidden,
             visible=visible,
             hidden=hidden,
-            learning_rate=params.rbm_learning_rate,
+            learning_rate=rate * params.rbm_learning_rate,
             momentum=params.momentum,
             n_gibbs_steps=params.n_gibbs_steps,
             persistent=params.persistent,
@@ -198,6 +205,10 @@ class DeepBelief(Reconstruction):
                 "skae.architectures.MLP can be. Use that, or None."
             )
 
+    def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
+        """Return the weight decay for ``alpha="auto"``: layers keep what they learnt."""
+        return min(DECAY * super().decay(n_rows, n_features, n_components), MOST_DECAY)
+
     def networks(
         self, start: Start, plan: TrainingPlan, seed: int
     ) -> tuple[nn.Module, nn.Module]:
@@ -272,8 +283,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         uncorrelated, and what a later step makes of them is what it makes of PCA's.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns
-        (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
+        ``min(0.3, 0.15 * k * sqrt(d / n))`` for n distinct rows, d columns and k codes.
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.

@@ -80,8 +80,9 @@ ASKED_ERRORS = 2.0
 PSEUDO_COUNT = 0.5
 # Variances below this share of the largest one are rounding.
 VARIANCE_FLOOR = 1e-9
-# Deviation of the weights that training begins with.
-WEIGHT_SCALE = 0.01
+# Deviation of the weights that training begins with, and rows that they are mixed of.
+WEIGHT_SCALE = 0.1
+MIXED_ROWS = 1000
 # Share of a batch in the moving average of the hidden means.
 AVERAGED = 0.05
 # |W|^2 / s2 of Gaussian units on both sides, which have no density from 1 on.
@@ -488,12 +489,24 @@ class ContrastiveDivergence:
         self.generator = new_torch_generator(seed)
         self.signs[:size], self.signs[size:] = 1, -1
 
-    def break_symmetry(self) -> None:
-        """Draw small weights, if there are none: all hidden units would stay alike."""
-        if not self.weight.any():
-            shape = tuple(self.weight.shape)
-            drawn = torch.randn(shape, generator=self.generator, dtype=torch.float32)
-            self.weight.copy_(WEIGHT_SCALE * drawn)
+    def break_symmetry(self, dataset: RowDataset, rows: Tensor) -> None:
+        """Draw small weights, if there are none: all hidden units would stay alike.
+
+        They are random mixtures of rows, in directions in which rows vary; other ones
+        take long to turn there.
+        """
+        if self.weight.any():
+            return
+        x, _ = dataset.take(rows[:MIXED_ROWS])
+        shares = torch.randn(
+            (len(x), self.weight.shape[1]),
+            generator=self.generator,
+            dtype=torch.float32,
+        )
+        mixed = x.T @ shares.to(x.device)
+        size = mixed.square().mean().sqrt()
+        if size > 0:
+            self.weight.copy_(WEIGHT_SCALE * mixed / size)
 
     def _hidden_mean(self, x: Tensor, out: Tensor) -> None:
         torch.addmm(self.hidden_bias, x, self.weight, alpha=1 / self.noise, out=out)
@@ -1014,9 +1027,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         earlier = None if is_first else self._trainer
         trainer = self._trainer_of(machine, mean, scale, size, seed, earlier)
         trainer.reseed(seed + 2 * n_iter)
-        trainer.break_symmetry()
         dataset = self._dataset(X, trainer)
         order = torch.arange(dataset.n_rows, device=dataset.device)
+        trainer.break_symmetry(dataset, order)
         rates = np.full(-(-dataset.n_rows // size), float(self.learning_rate))
         trainer.run(dataset, order, as_tensor(weight, dataset.device), rates)
         if not trainer.is_finite:
@@ -1111,9 +1124,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows = trains.nonzero()[:, 0].to(torch.int32)
         size = min(int(self.batch_size), len(rows))
         trainer = self._trainer_of(start, mean, scale, size, seed)
-        trainer.break_symmetry()
         dataset = self._dataset(X, trainer)
         rows, w = rows.to(dataset.device), as_tensor(weight, dataset.device)
+        trainer.break_symmetry(dataset, rows)
         epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
         rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
         rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)

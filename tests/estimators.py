@@ -9,10 +9,12 @@ from contractive import ContractiveAutoencoder
 from torch import nn
 
 from skae import (
+    RBM,
     VAE,
     AdversarialAutoencoder,
     AutoencoderTransformer,
     ContrastiveAutoencoder,
+    DeepBeliefAutoencoder,
     DenoisingAutoencoder,
     EncoderDecoder,
     MaskedAutoencoder,
@@ -128,6 +130,13 @@ ESTIMATORS = {
         discriminator_hidden_layer_sizes=3,
         architecture=Modules(Encoder, decoder),
     ),
+    "deep belief": DeepBeliefAutoencoder(**FAST, pretrain_max_iter=1),
+    "deep belief, random": DeepBeliefAutoencoder(
+        2,
+        **{**FAST, "hidden_layer_sizes": (4, 3)},
+        init="random",
+        validation_fraction=0.25,
+    ),
     "contractive": ContractiveAutoencoder(**FAST),
     "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
     **{
@@ -204,6 +213,15 @@ TWO_VIEWS = {
         random_state=0,
         architecture=Recurrent(hidden_size=3),
         validation_fraction=0.25,
+    ),
+}
+
+# Boltzmann machines, which are no autoencoders. Normal rows: those of scikit-learn's
+# checks are not between 0 and 1.
+MACHINES = {
+    "machine": RBM(4, visible="gaussian", max_iter=2, random_state=0),
+    "machine, normal units": RBM(
+        2, visible="gaussian", hidden="gaussian", random_state=0
     ),
 }
 

@@ -55,8 +55,8 @@ def results(out):
 
 
 # The models of each number of codes, in the order of their rows.
-# Those of one view, in which nothing is missing.
-OTHERS = ("Masked", "Contrastive", "EncoderDecoder")
+# Those of one view, in which nothing is missing, from random hidden layers.
+OTHERS = ("Masked", "Contrastive", "EncoderDecoder", "DeepBelief", "RBM")
 MODELS = ["PCA", *(name for name in skae.__all__ if not name.startswith(OTHERS))]
 
 
