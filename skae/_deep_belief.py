@@ -98,12 +98,11 @@ class DeepBeliefModule(AutoencoderModule):
         self.pretraining = pretraining
         self.rbms: list[RBM] = []
 
-    def train(self, mode: bool = True) -> DeepBeliefModule:
-        """Set the training mode; layers that are trained are not set once more."""
-        super().train(mode)
-        if mode:
+    def noisy(self, z: Tensor) -> tuple[Tensor, Any]:
+        """Return codes with noise; layers that are trained are not set once more."""
+        if self.training:
             self.pretraining = None
-        return self
+        return super().noisy(z)
 
     def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
         """Train the machines on rows that do not judge, and begin at their weights."""
@@ -206,7 +205,7 @@ class DeepBelief(Reconstruction):
             )
 
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
-        """Return the weight decay for ``alpha="auto"``: layers keep what they learnt."""
+        """Return the weight decay for ``alpha="auto"``: layers keep what they have."""
         return min(DECAY * super().decay(n_rows, n_features, n_components), MOST_DECAY)
 
     def networks(
@@ -241,7 +240,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         Number of codes. A float in (0, 1) takes as many as PCA needs for this share
         of the variance, "mle" guesses it as PCA does (Minka 2000), and None takes
         ``min(n_samples, n_features)``. Without a code, 0, there is only the mean.
-    pretrain_max_iter : int, default=10
+    pretrain_max_iter : int, default=30
         Passes over the rows for each of the Boltzmann machines. With 0 the layers start
         at random weights.
     rbm_learning_rate : float, default=0.05
@@ -470,7 +469,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         self,
         n_components: int | float | str | None = None,
         *,
-        pretrain_max_iter: int = 10,
+        pretrain_max_iter: int = 30,
         rbm_learning_rate: float = 0.05,
         momentum: float = 0.5,
         n_gibbs_steps: int = 1,

@@ -135,6 +135,8 @@ ESTIMATORS = {
         2,
         **{**FAST, "hidden_layer_sizes": (4, 3)},
         init="random",
+        momentum=0.9,
+        rbm_learning_rate=0.2,
         validation_fraction=0.25,
     ),
     "contractive": ContractiveAutoencoder(**FAST),

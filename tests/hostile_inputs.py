@@ -177,15 +177,15 @@ SIZES = "hidden_layer_sizes channels discriminator_hidden_layer_sizes "
 COUNTS = """batch_size n_iter_no_change n_epochs_kl_warmup segment_length n_neighbors
     n_oversamples iterated_power patch_size """
 FEW = """n_importance_samples n_samples kernel_size stride num_layers hidden_size
-    n_layers feedforward_dim embedding_rank """
-REALS = """alpha code_noise tol beta learning_rate_init ridge_alpha adversarial_weight
-    gradient_penalty """
+    n_layers feedforward_dim embedding_rank n_gibbs_steps """
+REALS = """alpha code_noise tol beta learning_rate_init rbm_learning_rate ridge_alpha
+    adversarial_weight gradient_penalty """
 FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
-    linear_encoder share_layers """
+    linear_encoder share_layers persistent """
 WHOLE = COUNTS + FEW + REALS + SIZES
-WHOLE += "n_components n_clusters max_iter random_state verbose "
+WHOLE += "n_components n_clusters max_iter random_state verbose pretrain_max_iter "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
-SHARES += "shrinkage "
+SHARES += "shrinkage momentum "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
     prior encoder decoder svd_solver power_iteration_normalizer"""
 # Values, and who takes them. Others of these parameters have to refuse them by name,
@@ -201,7 +201,7 @@ VALUES = {
     "np.bool_(False)": FLAGS,
     "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
         contamination iterated_power ?n_components shrinkage ridge_alpha dropout
-        adversarial_weight gradient_penalty""",
+        adversarial_weight gradient_penalty pretrain_max_iter momentum""",
     "1": WHOLE + "corruption_level shrinkage n_heads",
     "3": WHOLE,
     "np.int8(2)": WHOLE + "n_heads embed_dim",
@@ -217,7 +217,7 @@ VALUES = {
     .replace("gradient_penalty", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
-        power_iteration_normalizer shrinkage ridge_alpha ?patch_size""",
+        power_iteration_normalizer shrinkage ridge_alpha ?patch_size persistent""",
     "[]": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
     "()": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
     "(2,)": SIZES,
@@ -230,7 +230,13 @@ VALUES = {
     **dict.fromkeys(["[0]", "(2.5,)", '["a"]', '{"a": 1}', "object()", "int"], ""),
     "np.random.default_rng(0)": "",
 }
-TOO_LONG = {"max_iter", "num_layers", "n_layers"}  # for HUGE ones
+TOO_LONG = {
+    "max_iter",
+    "pretrain_max_iter",
+    "n_gibbs_steps",
+    "num_layers",
+    "n_layers",
+}  # for HUGE ones
 
 
 class Function(nn.Module):
