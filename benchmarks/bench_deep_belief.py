@@ -1,4 +1,4 @@
-"""Measure the deep belief autoencoder: what do Boltzmann machines add as hidden layers?
+"""Measure the deep belief autoencoder: what machines as hidden layers are worth.
 
 Squared error per held-out image of 5000 MNIST digits, as a share of that of PCA with 30
 components (Hinton & Salakhutdinov 2006 report 3.00 against 13.87 with 60,000 images and

@@ -1,8 +1,8 @@
 """Measure the Boltzmann machine beside scikit-learn's: rows per second, likelihood.
 
-- Rows per second of ``fit``, at equal units, batches and passes, interleaved: the held-
-  out rows, the comparison with the start and all checks are part of it. Both get rows of
-  float64, and BernoulliRBM float32 as well, in which RBM always trains.
+- Rows per second of ``fit``, at equal units, batches and passes, interleaved. Checks,
+  held-out rows and the comparison with the start are part of it. Both get float64 rows,
+  and BernoulliRBM float32 ones as well, in which RBM always trains.
 - Log-likelihood in nats per row at the setting of scikit-learn's own example of digits
   (100 units, learning rate .06, 10 passes, batches of 10), by the same annealed
   importance sampling for both sets of weights.
