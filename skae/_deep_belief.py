@@ -12,6 +12,7 @@ The networks stand beside PCA's linear path, their last layers being zero, or al
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -42,6 +44,8 @@ RIDGE = 1e-3
 # Learning rate of the code's machine: normal units, whose size is not bounded, diverge
 # at that of the others (the paper's factor is 0.01).
 GAUSSIAN_RATE = 0.1
+# What a machine that diverges is trained by.
+SHARES_OF_RATE = (1.0, 0.25, 0.0625)
 # Share of the weight decay of plain networks, and the most: it pulls at weights that
 # the machines have found.
 DECAY, MOST_DECAY = 0.5, 0.3
@@ -54,15 +58,16 @@ class Pretraining:
     params: SimpleNamespace
     seed: int
 
-    def machine(self, n_hidden: int, visible: str, hidden: str = "bernoulli") -> RBM:
-        """Return a new machine, which keeps what it learns."""
+    def fitted(
+        self, rows: NDArray, n_hidden: int, visible: str, hidden: str = "bernoulli"
+    ) -> RBM:
+        """Return a machine fitted to rows, at a smaller rate where it diverges."""
         params = self.params
         rate = GAUSSIAN_RATE if hidden == "gaussian" else 1.0
-        return RBM(
+        machine = RBM(
             n_hidden,
             visible=visible,
             hidden=hidden,
-            learning_rate=rate * params.rbm_learning_rate,
             momentum=params.momentum,
             n_gibbs_steps=params.n_gibbs_steps,
             persistent=params.persistent,
@@ -71,6 +76,20 @@ class Pretraining:
             random_state=self.seed,
             device=params.device,
         )
+        for i, share in enumerate(SHARES_OF_RATE):
+            machine.learning_rate = share * rate * params.rbm_learning_rate
+            with warnings.catch_warnings():
+                if i < len(SHARES_OF_RATE) - 1:
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                machine.fit(rows)
+            if not has_diverged(machine):
+                break
+        return machine
+
+
+def has_diverged(machine: RBM) -> bool:
+    """Whether a machine was to be trained, and is the start."""
+    return not machine.components_.any() and not machine.is_trained_
 
 
 class DeepBeliefModule(AutoencoderModule):
@@ -126,9 +145,9 @@ class DeepBeliefModule(AutoencoderModule):
             kinds.append((encoder[-1].out_features, "gaussian"))
         given, visible = x.cpu().numpy(), "gaussian"
         for width, hidden in kinds:
-            rbm = pretraining.machine(width, visible, hidden).fit(given)
-            if not rbm.is_trained_ and rbm.components_.any() == 0:
-                return  # it has diverged, which it has warned of
+            rbm = pretraining.fitted(given, width, visible, hidden)
+            if has_diverged(rbm):  # which it has warned of
+                return
             self.rbms.append(rbm)
             given, visible = rbm.transform(given), "bernoulli"
         for layer, rbm in zip(encoder, self.rbms, strict=False):
@@ -244,7 +263,8 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         Passes over the rows for each of the Boltzmann machines. With 0 the layers start
         at random weights.
     rbm_learning_rate : float, default=0.05
-        Learning rate of these machines, which falls linearly to 0.
+        Learning rate of these machines, which falls linearly to 0; a tenth of it for
+        normal codes. One that diverges is trained at a quarter, and a sixteenth.
     momentum : float, default=0.5
         What a step of these machines keeps of the step before, in [0, 1).
     n_gibbs_steps : int, default=1

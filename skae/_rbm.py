@@ -821,7 +821,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     takes up to ``2**20`` times the other side: a second or ten. Otherwise it is
     annealed importance sampling with 100 chains of 1000 temperatures from the base
     rates of the columns (Salakhutdinov & Murray 2008), which costs as much as training
-    on some 200,000 rows: a second for 64 x 100 units. :meth:`score_samples` is a
+    on some 100,000 rows: .3 s for 64 x 100 units. :meth:`score_samples` is a
     log-likelihood by it, where ``BernoulliRBM`` has a pseudo-likelihood that depends
     on a random column.
 

@@ -194,6 +194,13 @@ def test_a_linear_encoder_leaves_the_machines_to_the_decoder(X):
     assert_allclose(model.transform(X), expected, atol=1e-6)
 
 
+def test_machines_that_diverge_are_trained_at_a_smaller_rate(X, monkeypatch):
+    monkeypatch.setattr("skae._deep_belief.SHARES_OF_RATE", (1e20, 1.0, 1e20))
+    model = DeepBeliefAutoencoder(2, max_iter=1, validation_fraction=0.2, **FAST)
+    rates = [rbm.learning_rate for rbm in model.fit(X).rbms_]
+    assert rates[0] == 0.05
+
+
 def test_machines_that_diverge_leave_the_layers(X):
     model = DeepBeliefAutoencoder(2, rbm_learning_rate=1e20, max_iter=2, **FAST)
     with pytest.warns(ConvergenceWarning, match="diverged in pass 1"):
