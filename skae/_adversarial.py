@@ -404,9 +404,7 @@ class Adversarial(Objective):
 
     net_class = AdversarialNet
 
-    def networks(
-        self, start: Start, plan: TrainingPlan, seed: int
-    ) -> tuple[nn.Module, ...]:
+    def networks(self, start: Start, plan: TrainingPlan, seed: int) -> tuple[Any, ...]:
         """Return encoder, decoder and discriminator."""
         widths = check_sizes(
             "discriminator_hidden_layer_sizes",
@@ -573,9 +571,10 @@ class AdversarialAutoencoder(BaseAutoencoder):
         ``min(1, 0.3 * k * sqrt(d / n))`` for n distinct rows, d columns
         (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes. The
         discriminator has none.
-    code_noise : float, default=0.0
+    code_noise : float, default=0.1
         Standard deviation of the normal noise that is added to the codes while the
-        network trains, in deviations of each code over the batch.
+        network trains, in deviations of each code over the batch. Rows are drawn from
+        codes that none of the training rows has, and should be like those nearby.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)
@@ -770,7 +769,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         init: str = "pca",
         whiten: bool = False,
         alpha: float | str = "auto",
-        code_noise: float = 0.0,
+        code_noise: float = 0.1,
         contamination: float = 0.0,
         n_neighbors: int | None = None,
         batch_size: int | str = "auto",

@@ -227,19 +227,20 @@ class DeepBelief(Reconstruction):
         """Return the weight decay for ``alpha="auto"``: layers keep what they have."""
         return min(DECAY * super().decay(n_rows, n_features, n_components), MOST_DECAY)
 
-    def networks(
-        self, start: Start, plan: TrainingPlan, seed: int
-    ) -> tuple[nn.Module, nn.Module]:
-        """Return the two networks of a module, before its machines are trained."""
-        self._seed = seed
-        return super().networks(start, plan, seed)
+    def networks(self, start: Start, plan: TrainingPlan, seed: int) -> tuple[Any, ...]:
+        """Return the two networks of a module, and how its machines are trained."""
+        return *super().networks(start, plan, seed), Pretraining(self.params, seed)
 
-    def module(self, encoder: nn.Module, decoder: nn.Module) -> BaseModule:
+    def module(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        pretraining: Pretraining | None = None,
+    ) -> BaseModule:
         """Return an autoencoder that trains its machines on what it may see."""
         params = self.params
-        pretraining = None
-        if params.pretrain_max_iter and params.max_iter != 0:
-            pretraining = Pretraining(params, self._seed)
+        if not params.pretrain_max_iter or params.max_iter == 0:
+            pretraining = None
         how = float(params.code_noise), params.ordered, pretraining
         return DeepBeliefModule(encoder, decoder, *how)
 

@@ -167,12 +167,10 @@ class Objective(ABC):
         """Whether training takes more epochs than that of a plain autoencoder."""
         return False
 
-    def networks(
-        self, start: Start, plan: TrainingPlan, seed: int
-    ) -> tuple[nn.Module, ...]:
+    def networks(self, start: Start, plan: TrainingPlan, seed: int) -> tuple[Any, ...]:
         """Return the networks of a module: encoder and decoder, with linear paths.
 
-        What an objective adds to them is given to :meth:`module` as well.
+        What an objective adds to these two is given to :meth:`module` as well.
         """
         d, k = len(start.mean), start.n_codes
         n_outputs = k * self.outputs_per_code

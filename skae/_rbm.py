@@ -364,7 +364,9 @@ class Draws:
         self, shape: tuple[int, int], is_gaussian: bool, seed: int, device: torch.device
     ) -> None:
         n_batches = max(1, READY_NUMBERS // math.prod(shape))
-        self.numbers = torch.empty(n_batches, *shape, device=device)
+        self.numbers = torch.empty(
+            n_batches, *shape, dtype=torch.float32, device=device
+        )
         self.is_gaussian = is_gaussian
         self.generator = torch.Generator(device).manual_seed(seed)
         self.bits = np.random.SFC64(seed)  # four times as fast as torch's on a CPU
