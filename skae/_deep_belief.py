@@ -44,8 +44,8 @@ RIDGE = 1e-3
 # Learning rate of the code's machine: normal units, whose size is not bounded, diverge
 # at that of the others (the paper's factor is 0.01).
 GAUSSIAN_RATE = 0.1
-# What a machine that diverges is trained by.
-SHARES_OF_RATE = (1.0, 0.25, 0.0625)
+# What a machine that diverges is trained by: rates near that one are worth the most.
+SHARES_OF_RATE = (1.0, 0.7, 0.5, 0.25, 0.0625)
 # Share of the weight decay of plain networks, and the most: it pulls at weights that
 # the machines have found.
 DECAY, MOST_DECAY = 0.5, 0.3
@@ -265,7 +265,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         at random weights.
     rbm_learning_rate : float, default=0.05
         Learning rate of these machines, which falls linearly to 0; a tenth of it for
-        normal codes. One that diverges is trained at a quarter, and a sixteenth.
+        normal codes. One that diverges is trained anew at .7, .5, .25 or .0625 of it.
     momentum : float, default=0.5
         What a step of these machines keeps of the step before, in [0, 1).
     n_gibbs_steps : int, default=1
