@@ -440,6 +440,8 @@ def main() -> None:
         for corpus in given.corpora:
             for seed in given.seeds:
                 is_codes = what == "codes"
+                if is_codes and corpus == "words":  # a text of one word has no halves
+                    continue
                 for tokens in given.texts if is_codes else given.tokens:
                     for seconds in CODE_SIZES if is_codes else given.seconds:
                         key = f"{what}|{corpus}|{tokens}|{seconds}|{seed}"
