@@ -38,6 +38,7 @@ from ._parameters import check_flag, new_random_state, new_torch_generator
 from ._plan import TrainingPlan
 from ._prior import (
     FLOAT,
+    MOST_CODES,
     Clustered,
     Draw,
     Prior,
@@ -531,12 +532,15 @@ class AdversarialAutoencoder(BaseAutoencoder):
         What the codes are to follow, up to an affine map: all priors are brought to
         mean 0 and covariance I. "uniform" is that of a cube. A function
         ``prior(n, generator)`` returns `n` draws as a tensor or an array of shape
-        (n, n_components), by the :class:`torch.Generator` that it is given.
+        (n, n_components), by the :class:`torch.Generator` that it is given. Codes come
+        as near to it as `prior_distance_` says: a prior with gaps or edges, such as a
+        ring, is out of reach of a smooth encoder.
     n_clusters : int or None, default=None
         Let the prior be a mixture of so many copies of one covariance, in place of the
         paper's categorical code. They are those of PCA's codes: by KMeans, then by EM
-        of normals. The estimator is a clusterer then: :meth:`predict` returns clusters
-        and not anomalies.
+        of normals (with `partial_fit`, from those of the first batch on). The estimator
+        is a clusterer then: :meth:`predict` returns clusters and not anomalies, which
+        :meth:`decision_function` still tells.
     adversarial_weight : float, default=1.0
         What the loss of the encoder against the discriminator counts, in nats, as a
         multiple of the squared error of the batch. With 0 the codes are free.
@@ -619,7 +623,8 @@ class AdversarialAutoencoder(BaseAutoencoder):
         Print a line for each epoch, and whether PCA or the network is used.
     random_state : int, RandomState or None, default=None
         Seeds the initial weights, the held-out rows, the order of the rows, the draws
-        from the prior and PCA's randomised solver. Global random states are never
+        from the prior and PCA's randomised solver. None takes them from
+        ``numpy.random``, whose seed is thus honoured; torch's random state is never
         touched.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -687,6 +692,10 @@ class AdversarialAutoencoder(BaseAutoencoder):
     device_ : torch.device
         Where it is.
 
+    prior_distance_ : float
+        How far the codes of the training rows (1000 of them at most) are from the
+        prior: their sliced Epps-Pulley distance, about .2 to .5 for draws of the prior
+        itself. Compare it with that of ``max_iter=0``, PCA. Only of :meth:`fit`.
     labels_ : ndarray of int of shape (n_samples,)
         The cluster of each training row. Only of :meth:`fit` with `n_clusters`.
 
@@ -814,9 +823,21 @@ class AdversarialAutoencoder(BaseAutoencoder):
         self.net_params = net_params
 
     def _finish(self, X: Any) -> None:
-        """Find the clusters of the training rows."""
+        """Find how far the training rows' codes are from the prior, and clusters."""
+        rng = np.random.default_rng(self._fit.seed)
+        rows = sample_rows(X, None, MOST_CODES, rng)[0]
+        codes = torch.from_numpy(self._in_prior(rows))
+        prior = copy.deepcopy(self._fit.net.module_.prior).cpu()
+        self.prior_distance_ = SlicedDistance(prior, self._fit.seed)(codes)
         if self.n_clusters is not None:
             self.labels_ = self._clusters(X)
+
+    def _in_prior(self, X: NDArray) -> NDArray:
+        """Return codes of dense rows as the prior has them, shape (n, k)."""
+        model = self._fit.model
+        codes = np.empty((len(X), self.n_components_))
+        codes[:, self._order] = model.transform(X) / model.code_scale
+        return codes
 
     # What a fitted estimator does
 
@@ -848,14 +869,12 @@ class AdversarialAutoencoder(BaseAutoencoder):
 
     def _clusters(self, X: Any) -> NDArray:
         """Return the likeliest cluster of each row, shape (n_samples,)."""
-        start, model = self._fit.start, self._fit.model
+        start = self._fit.start
         assert isinstance(start, Clustered)
         mixture = start.mixture
 
         def likeliest(rows: NDArray) -> NDArray:
-            codes = np.empty((len(rows), self.n_components_))
-            codes[:, self._order] = model.transform(rows) / model.code_scale
-            return mixture.log_shares(codes).argmax(1)
+            return mixture.log_shares(self._in_prior(rows)).argmax(1)
 
         return self._map(X, likeliest, (), np.intp)
 

@@ -69,7 +69,14 @@ class Prior(nn.Module):
         self.prior, self.k, self.n_clusters = prior, k, n_clusters
         mean, root = torch.zeros(k, **FLOAT), torch.eye(k, **FLOAT)
         if callable(prior):
-            mean, root = standardising(self._drawn(PRIOR_DRAWS, new_torch_generator(0)))
+            draws = self._drawn(PRIOR_DRAWS, new_torch_generator(0))
+            mean, root = standardising(draws)
+            whitened = np.cov((draws - mean) @ root, rowvar=False)
+            if not np.allclose(whitened, np.eye(k), atol=0.01):
+                raise ValueError(
+                    f"prior={prior!r}: the covariance of {PRIOR_DRAWS} draws is "
+                    "singular. Each of the codes needs some variance of its own."
+                )
         self.register_buffer("mean", mean)
         self.register_buffer("root", root)
         c = n_clusters or 1
@@ -135,7 +142,7 @@ class Prior(nn.Module):
         if draws.shape != shape or draws.is_complex():
             what: Any = type(returned).__name__
             if hasattr(returned, "shape"):
-                what = f"shape {tuple(returned.shape)}"
+                what = f"{returned.dtype} of shape {tuple(returned.shape)}"
             raise ValueError(
                 f"prior={self.prior!r} returned {what} for n={n}: it must return real "
                 f"numbers of shape {shape}, one for each of the {self.k} codes."

@@ -42,6 +42,7 @@ from torch import Tensor
 
 from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
 from ._parameters import (
+    check_flag,
     is_auto,
     naming,
     new_random_state,
@@ -58,8 +59,9 @@ from ._rows import (
     check_weights,
     used_rows,
 )
-from ._solvers import linear_start
+from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
 from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes
+from ._start import Start
 from ._step import one_thread, usual_settings
 
 # Units of a side whose states are enumerated.
@@ -710,15 +712,20 @@ def independent_start(
 def gaussian_start(
     X: Any, weight: NDArray | None, k: int, seed: int
 ) -> tuple[BoltzmannMachine, NDArray, float]:
-    """Return probabilistic PCA of (weighted) rows, their mean and scale.
+    """Return probabilistic PCA of (weighted) rows, their mean and scale."""
+    n, d = X.shape
+    n = n if weight is None else max(n, round(weight.sum()))
+    pca = linear_start(X, min(k, n, d), weight, seed)
+    return gaussian_machine(pca, k, seed), pca.mean, pca.scale
+
+
+def gaussian_machine(pca: Start, k: int, seed: int) -> BoltzmannMachine:
+    """Return the machine of `k` hidden units that is probabilistic PCA.
 
     With axes U of variances L and the mean s2 of the others, the precision of
     ``W = U (s2 (1 - s2 / L))^1/2`` is that of probabilistic PCA.
     """
-    n, d = X.shape
-    n = n if weight is None else max(n, round(weight.sum()))
-    pca = linear_start(X, min(k, n, d), weight, seed)
-    variances = pca.explained_variance
+    d, variances = len(pca.mean), pca.explained_variance
     noise = pca.noise_variance
     if pca.n_components == d:  # nothing is left over: the last axis is the noise
         noise = float(variances.min())
@@ -728,8 +735,7 @@ def gaussian_start(
     loadings = np.zeros((d, k))
     loadings[:, : len(kept)] = pca.components.T * np.sqrt(noise * kept)
     biases, both = (pca.mean, np.zeros(k)), ("gaussian", "gaussian")
-    machine = BoltzmannMachine(loadings, *biases, *both, noise, pca.mean, seed)
-    return machine, pca.mean, pca.scale
+    return BoltzmannMachine(loadings, *biases, *both, noise, pca.mean, seed)
 
 
 # The estimator
@@ -741,8 +747,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     In the place of :class:`sklearn.neural_network.BernoulliRBM`, with Gaussian units as
     well. It starts at a closed form: independent columns, or, with Gaussian units on
     both sides, probabilistic PCA, which is the best such machine and needs no training.
-    Contrastive divergence then trains the weights, and the machine is kept only where
-    rows that it has not seen are likelier than under the start.
+    Contrastive divergence then trains the weights; with `validation_fraction` the
+    machine is kept only where rows that it has not seen are likelier than under the
+    start.
 
     Parameters
     ----------
@@ -768,11 +775,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Rows of a step, and number of chains that go on.
     max_iter : int, default=10
         Passes over the rows. With 0 the machine is the start.
-    validation_fraction : float, "auto" or None, default="auto"
-        Share of the distinct rows that is held out, to compare the likelihoods of the
-        trained machine and of the start: "auto" is 10 % of 1000 rows or more (10,000 at
-        most), 20 % of fewer, and none of less than 10. With fewer than 5 the start is
-        kept. None holds out nothing, and keeps what was trained.
+    validation_fraction : float, "auto" or None, default=None
+        None holds out nothing, and keeps what was trained: for features. Otherwise the
+        share of the distinct rows that is held out, to keep the start where they are
+        not likelier under the trained machine, by 2 standard errors: for likelihoods,
+        since the features of the start are the same for every row. "auto" is 10 % of
+        1000 rows or more (10,000 at most), 20 % of fewer, and none of less than 10.
+        With fewer than 5 the start is kept.
     verbose : bool, default=False
         Print a line for each pass, and which machine is kept.
     random_state : int, RandomState or None, default=None
@@ -888,6 +897,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _machine: BoltzmannMachine
     _partition: LogPartition | None
     _trainer: ContrastiveDivergence | None  # of partial_fit
+    _solver: Any = None  # of partial_fit with Gaussian units on both sides
     _seed: int
 
     def __init__(
@@ -902,7 +912,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         persistent: bool | str = "auto",
         batch_size: int = 10,
         max_iter: int = 10,
-        validation_fraction: float | str | None = "auto",
+        validation_fraction: float | str | None = None,
         verbose: bool = False,
         random_state: int | RandomState | None = None,
         device: Any = "auto",
@@ -970,7 +980,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             elif self.max_iter:
                 machine, reason = self._trained(rows, weight, start, mean, scale, seed)
             self._publish(machine, seed, n_iter, machine is not start)
-            self._trainer = None
+            self._trainer = self._solver = None
             if reason:
                 warnings.warn(
                     f"RBM: the start is kept, {reason}.",
@@ -986,7 +996,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Take one pass over some rows, at the full learning rate.
 
         The first call starts at the closed form of its rows. Nothing is held out, and
-        what is trained is used.
+        what is trained is used. With Gaussian units on both sides it is probabilistic
+        PCA of all batches so far, as :class:`~sklearn.decomposition.IncrementalPCA`
+        finds it, with as many components as the first batch has rows and columns at
+        most; after :meth:`fit` it stays.
 
         Parameters
         ----------
@@ -1017,6 +1030,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _publish_pass(self, X: Any, weight: NDArray | None, is_first: bool) -> None:
         """Train on some rows, from the start or where the last call has ended."""
         X, weight, _ = used_rows(X, weight)
+        if self._is_closed:
+            self._follow(X, is_first)
+            return
         if is_first:
             seed = int(new_random_state(self.random_state).randint(2**31 - 1))
             machine, mean, scale = self._start(X, weight, seed)
@@ -1042,6 +1058,22 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._trainer = trainer
         self._publish(trainer.trained(), seed, n_iter + 1, True)
 
+    def _follow(self, X: Any, is_first: bool) -> None:
+        """Let probabilistic PCA follow one more batch."""
+        k = int(self.n_components)
+        if is_first:
+            seed = int(new_random_state(self.random_state).randint(2**31 - 1))
+            solver, n_iter = new_incremental_pca(min(k, *X.shape), X.shape), 0
+        else:
+            self._check_same_machine()
+            seed, solver, n_iter = self._seed, self._solver, self.n_iter_
+            if solver is None:  # `fit` has found it
+                return
+        self._solver = follow(solver, as_dense(X))
+        pca = incremental_start(self._solver, None)
+        self._trainer = None
+        self._publish(gaussian_machine(pca, k, seed), seed, n_iter + 1, False)
+
     @property
     def _is_gaussian(self) -> bool:
         return self.visible == "gaussian"
@@ -1057,7 +1089,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if visible == "bernoulli":
             names = getattr(self, "feature_names_in_", None)
             asked = 0.0, 1.0, 'visible="bernoulli"'
-            advice = "sklearn.preprocessing.MinMaxScaler brings columns there."
+            advice = (
+                "sklearn.preprocessing.MinMaxScaler(clip=True) brings columns there."
+            )
             check_range(X, asked, names, advice)
         return X
 
@@ -1155,8 +1189,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if is_better:
             return machine, ""
         return start, (
-            "because held-out rows are not likelier under the trained machine "
-            f"({gain:.3g} nats per row): take a smaller learning_rate, or more rows"
+            "because held-out rows are not surely likelier under the trained machine "
+            f"(by at least {gain:.3g} nats per row), and its features are the same for "
+            "every row: take a smaller learning_rate, or validation_fraction=None"
         )
 
     def _n_held_out(self, n: int) -> int | None:
@@ -1275,6 +1310,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples: int = 1,
         *,
         n_gibbs_steps: int = 1000,
+        add_noise: bool = True,
         random_state: int | RandomState | None = None,
     ) -> NDArray:
         """Draw rows: chains of Gibbs sampling that begin at the start.
@@ -1285,14 +1321,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Number of rows, a chain each.
         n_gibbs_steps : int, default=1000
             Steps of each chain. They are draws from the machine after many.
+        add_noise : bool, default=True
+            Draw the rows given the last hidden units. False returns their means:
+            probabilities of Bernoulli units.
         random_state : int, RandomState or None, default=None
             Seeds the draws; None draws from ``numpy.random``.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            The means of the rows given the last hidden units: probabilities of
-            Bernoulli ones, else in the units of the training rows.
+            0 and 1 of Bernoulli units, else in the units of the training rows.
 
         Raises
         ------
@@ -1313,7 +1351,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for _ in range(int(n_gibbs_steps) - 1):
             V = machine.sampled(V, rng)
         H = _drawn(machine.hidden_mean(V), machine.hidden, 1.0, rng)
-        return machine.visible_mean(H)
+        rows, noise = machine.visible_mean(H), machine.noise
+        if check_flag("add_noise", add_noise):
+            rows = _drawn(rows, machine.visible, noise, rng)
+        return rows
 
     def free_energy(self, X: ArrayLike) -> NDArray:
         """Return the free energy of rows, ``-log sum_h exp(-E(v, h))``.
@@ -1452,15 +1493,17 @@ def _gain(
 ) -> float:
     """Return by how many nats per row a machine is better than its start, at least.
 
-    Of an estimated partition function some standard errors are taken off. A few short
-    chains do where the machine is better by much.
+    Two standard errors are taken off, over the rows and of an estimated partition
+    function. A few short chains do where the machine is better by much.
     """
     energies = [np.empty(len(rows)) for _ in range(2)]
     for part in row_chunks(rows[:, None]):
         V = as_dense(X[rows[part]])
         for energy, which in zip(energies, (start, machine), strict=True):
             energy[part] = which.free_energy(V)
-    of_rows = float(np.average(energies[0] - energies[1], weights=weight))
+    gains = energies[0] - energies[1]
+    of_rows = float(np.average(gains, weights=weight))
+    of_rows -= ASKED_ERRORS * _standard_error(gains, weight)
     before = start.log_partition(device).value
     few = MOST_ENUMERATED_IN_FIT, QUICK_CHAINS, QUICK_TEMPERATURES
     quick = machine.log_partition(device, *few)
@@ -1472,3 +1515,11 @@ def _gain(
         return gain
     found = machine.log_partition(device)
     return of_rows - (found.value + ASKED_ERRORS * found.error - before)
+
+
+def _standard_error(values: NDArray, weight: NDArray | None) -> float:
+    """Return the standard error of a (weighted) mean."""
+    w = np.ones(len(values)) if weight is None else weight
+    w = w / w.sum()
+    centred = values - w @ values
+    return float(np.sqrt((w**2 * centred**2).sum()))

@@ -20,6 +20,8 @@ from ._samples import as_rows, check_padding
 HUGE = {"float32": 1e30, "float64": 1e140, "uint8": 1e140}
 # Weights further apart than this are lost in rounding.
 WEIGHT_RATIO = 1e12
+# Share of a range that is rounding at its ends.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -249,17 +251,19 @@ def check_range(
 ) -> None:
     """Raise a ValueError that names the first column with a value out of a range.
 
-    The range is the smallest and the largest value, and what asks so. `advice` is a
-    sentence that says what to do.
+    The range is the smallest and the largest value, and what asks so; rounding, as of
+    a scaler, is none. `advice` is a sentence that says what to do.
     """
     low, high, why = value_range
     if np.isinf(low) and np.isinf(high):
         return
+    rounding = ROUNDING * (high - low)
     for rows in row_chunks(X):
         chunk = X[rows].toarray() if sp.issparse(X) else X[rows]
-        if not chunk.size or (chunk.min() >= low and chunk.max() <= high):
+        least, most = low - rounding, high + rounding
+        if not chunk.size or (chunk.min() >= least and chunk.max() <= most):
             continue
-        bad = np.argwhere((chunk < low) | (chunk > high))
+        bad = np.argwhere((chunk < least) | (chunk > most))
         if len(bad):
             i, j = bad[0]
             least, most = X[:, [j]].min(), X[:, [j]].max()

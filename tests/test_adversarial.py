@@ -149,7 +149,10 @@ def test_the_uniform_prior_fills_a_cube():
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        (lambda n, g: torch.zeros(n, 3), r"prior=.*\(10000, 3\).*\(10000, 2\)"),
+        (
+            lambda n, g: torch.zeros(n, 3),
+            r"prior=.*float32 of shape \(10000, 3\).*\(10000, 2\)",
+        ),
         (lambda n, g: torch.zeros(n), r"prior=.*shape \(10000,\)"),
         (lambda n, g: torch.full((n, 2), math.nan), "prior=.*NaN or infinity"),
     ],
@@ -159,12 +162,30 @@ def test_a_prior_that_is_none_is_named(prior, message, bent):
         AdversarialAutoencoder(2, prior=prior, **SMALL).fit(bent)
 
 
-def test_a_prior_may_be_an_array_and_have_no_spread(bent):
-    def ones(n, generator):
-        return np.ones((n, 2))
+def test_a_prior_may_be_an_array(bent):
+    def uniform(n, generator):
+        return np.random.default_rng(generator.initial_seed()).random((n, 2))
 
-    model = AdversarialAutoencoder(2, prior=ones, **SMALL).fit(bent)
+    model = AdversarialAutoencoder(2, prior=uniform, max_iter=0).fit(bent)
     assert np.isfinite(model.sample(3, random_state=0)).all()
+
+
+@pytest.mark.parametrize("width", [0, 1])
+def test_a_prior_without_variance_in_a_direction_is_an_error(width, bent):
+    def flat(n, generator):
+        return torch.randn(n, 1, generator=generator) * torch.ones(n, 2) * width
+
+    with pytest.raises(ValueError, match=r"prior=.*10000 draws is singular"):
+        AdversarialAutoencoder(2, prior=flat, **SMALL).fit(bent)
+
+
+def test_the_distance_of_the_codes_is_told(bent):
+    given = {"prior": "uniform", **SMALL}
+    start = AdversarialAutoencoder(2, **{**given, "max_iter": 0}).fit(bent)
+    own = SlicedDistance(Prior("uniform", 2, None), start._fit.seed)
+    codes = torch.tensor(start.transform(bent) / start._fit.model.code_scale)
+    assert math.isclose(start.prior_distance_, own(codes), rel_tol=1e-5)
+    assert AdversarialAutoencoder(2, **given).fit(bent).prior_distance_ > 0
 
 
 # Clusters

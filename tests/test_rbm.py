@@ -12,8 +12,8 @@ import torch
 from estimators import MACHINES
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
-from sklearn.decomposition import PCA
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import BernoulliRBM
@@ -341,8 +341,9 @@ def test_it_is_likelier_than_that_of_scikit_learn():
 
 def test_the_start_stays_where_held_out_rows_are_not_likelier():
     X = (np.random.RandomState(0).uniform(size=(30, 6)) < 0.5).astype(float)
-    model = RBM(8, learning_rate=2.0, max_iter=30, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="held-out rows are not likelier"):
+    how = {"learning_rate": 2.0, "max_iter": 30, "random_state": 0}
+    model = RBM(8, validation_fraction="auto", **how)
+    with pytest.warns(ConvergenceWarning, match="features are the same for every row"):
         model.fit(X)
     assert not model.is_trained_
     assert not model.components_.any()
@@ -370,7 +371,7 @@ def test_what_diverges_leaves_the_start(units):
 def test_too_few_rows_say_nothing():
     X = (np.random.RandomState(0).uniform(size=(8, 4)) < 0.5).astype(float)
     with pytest.warns(ConvergenceWarning, match="fewer than 5 held-out rows"):
-        RBM(2, random_state=0).fit(X)
+        RBM(2, validation_fraction="auto", random_state=0).fit(X)
 
 
 def test_a_long_way_to_a_clear_lead_is_taken(monkeypatch, images):
@@ -384,7 +385,8 @@ def test_a_long_way_to_a_clear_lead_is_taken(monkeypatch, images):
 
     monkeypatch.setattr(BoltzmannMachine, "annealed", noted)
     monkeypatch.setattr(skae._rbm, "CLEAR_LEAD", 1e9)
-    model = RBM(25, max_iter=4, random_state=0).fit(images[0])
+    model = RBM(25, max_iter=4, validation_fraction="auto", random_state=0)
+    model.fit(images[0])
     assert asked == [skae._rbm.QUICK_CHAINS, skae._rbm.N_CHAINS]
     assert model.log_partition_error_ > 0
     assert len(asked) == 3  # when it was asked for
@@ -577,9 +579,44 @@ def test_draws_are_those_of_the_machine():
     rows = model.sample(4000, n_gibbs_steps=100, random_state=0)
     assert_allclose(rows.mean(0), X.mean(0), atol=0.3)
     assert_array_equal(rows, model.sample(4000, n_gibbs_steps=100, random_state=0))
+    expected = PCA(2).fit(X).get_covariance()
+    assert_allclose(np.cov(rows.T), expected, atol=0.7)
     # Means given the hidden units vary less than rows, by the noise.
-    covariance = np.cov(rows.T) + model.noise_variance_ * np.eye(3)
-    assert_allclose(covariance, PCA(2).fit(X).get_covariance(), atol=0.7)
+    how = {"n_gibbs_steps": 100, "add_noise": False, "random_state": 0}
+    covariance = np.cov(model.sample(4000, **how).T)
+    covariance += model.noise_variance_ * np.eye(3)
+    assert_allclose(covariance, expected, atol=0.7)
+
+
+def test_draws_of_bernoulli_units_are_0_and_1(images):
+    rows = RBM(4, random_state=0).fit(images[0]).sample(5, random_state=0)
+    assert set(np.unique(rows)) == {0, 1}
+
+
+def test_batches_of_gaussian_units_are_followed_by_pca():
+    X, k = load_iris().data, 2
+    both = {"visible": "gaussian", "hidden": "gaussian"}
+    model, pca = RBM(k, **both), IncrementalPCA(k)
+    for part in range(3):
+        model.partial_fit(X[part::3])
+        pca.partial_fit(X[part::3])
+    expected = PCA(k).fit(X).score(X)
+    assert model.score(X) > expected - 0.05
+    assert_allclose(model.intercept_visible_, pca.mean_)
+    whole = RBM(k, **both).fit(X)
+    before = whole.score_samples(X)
+    assert_array_equal(whole.partial_fit(X[:20]).score_samples(X), before)
+    assert RBM(9, **both).partial_fit(X[:30]).components_.shape == (9, 4)
+
+
+def test_rounding_leaves_no_range():
+    X = load_breast_cancer().data
+    scaled = MinMaxScaler().fit_transform(X)
+    assert scaled.max() > 1
+    assert RBM(2, max_iter=1, random_state=0).fit(scaled).is_trained_
+    message = r"Column 0 .* goes from .*MinMaxScaler\(clip=True\)"
+    with pytest.raises(ValueError, match=message):
+        RBM(2).fit(X)
 
 
 def test_it_is_a_step_of_a_pipeline():
@@ -623,7 +660,8 @@ def test_torch_is_left_alone(images):
 
 
 def test_passes_are_told(images, capsys):
-    RBM(3, max_iter=2, verbose=True, random_state=0).fit(images[0])
+    how = {"max_iter": 2, "verbose": True, "random_state": 0}
+    RBM(3, validation_fraction="auto", **how).fit(images[0])
     out = capsys.readouterr().out
     assert "RBM: pass 2 of 2" in out
     assert "nats per held-out row" in out
