@@ -1,11 +1,11 @@
 """Measure the Boltzmann machine beside scikit-learn's: rows per second, likelihood.
 
-- Rows per second of ``fit``, at equal units, batches and passes, interleaved. Checks,
-  held-out rows and the comparison with the start are part of it. Both get float64 rows,
-  and BernoulliRBM float32 ones as well, in which RBM always trains.
+- Rows per second of ``fit``, at equal units, batches and passes, interleaved, checks
+  included. All get float64 rows, and BernoulliRBM float32 ones as well, in which RBM
+  and rbms (where it is installed; its own training step, persistent chains) train.
 - Log-likelihood in nats per row at the setting of scikit-learn's own example of digits
   (100 units, learning rate .06, 10 passes, batches of 10), by the same annealed
-  importance sampling for both sets of weights.
+  importance sampling for all sets of weights.
 
     python benchmarks/bench_rbm.py [--repeats 5] [--force]
     python benchmarks/bench_rbm.py --report
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import harness
@@ -36,12 +38,41 @@ SPEED = [
 PASSES = 10
 EXAMPLE = {"n_components": 100, "learning_rate": 0.06}
 SEEDS = (0, 1, 2)
+SYSTEMS = ("RBM", "BernoulliRBM", "BernoulliRBM, float32", "rbms")
 
 
 def rows_of(name: str) -> panel.Array:
     """Return a table with values in [0, 1]."""
     X = panel.load(name)
     return X / X.max()
+
+
+def fit_rbms(
+    X: panel.Array, units: int, batch_size: int, rate: float, seed: int = 0
+) -> SimpleNamespace:
+    """Train a machine of the package rbms, and return it as scikit-learn has one."""
+    from rbms.bernoulli_bernoulli.classes import BBRBM
+    from rbms.training.pcd import fit_batch_pcd
+
+    torch.manual_seed(seed)
+    rows = torch.tensor(X, dtype=torch.float32)
+    how = {"device": rows.device, "dtype": rows.dtype}
+    machine = BBRBM.init_parameters(units, SimpleNamespace(data=rows), **how)
+    for parameter in machine.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = torch.optim.SGD(machine.parameters(), lr=rate, maximize=True)
+    chains, weight = machine.init_chains(batch_size), torch.ones(len(rows), 1)
+    with torch.no_grad():
+        for _ in range(PASSES):
+            for some in torch.randperm(len(rows)).split(batch_size):
+                batch = rows[some], weight[some]
+                chains = fit_batch_pcd(batch, chains, machine, 1, 1.0)[0]
+                optimizer.step()
+    return SimpleNamespace(
+        components_=machine.weight_matrix.T.double().numpy(),
+        intercept_visible_=machine.vbias.double().numpy(),
+        intercept_hidden_=machine.hbias.double().numpy(),
+    )
 
 
 def speed(name: str, units: int, batch_size: int, repeats: int) -> harness.Record:
@@ -55,6 +86,8 @@ def speed(name: str, units: int, batch_size: int, repeats: int) -> harness.Recor
         "BernoulliRBM": partial(theirs.fit, X),
         "BernoulliRBM, float32": partial(theirs.fit, X.astype(np.float32)),
     }
+    if find_spec("rbms") is not None:
+        calls["rbms"] = partial(fit_rbms, X, units, batch_size, 0.05)
     times = harness.interleave(calls, repeats)
     n = PASSES * len(X)
     return {
@@ -66,6 +99,9 @@ def speed(name: str, units: int, batch_size: int, repeats: int) -> harness.Recor
         "times_as_fast": harness.ratio(times, "BernoulliRBM", "RBM"),
         "times_as_fast_as_float32": harness.ratio(
             times, "BernoulliRBM, float32", "RBM"
+        ),
+        "times_as_fast_as_rbms": (
+            harness.ratio(times, "rbms", "RBM") if "rbms" in times else None
         ),
     }
 
@@ -89,8 +125,11 @@ def likelihood(seed: int) -> harness.Record:
         "independent pixels": RBM(max_iter=0),
     }
     found: dict[str, Any] = {"what": "likelihood", "seed": seed}
-    for name, model in models.items():
-        machine = machine_of(model.fit(train), train)
+    fitted = {name: model.fit(train) for name, model in models.items()}
+    if find_spec("rbms") is not None:
+        fitted["rbms"] = fit_rbms(train, 100, 10, EXAMPLE["learning_rate"], seed)
+    for name, model in fitted.items():
+        machine = machine_of(model, train)
         partition = machine.log_partition(torch.device("cpu"))
         means = [-machine.free_energy(V).mean() for V in (train, test)]
         found[name] = {
@@ -108,15 +147,17 @@ def report() -> str:
     for r in records:
         if r["what"] == "speed":
             cell = r["set"], r["units"], r["batch_size"]
-            speeds = r["rows_per_second"].values()
-            ratios = r["times_as_fast"], r["times_as_fast_as_float32"]
+            speeds = [r["rows_per_second"].get(system) for system in SYSTEMS]
+            ratios = [r["times_as_fast"], r["times_as_fast_as_float32"]]
+            ratios.append(r["times_as_fast_as_rbms"])
             rows.append([*cell, *speeds, *ratios])
-    header = ["set", "units", "batch", "RBM", "BernoulliRBM", "float32"]
-    header += ["times as fast", "as float32"]
+    header = ["set", "units", "batch", *SYSTEMS]
+    header += ["times as fast", "as float32", "as rbms"]
     tables = ["Rows per second", harness.markdown_table(header, rows)]
     of_seeds = [r for r in records if r["what"] == "likelihood"]
     rows = []
-    for name in ("RBM", "BernoulliRBM", "independent pixels") if of_seeds else ():
+    names = ["RBM", "BernoulliRBM", "rbms", "independent pixels"]
+    for name in [n for n in names if of_seeds and n in of_seeds[0]]:
         values = [
             np.mean([r[name][which] for r in of_seeds])
             for which in ("train", "test", "error")
