@@ -324,7 +324,7 @@ class SlicedDistance:
     ----------
     prior : Prior
     seed : int
-        Seeds the directions, and the draws of a prior that is not normal.
+        Seeds the directions, and the draws of a prior of a user's own.
 
     Notes
     -----
@@ -353,11 +353,10 @@ class SlicedDistance:
         )  # both sides are alike, and 0 says nothing
         self.nodes = torch.from_numpy(nodes[upper]).float()
         self.weights = torch.from_numpy(2 * weights[upper] / weights.sum()).float()
-        if prior.prior == "normal" and prior.n_clusters is None:
-            real = (-self.nodes.square() / 2).exp().expand(N_DIRECTIONS, -1)
-            self.target = real, torch.zeros_like(real)
-        else:
+        if callable(prior.prior):
             self.target = self._waves(self._draws(PRIOR_DRAWS), None)
+        else:
+            self.target = self._waves_of_prior()
 
     def __call__(self, codes: Tensor, weight: Tensor | None = None) -> float:
         """Return the distance of codes, shape (n, k), with weights of shape (n,)."""
@@ -377,6 +376,27 @@ class SlicedDistance:
 
     def _draws(self, n: int) -> Tensor:
         return self.prior.cpu()(n, self.generator)
+
+    def _waves_of_prior(self) -> tuple[Tensor, Tensor]:
+        """Return the characteristic function of a prior in closed form, standardised.
+
+        As of codes: its real and its imaginary part, (n_directions, n_nodes).
+        """
+        prior = self.prior.cpu()
+        shares = prior.upper.diff(prepend=torch.zeros(1, **FLOAT))  # (c,)
+        centres = prior.centres @ self.directions  # (c, n_directions)
+        centres = centres - shares @ centres
+        spread = prior.spread @ self.directions  # (k, n_directions)
+        variance = shares @ centres.square() + spread.square().sum(0)
+        t = self.nodes / variance.sqrt()[:, None]  # (n_directions, n_nodes)
+        if prior.prior == "uniform":
+            each = torch.sinc(math.sqrt(3) / math.pi * spread[..., None] * t)
+            around = each.prod(0)
+        else:
+            around = (-0.5 * spread.square().sum(0)[:, None] * t.square()).exp()
+        angles = centres[..., None] * t  # (c, n_directions, n_nodes)
+        real = torch.einsum("c,cst->st", shares, angles.cos())
+        return real * around, around * torch.einsum("c,cst->st", shares, angles.sin())
 
     def _waves(self, codes: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the characteristic function of standardised codes in each direction.

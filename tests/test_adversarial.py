@@ -279,6 +279,21 @@ def test_the_distance_is_epps_and_pulleys(draw):
     assert math.isclose(ours, epps_pulley(standardised), rel_tol=1e-3)
 
 
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+@pytest.mark.parametrize("n_clusters", [None, 2])
+def test_waves_of_a_prior_are_those_of_its_draws(prior, n_clusters):
+    made = Prior(prior, 3, n_clusters)
+    if n_clusters:
+        rng = np.random.RandomState(0)
+        shares, centres = np.array([0.3, 0.7]), rng.standard_normal((2, 3))
+        covariance = np.cov(rng.standard_normal((3, 9)))
+        made.set_mixture(Mixture(centres, shares, covariance))
+    distance = SlicedDistance(made, seed=0)
+    drawn = distance._waves(made(100_000, seeded()), None)
+    for exact, estimate in zip(distance.target, drawn, strict=True):
+        assert_allclose(exact, estimate, atol=0.02)
+
+
 def test_distances_count_copies_and_no_affine_map():
     u = torch.randn(60, 2, generator=seeded()) ** 2
     distance = SlicedDistance(Prior("normal", 2, None), seed=0)

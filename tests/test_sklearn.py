@@ -65,7 +65,7 @@ SMALL_TABLES = {
 }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("estimator", "check"), [*checks(1, SMALL_TABLES)])
 def test_checks_on_small_tables_pass_with_any_seed(estimator, check, seed, monkeypatch):
     def set_random_state(estimator, random_state=0):
