@@ -993,7 +993,9 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         x = self._first(X)
         weight = check_weights(sample_weight, x)
         if y is None and self._view is None:
-            u, v = (self._codes(copy) for copy in self._copies(x))
+            with usual_settings():
+                copies = self._copies(x)
+            u, v = (self._codes(copy) for copy in copies)
         else:
             u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
         with usual_settings(), one_thread:

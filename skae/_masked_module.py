@@ -367,9 +367,11 @@ class MaskedModule(BaseModule):
         low, high = self.mask_fraction
         share = self.rate.expand(n, 1)
         if self.training:
-            uniform = torch.rand(n, 1, generator=draws, device=device)
+            uniform = torch.rand(n, 1, generator=draws, device=device, dtype=x.dtype)
             share = low + (high - low) * uniform
-        uniform = torch.rand(n, self.n_blocks, generator=draws, device=device)
+        uniform = torch.rand(
+            n, self.n_blocks, generator=draws, device=device, dtype=x.dtype
+        )
         often = (share * self.frequency).clamp_max(MOST_HIDDEN)
         hidden = uniform[:, self.block] < often
         mean = 0.5 * (low + high) if self.training else self.rate
@@ -378,7 +380,7 @@ class MaskedModule(BaseModule):
             hidden = hidden & known
             n_known = known.sum(1, keepdim=True).clamp_min(1)
             weight = weight * d / n_known
-        return hidden, hidden * weight
+        return hidden, hidden.to(x.dtype) * weight
 
     def completed(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return rows with what the start expects in place of what is not shown."""
