@@ -42,8 +42,8 @@ show(rbm.components_, "weights of 48 hidden units", **diverging)
 # %%
 # How likely a digit is
 # ---------------------
-# The machine has a likelihood, in nats per image, and never one below that of pixels
-# that know nothing of one another, where it starts.
+# The machine has a likelihood, in nats per image. It starts at that of pixels that know
+# nothing of one another.
 
 start = RBM(48, max_iter=0).fit(X_train)
 for name, model in {"independent pixels": start, "machine": rbm}.items():
@@ -54,7 +54,8 @@ print("the standard error of the partition function is", end=" ")
 print(f"{rbm.log_partition_error_:.3f} nats")
 grey = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
 show(X_test[order[:32]], "the least likely held-out digits", n_rows=2, **grey)
-show(rbm.sample(32, random_state=0), "drawn by the machine", n_rows=2, **grey)
+means = rbm.sample(32, add_noise=False, random_state=0)  # of each pixel
+show(means, "drawn by the machine", n_rows=2, **grey)
 
 # %%
 # A stack of machines
