@@ -935,7 +935,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> RBM:
-        """Start at the closed form, train, and keep what held-out rows say is better.
+        """Start at the closed form, and train.
 
         Parameters
         ----------
