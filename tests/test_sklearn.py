@@ -45,6 +45,8 @@ def test_every_public_architecture_is_in_the_table():
 def checks(random_state, names=None):
     """Return every check of every row; those that need a seed set one themselves."""
     for name, estimator in {**ESTIMATORS, **IMPUTERS, **TWO_VIEWS}.items():
+        if names is not None and getattr(estimator, "architecture", None) is not None:
+            continue  # some tables: what is held out of them matters, and no network
         model = clone(estimator).set_params(random_state=random_state)
         for given, check in estimator_checks_generator(model):
             what = check.func.__name__
