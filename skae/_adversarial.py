@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -30,6 +28,7 @@ from ._autoencoder import AutoencoderModule
 from ._base import BaseAutoencoder
 from ._dataset import STATISTICS_ROWS, TrainingData, row_chunks, sample_rows
 from ._dense import DenseStep, squared_error_gradient
+from ._discriminator import Discriminator, DiscriminatorPass
 from ._losses import ReconstructionLoss
 from ._module import BaseModule
 from ._net import AutoencoderNet
@@ -49,118 +48,6 @@ from ._prior import (
 from ._start import Start
 from ._trained import TrainedNetwork, inference
 from .architectures._mlp import check_sizes
-
-# How much faster the discriminator learns than the autoencoder.
-DISCRIMINATOR_RATE = 3.0
-
-
-class Discriminator(nn.Module):
-    """Tells draws of the prior from codes: dense layers of tanh, and a logit.
-
-    Parameters
-    ----------
-    k : int
-    widths : sequence of int
-    generator : torch.Generator
-        What the weights are drawn from.
-
-    Notes
-    -----
-    The logit is 0 at first: nothing is told, and nothing has to be mended. Weights are
-    stored divided by `DISCRIMINATOR_RATE`, so that one learning rate does for both
-    sides (as of Karras et al. 2018).
-    """
-
-    def __init__(
-        self, k: int, widths: Sequence[int], generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.k = k
-        sizes = [k, *widths, 1]
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
-            bound = math.sqrt(6 / (n_in + n_out)) / DISCRIMINATOR_RATE
-            is_last = i == len(widths)
-            weight = torch.empty(n_out, n_in, **FLOAT)
-            weight.uniform_(-1, 1, generator=generator)
-            self.weights.append(nn.Parameter(weight * (0 if is_last else bound)))
-            self.biases.append(nn.Parameter(torch.zeros(n_out, **FLOAT)))
-
-    def forward(self, z: Tensor, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the logit of each code, (n,), and its gradient by the code, (n, k).
-
-        No gradient goes to the weights of a `frozen` one.
-        """
-        weights, biases = list(self.weights), list(self.biases)
-        if frozen:
-            weights = [weight.detach() for weight in weights]
-            biases = [bias.detach() for bias in biases]
-        passed = DiscriminatorPass(weights, biases, z)
-        return passed.logits, passed.gradients
-
-
-class DiscriminatorPass:
-    """What a discriminator makes of codes, and of stacked ones.
-
-    Parameters
-    ----------
-    weights : list of Tensor of shape (..., n_out, n_in)
-    biases : list of Tensor of shape (..., n_out)
-    z : Tensor of shape (..., n, k)
-
-    Attributes
-    ----------
-    logits : Tensor of shape (..., n)
-    gradients : Tensor of shape (..., n, k)
-        Of each logit by its code.
-    """
-
-    def __init__(self, weights: list[Tensor], biases: list[Tensor], z: Tensor) -> None:
-        self.weights = [DISCRIMINATOR_RATE * weight for weight in weights]
-        self.layers = [z]
-        for weight, bias in zip(self.weights, biases, strict=True):
-            h = self.layers[-1] @ weight.mT + DISCRIMINATOR_RATE * bias[..., None, :]
-            self.layers.append(h.tanh())
-        self.logits = h[..., 0]
-        self.layers.pop()
-        # From the top: of the logit by each layer, before and after its slope.
-        self.slopes = [1 - h.square() for h in self.layers[1:]]
-        self.after, self.before = [self.weights[-1]], []
-        for weight, slope in zip(self.weights[-2::-1], self.slopes[::-1], strict=True):
-            self.before.append(slope * self.after[-1])
-            self.after.append(self.before[-1] @ weight)
-        self.gradients = self.after[-1].expand_as(z)
-
-    def backward(self, by_logits: Tensor, by_squares: Tensor) -> list[Tensor]:
-        """Return the gradients of all weights, and of all biases, by hand.
-
-        Parameters
-        ----------
-        by_logits : Tensor of shape (..., n)
-            Gradient of what is to be less by the logits.
-        by_squares : Tensor of shape (..., n)
-            Twice that by the squared norms of `gradients`.
-        """
-        n_hidden = len(self.slopes)
-        of_weights: list[Any] = [None] * (n_hidden + 1)
-        of_biases, by_layers = list(of_weights), []
-        # By the gradients of the logit, from the codes up.
-        up = by_squares[..., None] * self.gradients
-        for i in range(n_hidden):
-            before, after = self.before[-1 - i], self.after[-2 - i]
-            of_weights[i] = before.mT @ up
-            through = up @ self.weights[i].mT
-            by_layers.append(-2 * self.layers[i + 1] * (after * through))
-            up = self.slopes[i] * through
-        # By the logits, and by what the slopes are made of, from the top down.
-        down = by_logits[..., None]
-        of_weights[-1] = down.mT @ self.layers[-1] + up.sum(-2, keepdim=True)
-        of_biases[-1] = down.sum(-2)
-        for i in reversed(range(n_hidden)):
-            down = self.slopes[i] * (down @ self.weights[i + 1] + by_layers[i])
-            of_weights[i] = of_weights[i] + down.mT @ self.layers[i]
-            of_biases[i] = down.sum(-2)
-        return [DISCRIMINATOR_RATE * g for g in (*of_weights, *of_biases)]
 
 
 class AdversarialLoss(ReconstructionLoss):
@@ -317,7 +204,7 @@ class AdversarialModule(AutoencoderModule):
         weight: Tensor | None,
         loss: Any,
     ) -> dict[str, Tensor]:
-        """Write the gradients of both sides, those of the game by autograd."""
+        """Write the gradients of both sides."""
         (reconstruction, z), values = outputs, step.values
         scale = (reconstruction - x).square().sum(-1).mean(-1, keepdim=True)
         gradient, mean = squared_error_gradient(reconstruction, x, weight)
@@ -338,7 +225,8 @@ class AdversarialModule(AutoencoderModule):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Write the discriminator's gradients; return the game's terms, and by z."""
         values, names, n = step.values, self.undecayed, z.shape[-2]
-        drawn = self.prior.standardised(z[..., 0].numel(), self.generator).view_as(z)
+        n_drawn = z[..., 0].numel()
+        drawn = self.prior.standardised(n_drawn, self.generator, z.device).view_as(z)
         mixture = [values[f"prior.{name}"] for name in ("centres", "upper", "spread")]
         drawn = self.prior.placed(drawn, *mixture, generator=self.generator)
         own = [values[name] for name in names]
@@ -376,6 +264,14 @@ class AdversarialNet(AutoencoderNet):
 
     start_distance_: float
     most_excess_: float
+    distance_: SlicedDistance | None = None  # of a training that is going on
+
+    def _fit_loop(self, X: TrainingData, epochs: int) -> None:
+        super()._fit_loop(X, epochs)
+        self.distance_ = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "distance_": None}
 
     def _held_out_terms(self, data: TrainingData) -> dict[str, Tensor]:
         terms = super()._held_out_terms(data)
@@ -390,6 +286,7 @@ class AdversarialNet(AutoencoderNet):
         module: Any = self.module_.running[0]
         if not epoch:
             self.distance_ = SlicedDistance(copy.deepcopy(module.prior), self.seed)
+        assert self.distance_ is not None
         distance = self.distance_(self.codes_, data.valid_weight)
         del self.codes_
         if not epoch:
@@ -440,11 +337,9 @@ class Adversarial(Objective):
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return PCA, with clusters of its codes if these are asked for."""
         start = super().start(pca, X, weight, seed)
-        return (
-            start
-            if self.params.n_clusters is None
-            else self._clustered(start, X, weight, seed)
-        )
+        if self.params.n_clusters is None:
+            return start
+        return self._clustered(start, X, weight, seed)
 
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
@@ -694,8 +589,9 @@ class AdversarialAutoencoder(BaseAutoencoder):
 
     prior_distance_ : float
         How far the codes of the training rows (1000 of them at most) are from the
-        prior: their sliced Epps-Pulley distance, about .2 to .5 for draws of the prior
-        itself. Compare it with that of ``max_iter=0``, PCA. Only of :meth:`fit`.
+        prior: their sliced Epps-Pulley distance, about .1 for draws of the prior itself
+        (up to .7 with one code). Compare it with that of ``max_iter=0``, PCA. Only of
+        :meth:`fit`.
     labels_ : ndarray of int of shape (n_samples,)
         The cluster of each training row. Only of :meth:`fit` with `n_clusters`.
 
@@ -829,6 +725,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         codes = torch.from_numpy(self._in_prior(rows))
         prior = copy.deepcopy(self._fit.net.module_.prior).cpu()
         self.prior_distance_ = SlicedDistance(prior, self._fit.seed)(codes)
+        self.__dict__.pop("labels_", None)  # of an earlier fit
         if self.n_clusters is not None:
             self.labels_ = self._clusters(X)
 

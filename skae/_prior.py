@@ -92,16 +92,18 @@ class Prior(nn.Module):
 
     def forward(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Return `n` draws, shape (n, k)."""
-        draws = self.standardised(n, generator)
+        draws = self.standardised(n, generator, self.mean.device)
         mixture = self.centres, self.upper, self.spread
         return self.placed(draws, *mixture, generator=generator)
 
-    def standardised(self, n: int, generator: torch.Generator | None) -> Tensor:
+    def standardised(
+        self, n: int, generator: torch.Generator | None, device: torch.device
+    ) -> Tensor:
         """Return draws of mean 0 and covariance I, without clusters."""
-        how: Any = {**FLOAT, "generator": generator, "device": self.mean.device}
+        how: Any = {**FLOAT, "generator": generator, "device": device}
         if callable(self.prior):
-            drawn = self._drawn(n, generator).to(self.mean)
-            return (drawn - self.mean) @ self.root
+            drawn = self._drawn(n, generator).to(device)
+            return (drawn - self.mean.to(device)) @ self.root.to(device)
         if self.prior == "uniform":
             return math.sqrt(12) * (torch.rand(n, self.k, **how) - 0.5)
         return torch.randn(n, self.k, **how)
@@ -348,9 +350,8 @@ class SlicedDistance:
         directions = torch.randn(prior.k, N_DIRECTIONS, **how)
         self.directions = directions / directions.norm(dim=0)
         nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
-        upper = slice(
-            N_NODES // 2 + 1, None
-        )  # both sides are alike, and 0 says nothing
+        # Both sides are alike, and 0 says nothing.
+        upper = slice(N_NODES // 2 + 1, None)
         self.nodes = torch.from_numpy(nodes[upper]).float()
         self.weights = torch.from_numpy(2 * weights[upper] / weights.sum()).float()
         if callable(prior.prior):

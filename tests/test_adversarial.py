@@ -16,12 +16,8 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from skae import AdversarialAutoencoder
-from skae._adversarial import (
-    AdversarialLoss,
-    AdversarialModule,
-    Discriminator,
-    DiscriminatorPass,
-)
+from skae._adversarial import AdversarialLoss, AdversarialModule
+from skae._discriminator import Discriminator, DiscriminatorPass
 from skae._prior import MOST_CODES, Mixture, Prior, SlicedDistance, standardising
 from skae.architectures import Convolutional, Recurrent, Transformer
 
@@ -235,6 +231,7 @@ def test_clusters_of_separate_groups_are_the_groups(blobs, max_iter):
     assert_array_equal(model.predict(X), model.labels_)
     assert_array_equal(model.fit_predict(X), model.labels_)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.labels_)
+    assert not hasattr(model.set_params(n_clusters=None).fit(X), "labels_")
 
 
 def test_clusters_keep_their_numbers_from_batch_to_batch(blobs):

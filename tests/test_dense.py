@@ -10,11 +10,12 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, MaskedAutoencoder
-from skae._adversarial import AdversarialLoss, AdversarialModule, Discriminator
+from skae._adversarial import AdversarialLoss, AdversarialModule
 from skae._autoencoder import AutoencoderModule, PrefixLoss
 from skae._contrastive import ContrastiveLoss, ContrastiveModule
 from skae._denoising import DenoisingLoss, DenoisingModule
 from skae._dense import DenseStep
+from skae._discriminator import Discriminator
 from skae._encoder_decoder import PredictionLoss, PredictionModule
 from skae._gate import StackedModules
 from skae._losses import ReconstructionLoss
