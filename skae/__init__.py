@@ -6,6 +6,7 @@ from ._contrastive import ContrastiveAutoencoder
 from ._deep_belief import DeepBeliefAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._encoder_decoder import EncoderDecoder
+from ._file import LoadError, load
 from ._imputer import MaskedImputer
 from ._masked import MaskedAutoencoder
 from ._rbm import RBM
@@ -22,6 +23,8 @@ __all__ = [
     "DeepBeliefAutoencoder",
     "DenoisingAutoencoder",
     "EncoderDecoder",
+    "LoadError",
     "MaskedAutoencoder",
     "MaskedImputer",
+    "load",
 ]

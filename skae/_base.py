@@ -14,7 +14,6 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     OutlierMixin,
     TransformerMixin,
@@ -25,6 +24,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.validation import check_is_fitted
 
 from ._dataset import as_dense, as_type, float_dtype, row_chunks
+from ._file import StoredEstimator
 from ._fit import Fit, fit, partial_fit
 from ._objective import Objective
 from ._parameters import check_flag, naming, unchanged_on_error
@@ -47,7 +47,7 @@ THREADED_INFERENCE = 200_000_000
 
 
 class NetworkEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator
 ):
     """What all estimators share that hold a fit: a start, a net and a decision."""
 
@@ -131,15 +131,15 @@ class NetworkEstimator(
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fit")
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+    def _copied(self) -> dict[str, Any]:
+        attributes = super()._copied()
         for name in ("net_", "module_", "device_", "history_"):
-            state.pop(name, None)  # of the fit, which finds a device for them
-        return state
+            attributes.pop(name, None)  # of the fit, which finds a device for them
+        return attributes
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_fit" in state:
+    def _take(self, attributes: dict[str, Any]) -> None:
+        super()._take(attributes)
+        if "_fit" in attributes:
             self.net_ = self._fit.net
             self.module_, self.history_ = self.net_.module_, self.net_.history
             self.device_ = torch.device(self.net_.device)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     OneToOneFeatureMixin,
     TransformerMixin,
     _fit_context,
@@ -25,6 +24,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._file import StoredEstimator
 from ._masked import (
     MaskedAutoencoder,
     check_mask_fraction,
@@ -150,7 +150,7 @@ class CategoryColumn:
         return completed
 
 
-class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, StoredEstimator):
     """A transformer that completes tables by a :class:`MaskedAutoencoder`.
 
     It stands where :class:`~sklearn.impute.IterativeImputer` stands: in front of an

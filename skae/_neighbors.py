@@ -63,6 +63,13 @@ class Neighbors:
         search = NearestNeighbors(n_neighbors=n_neighbors).fit(features)
         return cls(n_neighbors, features, search, hashes, units)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dict__ if name != "search"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        search = NearestNeighbors(n_neighbors=state["n_neighbors"])
+        self.__dict__.update(state, search=search.fit(state["features"]))
+
     def rows(self, model: Start | TrainedNetwork) -> NDArray:
         """Return the rows again, shape (n_distinct, d); unknown cells are as expected.
 

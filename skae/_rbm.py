@@ -29,7 +29,6 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, logsumexp
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
@@ -41,6 +40,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
+from ._file import StoredEstimator
 from ._parameters import (
     check_flag,
     is_auto,
@@ -741,7 +741,7 @@ def gaussian_machine(pca: Start, k: int, seed: int) -> BoltzmannMachine:
 # The estimator
 
 
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
     """Restricted Boltzmann machine with an exact likelihood.
 
     In the place of :class:`sklearn.neural_network.BernoulliRBM`, with Gaussian units as
@@ -1082,6 +1082,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _is_closed(self) -> bool:
         """Whether the start is the machine of the largest likelihood."""
         return self.visible == self.hidden == "gaussian"
+
+    def _stored(self) -> dict[str, Any]:
+        attributes = super()._stored()
+        return (
+            {**attributes, "_trainer": None} if "_trainer" in attributes else attributes
+        )
 
     def _checked(self, X: Any, *, reset: bool, min_rows: int | None = None) -> Any:
         X = check_rows(self, X, reset=reset, min_rows=min_rows)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import NetworkEstimator
+from .._file import StoredEstimator
 from .._parameters import new_random_state, unchanged_on_error
 from .._step import one_thread, usual_settings
 from ._fit import fit
@@ -27,7 +28,7 @@ LONGEST = 2**16
 WORDS_AND_SIGNS = r"(?u)\w+|[^\w\s]"
 
 
-class TextModel(BaseEstimator):
+class TextModel(StoredEstimator):
     """What estimators of texts share: how texts become token numbers."""
 
     vocabulary_: dict[Any, int]

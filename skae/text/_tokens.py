@@ -239,6 +239,17 @@ class Vocabulary(BaseEstimator):
         between = "" if self.analyzer == "char" else " "
         return [between.join(tokens) for tokens in split]
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if not isinstance(self._splitter, BytePairs):
+            del state["_splitter"]  # a closure, made again of the parameters
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_splitter" not in state:
+            self._splitter = self._new_splitter([])
+
     def _split(self, items: list[Any]) -> list[Any]:
         """Return the tokens of each text."""
         if not callable(self.analyzer):
@@ -355,6 +366,15 @@ class BytePairs:
         given = (text.lower() if lowercase else text for text in texts)
         tokenizer.train_from_iterator(given, trainer)
         return cls(tokenizer, lowercase=lowercase)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tokenizer": self.tokenizer.to_str(), "lowercase": self.lowercase}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from tokenizers import Tokenizer
+
+        self.tokenizer = Tokenizer.from_str(state["tokenizer"])
+        self.lowercase = state["lowercase"]
 
     @property
     def tokens(self) -> list[str]:
