@@ -23,6 +23,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ._dataset import as_dense, as_type, float_dtype, row_chunks
 from ._file import StoredEstimator
 from ._fit import Fit, fit, partial_fit
@@ -47,7 +48,10 @@ THREADED_INFERENCE = 200_000_000
 
 
 class NetworkEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    StoredEstimator,
 ):
     """What all estimators share that hold a fit: a start, a net and a decision."""
 
@@ -169,6 +173,7 @@ class BaseAutoencoder(OutlierMixin, NetworkEstimator):
 
     # Fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -218,7 +223,7 @@ class BaseAutoencoder(OutlierMixin, NetworkEstimator):
             weights or the groups are invalid; or if `warm_start` is to go on with other
             networks or another objective. An earlier fit is left unharmed.
         """
-        del y
+        task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings(), one_thread:
             earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
             X = self._new_rows(X, reset=earlier is None, min_rows=2)
@@ -228,8 +233,9 @@ class BaseAutoencoder(OutlierMixin, NetworkEstimator):
                     X_val = self._new_rows(X_val, reset=False)
             names = getattr(self, "feature_names_in_", None)
             rows = Rows(X, weight, groups, X_val, names)
-            self._publish(fit(self._objective(), rows, earlier))
+            self._publish(fit(self._objective(), rows, earlier, task))
             self._finish(X)
+            task.end()
         return self
 
     def _finish(self, X: Any) -> None:

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from ._callbacks import UNWATCHED, FitTask
 from ._dataset import (
     STATISTICS_ROWS,
     as_dense,
@@ -27,7 +28,7 @@ from ._dataset import (
     row_chunks,
     sample_rows,
 )
-from ._gate import PairedImprovement
+from ._gate import GateDecision, PairedImprovement
 from ._missing import mean_filled
 from ._neighbors import Neighbors
 from ._net import AutoencoderNet
@@ -189,8 +190,16 @@ class Fit:
 # fit
 
 
-def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
-    """Fit an objective to rows; `earlier` is a fit to go on from."""
+def fit(
+    objective: Objective,
+    given: Rows,
+    earlier: Fit | None = None,
+    task: FitTask = UNWATCHED,
+) -> Fit:
+    """Fit an objective to rows.
+
+    `earlier` is a fit to go on from, and `task` what scikit-learn's callbacks see.
+    """
     params = objective.params
     rng = new_random_state(params.random_state)
     _check_range(objective, given)
@@ -222,30 +231,37 @@ def fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
         return earlier
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
-    training = Training(objective, objective.plan_at(start, plan), start, seed)
+    training = Training(objective, objective.plan_at(start, plan), start, seed, task)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
     n_before = len(net.history)
-    decision = training.run(net, data, continued=earlier is not None)
-    best_iter = decision.best_iter if decision.is_open else 0
-    if decision.is_open and earlier is not None:
-        best_iter = n_before + best_iter if best_iter else earlier.best_iter
-    fitted = Fit(
-        objective=objective,
-        start=start,
-        net=net,
-        model=training.model(net, decision.is_open, decision.mean_loss, rows),
-        best_iter=best_iter,
-        validation_scores=[
-            net.criterion_.score(loss, start) for loss in decision.curve
-        ],
-        seed=seed,
-        n_samples=all_given.X.shape[0],
-        dtype=float_dtype(given.X),
-        lasting=lasting_parameters(params),
-        reason=decision.reason,
-    )
-    return fitted.with_scores(all_given, rows)
+
+    def found(net: AutoencoderNet, decision: GateDecision) -> Fit:
+        best_iter = decision.best_iter if decision.is_open else 0
+        if decision.is_open and earlier is not None:
+            best_iter = n_before + best_iter if best_iter else earlier.best_iter
+        fitted = Fit(
+            objective=objective,
+            start=start,
+            net=net,
+            model=training.model(net, decision.is_open, decision.mean_loss, rows),
+            best_iter=best_iter,
+            validation_scores=[
+                net.criterion_.score(loss, start) for loss in decision.curve
+            ],
+            seed=seed,
+            n_samples=all_given.X.shape[0],
+            dtype=float_dtype(given.X),
+            lasting=lasting_parameters(params),
+            reason=decision.reason,
+        )
+        return fitted.with_scores(all_given, rows)
+
+    n_trainings = 1 if data.fold_of is None else 2
+    task.begin(n_trainings * training.plan.max_iter)
+    is_continued = earlier is not None
+    decision = training.run(net, data, continued=is_continued, found=found)
+    return found(net, decision)
 
 
 def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:

@@ -24,6 +24,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ._file import StoredEstimator
 from ._masked import (
     MaskedAutoencoder,
@@ -150,7 +151,9 @@ class CategoryColumn:
         return completed
 
 
-class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, StoredEstimator):
+class MaskedImputer(
+    OneToOneFeatureMixin, TransformerMixin, CallbackSupportMixin, StoredEstimator
+):
     """A transformer that completes tables by a :class:`MaskedAutoencoder`.
 
     It stands where :class:`~sklearn.impute.IterativeImputer` stands: in front of an
@@ -350,6 +353,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, StoredEstimator):
 
     # Fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -383,7 +387,7 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, StoredEstimator):
             If `X` has infinity, fewer than 2 rows, or a column of numbers in which
             something is none; or if a parameter is invalid.
         """
-        del y
+        task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self):
             check_mask_fraction(self.mask_fraction)
             columns = self._columns(X, reset=True)
@@ -416,8 +420,10 @@ class MaskedImputer(OneToOneFeatureMixin, TransformerMixin, StoredEstimator):
             self._random_state = check_random_state(self.random_state)
             if sum(widths):
                 encoded = self._encoded(columns, missing)
-                self.autoencoder_.fit(encoded, None, sample_weight, groups=groups)
+                with task.of_part(self.autoencoder_):
+                    self.autoencoder_.fit(encoded, None, sample_weight, groups=groups)
             self.n_iter_ = getattr(self.autoencoder_, "n_iter_", 0)
+            task.end()
         return self
 
     # What a fitted imputer does

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from torch import Tensor, nn
 
+from ._callbacks import UNWATCHED, FitTask
 from ._checkpoint import ResumableNet
 from ._dataset import TrainingData
 from ._dense import DenseStep
@@ -144,6 +145,8 @@ class AutoencoderNet(ResumableNet):
     averages_: list[Tensor] | None = None
     n_averaged_ = 0
     judging_: HeldOut | None = None
+    # What scikit-learn's callbacks see of it.
+    task_ = UNWATCHED
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -182,9 +185,11 @@ class AutoencoderNet(ResumableNet):
         y: None = None,
         epochs: int | None = None,
         n_before: int | None = None,
+        task: FitTask = UNWATCHED,
         **kwargs: Any,
     ) -> Any:
         """Train for `epochs` epochs of a schedule that is ``max_epochs`` long."""
+        self.task_ = task
         n_rows = min(self.batch_size, len(X))
         n_before = len(self.history) if n_before is None else n_before
         with (
@@ -196,7 +201,7 @@ class AutoencoderNet(ResumableNet):
         if self.dense_ is not None:
             self.dense_.optimizer.release(self.optimizer_)
         self.dense_ = self.judging_ = None
-        del self.numbers_, self.shuffler_  # which cannot be pickled
+        del self.numbers_, self.shuffler_, self.task_  # which cannot be pickled
         return self
 
     def _fit_loop(self, X: TrainingData, epochs: int) -> None:
@@ -214,10 +219,12 @@ class AutoencoderNet(ResumableNet):
         first, loss = self._resume(X, epochs) + 1, 0.0
         for epoch in range(first, epochs + 1):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
+            self.task_.begin_epoch()
             started, previous = time.perf_counter(), self.best_loss_
             self.criterion_.epoch = len(self.history)  # also over partial_fits
             loss = self._train_epoch(X, epoch)
             if not math.isfinite(loss):
+                self.task_.end_epoch(self)
                 self._warn_not_finite(loss, epoch)
                 self.optimizer_.state.clear()  # which is not finite either
                 break
@@ -230,14 +237,27 @@ class AutoencoderNet(ResumableNet):
             if self.callbacks_:
                 self.history.new_batch()  # which names of checkpoints may refer to
             self.notify("on_epoch_end", dataset_train=X, dataset_valid=X)
+            if self.task_.end_epoch(self):
+                self.stop_requested_ = True
             if self.stop_requested_ or is_last:
                 break
         self.progress_ = None
-        keeps_last = not (self.best_iter_ or self.restore_start)
-        if self.best_state_ is not None and not (keeps_last and math.isfinite(loss)):
+        self._restore_best(math.isfinite(loss))
+        self.averages_ = None
+
+    def _restore_best(self, is_finite: bool) -> None:
+        """Go back to the weights of the best epoch, unless the last are to stay."""
+        keeps_last = is_finite and not (self.best_iter_ or self.restore_start)
+        if self.best_state_ is not None and not keeps_last:
             self.module_.load_state_dict(self.best_state_)
-        self.best_state_ = self.averages_ = None
+        self.best_state_ = None
         self.module_.eval()
+
+    def stopped_here(self) -> AutoencoderNet:
+        """Return a copy that is as if a training that goes on had stopped."""
+        net = self.copied()
+        net._restore_best(True)
+        return net
 
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
@@ -371,6 +391,7 @@ class AutoencoderNet(ResumableNet):
             "judging_",
             "loaded_",
             "progress_",
+            "task_",
         ):
             state.pop(name, None)
         return state

@@ -71,7 +71,10 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        estimator.__dict__ = before
+        # What a fit has told callbacks has to be taken back by them.
+        begun = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+        kept = {k: v for k, v in estimator.__dict__.items() if k in begun}
+        estimator.__dict__ = before | kept
         raise
 
 

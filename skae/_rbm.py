@@ -39,6 +39,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
 from ._file import StoredEstimator
 from ._parameters import (
@@ -741,7 +742,12 @@ def gaussian_machine(pca: Start, k: int, seed: int) -> BoltzmannMachine:
 # The estimator
 
 
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
+class RBM(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    StoredEstimator,
+):
     """Restricted Boltzmann machine with an exact likelihood.
 
     In the place of :class:`sklearn.neural_network.BernoulliRBM`, with Gaussian units as
@@ -933,6 +939,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
 
     # Fitting
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> RBM:
         """Start at the closed form, and train.
@@ -966,7 +973,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
             are not likelier under the trained machine, or it diverged, or too few
             rows are held out to say.
         """
-        del y
+        task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings(), one_thread:
             rows: Any = self._checked(X, reset=True, min_rows=2)
             weight = check_weights(sample_weight, rows)
@@ -978,9 +985,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
             if self._is_closed:
                 n_iter = 1
             elif self.max_iter:
-                machine, reason = self._trained(rows, weight, start, mean, scale, seed)
+                task.begin(n_iter)
+                how = mean, scale, seed, task
+                machine, reason = self._trained(rows, weight, start, *how)
             self._publish(machine, seed, n_iter, machine is not start)
             self._trainer = self._solver = None
+            task.end()
             if reason:
                 warnings.warn(
                     f"RBM: the start is kept, {reason}.",
@@ -1154,6 +1164,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
         mean: NDArray,
         scale: float,
         seed: int,
+        task: FitTask,
     ) -> tuple[BoltzmannMachine, str]:
         """Return the trained machine, or the start, and why it is kept."""
         n, generator = X.shape[0], new_torch_generator(seed)
@@ -1172,9 +1183,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
         epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
         rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
         rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)
+        if task.is_watched:
+            task.so_far = lambda epoch: (trainer.trained(), seed, epoch, True)
         for epoch in range(epochs):
+            task.begin_epoch()
             order = dataset.shuffled(rows, generator)
             trainer.run(dataset, order, w, rates[epoch])
+            stops = task.end_epoch(epoch + 1)
             if not trainer.is_finite:
                 return start, (
                     f"because training diverged in pass {epoch + 1}: take a smaller "
@@ -1182,6 +1197,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StoredEstimator):
                 )
             if self.verbose:
                 print(f"RBM: pass {epoch + 1} of {epochs}")
+            if stops:
+                break
         machine = trainer.trained()
         if n_held_out is None:
             return machine, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._callbacks import UNWATCHED, FitTask
 from ._dataset import RowDataset, TrainingData, as_tensor
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
@@ -30,12 +32,16 @@ MOST_DRAWS = 5000
 
 @dataclass(frozen=True)
 class Training:
-    """An objective, at a start, by a plan, with a seed."""
+    """An objective, at a start, by a plan, with a seed.
+
+    `task` is what scikit-learn's callbacks see of it.
+    """
 
     objective: Objective
     plan: TrainingPlan
     start: Start
     seed: int
+    task: FitTask = UNWATCHED
 
     # What is trained
 
@@ -126,9 +132,17 @@ class Training:
         return threshold(n_units, in_folds=in_folds)
 
     def run(
-        self, net: AutoencoderNet, data: TrainingData, *, continued: bool
+        self,
+        net: AutoencoderNet,
+        data: TrainingData,
+        *,
+        continued: bool,
+        found: Callable[[AutoencoderNet, GateDecision], Any],
     ) -> GateDecision:
-        """Train `net` and judge it against the start."""
+        """Train `net` and judge it against the start.
+
+        `found` makes a fit of both, which a callback may ask for after an epoch.
+        """
         data = self.repeated(data)
         required, in_folds = not self.start.is_fallback, data.fold_of is not None
         asked = self.threshold(data.n_units, in_folds=in_folds)
@@ -140,20 +154,45 @@ class Training:
                 return decision
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
             net.module_.see(*everything.seen)
-            net.partial_fit(everything, epochs=max(1, decision.best_iter))
+            self._watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
+            n_epochs = max(1, decision.best_iter)
+            net.partial_fit(everything, epochs=n_epochs, task=self.task)
         else:
             before = None
             net.module_.see(*data.seen)
             if continued and len(data.valid):
                 before = self.new_net().held_out_losses(data)
             start = copy.deepcopy(net.module_.state_dict())
-            net.partial_fit(data)
-            decision = judge(net, data, before, asked, required=required)
+
+            def judged(net: AutoencoderNet) -> GateDecision:
+                return judge(net, data, before, asked, required=required)
+
+            self._watch(found, judged)
+            net.partial_fit(data, task=self.task)
+            decision = judged(net)
         if decision.is_open:
             net.module_.calibrate(decision.calibration)
         elif net.restore_start:
             net.module_.load_state_dict(start)
         return decision
+
+    def _watch(
+        self,
+        found: Callable[[AutoencoderNet, GateDecision], Any],
+        judged: Callable[[AutoencoderNet], GateDecision],
+    ) -> None:
+        """Let callbacks have the fit as it would be if the training stopped."""
+        if not self.task.is_watched:
+            return
+
+        def so_far(net: AutoencoderNet) -> tuple[Any]:
+            net = net.stopped_here()
+            decision = judged(net)
+            if decision.is_open:
+                net.module_.calibrate(decision.calibration)
+            return (found(net, decision),)
+
+        self.task.so_far = so_far
 
     def _train_folds(self, data: TrainingData) -> AutoencoderNet:
         """Train a module for each fold, started at PCA of the rows that it may see.
@@ -189,7 +228,8 @@ class Training:
         if getattr(architecture, "is_vectorised", True):
             few = data.dataset.take(data.train[:2])
         silent = {"keep_best": False, "callbacks": None, "verbose": 0}
-        return self._net_of(StackedModules(modules, few), **silent).partial_fit(data)
+        net = self._net_of(StackedModules(modules, few), **silent)
+        return net.partial_fit(data, task=self.task)
 
     # What comes of it
 

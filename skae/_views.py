@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import NetworkEstimator
+from ._callbacks import FitTask, with_callbacks
 from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
 from ._fit import fit, partial_fit
 from ._linear_views import (
@@ -376,6 +377,7 @@ class TwoViewEstimator(NetworkEstimator):
         "y_architecture": [HasMethods("build"), None],
     }
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -419,6 +421,7 @@ class TwoViewEstimator(NetworkEstimator):
             than the other, or a rank below `n_components`; or if a parameter, the
             weights or the groups are invalid. An earlier fit is left unharmed.
         """
+        task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings(), one_thread:
             earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
             pairs = self._pairs(X, y, self, reset=earlier is None, min_rows=2)
@@ -431,7 +434,8 @@ class TwoViewEstimator(NetworkEstimator):
             elif y_val is not None:
                 raise ValueError("y_val needs X_val: give both, or neither.")
             rows = Rows(pairs, weight, groups, X_val)
-            self._publish(fit(self._objective(), rows, earlier))
+            self._publish(fit(self._objective(), rows, earlier, task))
+            task.end()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

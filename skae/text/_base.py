@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import NetworkEstimator
+from .._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from .._file import StoredEstimator
 from .._parameters import new_random_state, unchanged_on_error
 from .._step import one_thread, usual_settings
@@ -28,7 +29,7 @@ LONGEST = 2**16
 WORDS_AND_SIGNS = r"(?u)\w+|[^\w\s]"
 
 
-class TextModel(StoredEstimator):
+class TextModel(CallbackSupportMixin, StoredEstimator):
     """What estimators of texts share: how texts become token numbers."""
 
     vocabulary_: dict[Any, int]
@@ -284,6 +285,7 @@ class TextEstimator(TextModel, NetworkEstimator):
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Iterable[Any], y: Any = None) -> Any:
         """Count tokens, train, and keep what held-out texts say is better.
@@ -307,11 +309,12 @@ class TextEstimator(TextModel, NetworkEstimator):
             If a text is none (its place is named), if there is no token in any, or if a
             parameter is invalid. An earlier fit is left unharmed.
         """
-        del y
+        task = FitTask(self, X, y)
         with unchanged_on_error(self), usual_settings(), one_thread:
             sequences = self._fitted_texts(X)
             objective: Any = self._objective()
-            self._publish(fit(objective, sequences))
+            self._publish(fit(objective, sequences, task))
+            task.end()
         return self
 
     def transform(self, X: Iterable[Any]) -> Any:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._callbacks import UNWATCHED, FitTask
 from .._dataset import TrainingData
 from .._fit import Fit
 from .._gate import GateDecision
+from .._net import AutoencoderNet
 from .._parameters import (
     lasting_parameters,
     new_random_state,
@@ -32,8 +34,10 @@ from ._tokens import TokenSequences
 FEW_TEXTS = 20
 
 
-def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
-    """Fit an objective to texts."""
+def fit(
+    objective: TextObjective, sequences: TokenSequences, task: FitTask = UNWATCHED
+) -> Fit:
+    """Fit an objective to texts; `task` is what scikit-learn's callbacks see."""
     params = objective.params
     seed = int(new_random_state(params.random_state).randint(2**31 - 1))
     start = beside = objective.counted(sequences, None, seed)
@@ -48,11 +52,34 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
     units = np.unique(unit_of[valid], return_inverse=True)[1]
     at = [torch.from_numpy(a).to(dataset.device) for a in (train, valid, units)]
     data = TrainingData(dataset, at[0], at[1], units=at[2])
-    training = Training(objective, plan, beside, seed)
-    net, decision, model = training.new_net(), GateDecision(False, 0), start
+    training = Training(objective, plan, beside, seed, task)
+    net, decision = training.new_net(), GateDecision(False, 0)
+
+    def found(net: AutoencoderNet, decision: GateDecision) -> Fit:
+        objective.finish(net.module_)
+        model = start
+        if decision.is_open:
+            model = objective.model(net.module_, start, None, seed)
+        per_row = objective.n_predicted(sequences, pieces, valid)
+        return Fit(
+            objective=objective,
+            start=start,
+            net=net,
+            model=model,
+            best_iter=decision.best_iter if decision.is_open else 0,
+            validation_scores=[-loss / per_row for loss in decision.curve],
+            seed=seed,
+            n_samples=len(sequences),
+            dtype=np.dtype(np.float64),
+            lasting=lasting_parameters(params),
+            reason=decision.reason,
+        )
+
+    trains_again = plan.n_rows < SMALL_TABLE or not objective.keeps_network
+    task.begin((1 + trains_again) * plan.max_iter)
     if plan.max_iter:
-        decision = training.run(net, data, continued=False)
-    if decision.is_open and (plan.n_rows < SMALL_TABLE or not objective.keeps_network):
+        decision = training.run(net, data, continued=False, found=found)
+    if decision.is_open and trains_again:
         again = start
         if objective.keeps_network:
             counts = np.sort(pieces.places(rows))
@@ -61,26 +88,10 @@ def fit(objective: TextObjective, sequences: TokenSequences) -> Fit:
         data = replace(data, train=everything, valid=data.valid[:0], units=None)
         net, tried = replace(training, start=again).new_net(), net
         net.module_.see(*data.seen)
-        net.partial_fit(data, epochs=decision.best_iter)
+        net.partial_fit(data, epochs=decision.best_iter, task=task)
         net.module_.calibrate(decision.calibration)
         net.history_ = tried.history
-    objective.finish(net.module_)
-    if decision.is_open:
-        model = objective.model(net.module_, start, None, seed)
-    per_row = objective.n_predicted(sequences, pieces, valid)
-    return Fit(
-        objective=objective,
-        start=start,
-        net=net,
-        model=model,
-        best_iter=decision.best_iter if decision.is_open else 0,
-        validation_scores=[-loss / per_row for loss in decision.curve],
-        seed=seed,
-        n_samples=len(sequences),
-        dtype=np.dtype(np.float64),
-        lasting=lasting_parameters(params),
-        reason=decision.reason,
-    )
+    return found(net, decision)
 
 
 def held_out(

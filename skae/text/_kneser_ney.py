@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._callbacks import FitTask, with_callbacks
 from .._parameters import is_auto, unchanged_on_error
 from ._base import WORDS_AND_SIGNS, GenerativeModel, TextModel
 from ._network import Reading
@@ -229,6 +230,7 @@ class KneserNey(GenerativeModel):
         self.max_features = max_features
         self.min_df = min_df
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Iterable[Any], y: Any = None) -> KneserNey:
         """Count the n-grams of texts.
@@ -252,13 +254,14 @@ class KneserNey(GenerativeModel):
             If a text is none (its place is named), if there is no token in any, or if a
             parameter is invalid. An earlier fit is left unharmed.
         """
-        del y
+        task = FitTask(self, X, y)
         with unchanged_on_error(self):
             sequences = self._fitted_texts(X)
             order = None if is_auto(self.order) else int(self.order)
             self._start = NGramStart.of(sequences, order)
             self.order_ = self._start.ngrams.order
             self.discounts_ = self._start.ngrams.discounts
+            task.end()
         return self
 
     def _log_prob(self, sequences: TokenSequences) -> NDArray:
