@@ -6,7 +6,7 @@ from ._contrastive import ContrastiveAutoencoder
 from ._deep_belief import DeepBeliefAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._encoder_decoder import EncoderDecoder
-from ._file import LoadError, load
+from ._file import load
 from ._imputer import MaskedImputer
 from ._masked import MaskedAutoencoder
 from ._rbm import RBM
@@ -23,7 +23,6 @@ __all__ = [
     "DeepBeliefAutoencoder",
     "DenoisingAutoencoder",
     "EncoderDecoder",
-    "LoadError",
     "MaskedAutoencoder",
     "MaskedImputer",
     "load",

@@ -152,7 +152,8 @@ def choose_counts(
 def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
     """Return PCA and every estimator of complete rows for each number of codes."""
     public = [getattr(skae, name) for name in skae.__all__]
-    whole = [c for c in public if issubclass(c, BaseAutoencoder)]
+    classes = [v for v in public if isinstance(v, type)]
+    whole = [c for c in classes if issubclass(c, BaseAutoencoder)]
     whole = [c for c in whole if not c._objective_class.handles_missing]
     whole.remove(skae.DeepBeliefAutoencoder)  # the plain one with another beginning
     classes = [PCA, *whole]

@@ -19,13 +19,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ._plain import NotPlainError, PlainReader, PlainWriter
+from .exceptions import LoadError
 
 # What a file holds, and how: raised whenever older files can no longer be read.
 FORMAT = "skae 1"
-
-
-class LoadError(ValueError):
-    """A file from which no estimator can be made."""
 
 
 class StoredEstimator(BaseEstimator):
@@ -159,7 +156,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
 
     Raises
     ------
-    skae.LoadError
+    skae.exceptions.LoadError
         If the file is damaged, or not one of skae's; if another version of skae has
         written it in another way; or if it names a class or a function that is not
         `trusted`. It is a ValueError.

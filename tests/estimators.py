@@ -4,10 +4,13 @@ A new estimator or architecture needs a row here and nothing else: the checks of
 scikit-learn and our own contract run over every row.
 """
 
+from functools import partial
+
 import torch
 from contractive import ContractiveAutoencoder
 from torch import nn
 
+import skae
 from skae import (
     RBM,
     VAE,
@@ -53,6 +56,9 @@ def halved(X, generator):
     chosen = torch.rand(len(X), 1, generator=generator) < 0.3
     return torch.where(chosen, X / 2, X)
 
+
+# The public ones; what else is public are functions.
+PUBLIC = [v for v in map(partial(getattr, skae), skae.__all__) if isinstance(v, type)]
 
 CLASSES = (
     AdversarialAutoencoder,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from estimators import PUBLIC
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -59,8 +60,7 @@ def test_the_estimator_is_not_a_net_and_holds_one(X):
 
 
 def test_every_public_name_is_documented():
-    for name in skae.__all__:
-        cls = getattr(skae, name)
+    for cls in PUBLIC:
         for parameter in cls._get_param_names():
             assert re.search(rf"^    {parameter} : ", cls.__doc__, re.M), parameter
 

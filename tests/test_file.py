@@ -24,10 +24,11 @@ from skops import io as skops_io
 from skorch.callbacks import EarlyStopping
 
 import skae
-from skae import AutoencoderTransformer, LoadError, load
+from skae import AutoencoderTransformer, load
 from skae._file import digest
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
+from skae.exceptions import LoadError
 
 TRUSTED = [estimators.Encoder, estimators.decoder, estimators.halved]
 TRUSTED += [v for v in vars(contractive).values() if hasattr(v, "__qualname__")]
@@ -349,7 +350,7 @@ for name in ("antigravity.Evil", "os.system"):  # so that all that is needed is 
     try:
         path.write_bytes(data.replace(b"skae._fit.Fit", name.encode()[:13]))
         skae.load(path)
-    except skae.LoadError:
+    except skae.exceptions.LoadError:
         pass
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 watched = {"import", "exec", "compile", "pickle.find_class", "os.system", "os.exec"}
@@ -367,7 +368,7 @@ for i, changed in enumerate([*files, *fixed]):
     on = True
     try:
         loaded = skae.load(path)
-    except skae.LoadError:
+    except skae.exceptions.LoadError:
         continue
     finally:
         on = False

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from estimators import CLASSES, PCA_CLASSES
+from estimators import CLASSES, PCA_CLASSES, PUBLIC
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -57,7 +57,8 @@ def results(out):
 # The models of each number of codes, in the order of their rows.
 # Those of one view, in which nothing is missing, from random hidden layers.
 OTHERS = ("Masked", "Contrastive", "EncoderDecoder", "DeepBelief", "RBM")
-MODELS = ["PCA", *(name for name in skae.__all__ if not name.startswith(OTHERS))]
+NAMES = [cls.__name__ for cls in PUBLIC]
+MODELS = ["PCA", *(name for name in NAMES if not name.startswith(OTHERS))]
 
 
 def test_the_models_are_those_of_the_table_that_are_public():
