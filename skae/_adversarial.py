@@ -817,10 +817,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         check_scalar(n_samples, "n_samples", Integral, min_val=1, max_val=2**31 - 1)
         n_samples, add_noise = int(n_samples), check_flag("add_noise", add_noise)
         rng = new_random_state(random_state)
-        generator = new_torch_generator(int(rng.randint(2**31 - 1)))
-        model, prior = self._fit.model, copy.deepcopy(self._fit.net.module_.prior)
-        codes = prior.cpu()(n_samples, generator).double().numpy()
-        codes = codes[:, self._order] * model.code_scale
+        model, codes = self._fit.model, self._draw_codes(n_samples, rng)
         rows = np.empty((n_samples, len(self.mean_)))
         axes = np.linalg.qr(self.components_.T.astype(np.float64))[0]  # (d, k)
         for part in row_chunks(rows):
@@ -830,6 +827,13 @@ class AdversarialAutoencoder(BaseAutoencoder):
                 noise -= (noise @ axes) @ axes.T
                 rows[part] += math.sqrt(self.noise_variance_) * noise
         return self._as_samples(rows)
+
+    def _draw_codes(self, n_samples: int, rng: RandomState) -> NDArray:
+        """Draw codes of the model, before whitening, from the prior; (n_samples, k)."""
+        generator = new_torch_generator(int(rng.randint(2**31 - 1)))
+        prior = copy.deepcopy(self._fit.net.module_.prior).cpu()
+        codes = prior(n_samples, generator).double().numpy()
+        return codes[:, self._order] * self._fit.model.code_scale
 
     # What scikit-learn asks
 

@@ -76,6 +76,8 @@ class PairStart(ViewsStart):
     pairs: CodePairs = None  # type: ignore[assignment]
     shrinkage: float = 0.0
 
+    name = "canonical correlations"
+
     @classmethod
     def at(
         cls,

@@ -109,6 +109,7 @@ class ContrastiveLoss(Loss):
     votes = ("info_nce",)
     rows_at_once = NEGATIVES
     calibrates_start = True
+    loss_name = "InfoNCE loss less that by chance, in nats"
 
     def forward(
         self,

@@ -58,6 +58,8 @@ class LinearDenoiser(Start):
 
     denoiser: NDArray | None = None  # (k, d)
 
+    name = "linear denoiser"
+
     @property
     def encoding(self) -> NDArray:
         """Map from centred corrupted rows to clean codes, shape (k, d)."""

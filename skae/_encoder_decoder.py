@@ -78,6 +78,8 @@ class RankedRegression(ViewsStart):
     rotations: NDArray = None  # type: ignore[assignment]
     penalty: float = 0.0
 
+    name = "reduced-rank regression"
+
     turned = ("components", "loadings", "rotations")
 
     def apply(self, module: BaseModule, units: Start | None = None) -> None:

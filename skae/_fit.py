@@ -84,6 +84,9 @@ class Fit:
         What rows are scored by, if not by their likelihood.
     offset : float
         Score below which rows are anomalies.
+    n_tested : int
+        How many batches of `partial_fit` have judged the network since `fit`; the last
+        of the `validation_scores` are theirs.
     reason : str
         Why the model is used; ends a sentence.
     """
@@ -102,6 +105,7 @@ class Fit:
     improvement: PairedImprovement = field(default_factory=PairedImprovement)
     neighbors: Neighbors | None = None
     offset: float = 0.0
+    n_tested: int = 0
     reason: str = ""
 
     # What the model says of dense rows, in the public units of the codes
@@ -450,6 +454,7 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         lasting=lasting_parameters(params),
         solver=solver,
         improvement=improvement,
+        n_tested=0 if earlier is None else earlier.n_tested + 1,
     )
     return fitted.with_scores(all_rows, rows, earlier)
 

@@ -120,6 +120,10 @@ class Loss(nn.Module):
         which they count for each other. None: each row has a loss of its own.
     calibrates_start : bool
         Whether the start is judged as :meth:`calibrated` too, because it will be.
+    best_score : float
+        The :meth:`score` from which the public loss is counted, lower is better.
+    loss_name : str
+        What ``best_score - score`` is called, in a picture.
     """
 
     epoch: float = math.inf
@@ -127,6 +131,8 @@ class Loss(nn.Module):
     value_range: tuple[float, float, str] = (-math.inf, math.inf, "")
     rows_at_once: int | None = None
     calibrates_start: bool = False
+    best_score: float = 0.0
+    loss_name: str = "loss"
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
@@ -192,6 +198,8 @@ class ReconstructionLoss(Loss):
     """
 
     votes = ("reconstruction",)
+    best_score = 1.0
+    loss_name = "1 - R2"
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None

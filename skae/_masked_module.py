@@ -60,6 +60,8 @@ class MaskedStart(Start):
     missing_share: NDArray | None = None  # (d,), of each column
     share: float | None = None  # by which correlations are shrunk, if all axes are kept
 
+    name = "normal distribution"
+
     @property
     def is_whole(self) -> bool:
         """Whether codes are the rows, in other coordinates."""

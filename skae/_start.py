@@ -43,6 +43,9 @@ class Start:
     noise_variance: float
     scale: float
 
+    name = "PCA"
+    """What it is called, in a picture."""
+
     is_fallback = True
     """Whether it can be used in place of a network."""
 
@@ -246,6 +249,7 @@ class RandomStart(Start):
 
     n_asked: int | None = None
 
+    name = "random weights"
     is_fallback = False
 
     @property

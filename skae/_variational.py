@@ -62,6 +62,8 @@ MANY_CODES = 16
 class ProbabilisticPCA(Start):
     """Probabilistic PCA of the rows, whose posterior a diagonal normal expresses."""
 
+    name = "probabilistic PCA"
+
     @property
     def is_degenerate(self) -> bool:
         """Whether no noise is left: as many codes as the rows have dimensions."""
@@ -124,6 +126,8 @@ class EvidenceLowerBound(Loss):
     >>> EvidenceLowerBound("gaussian")((x, z, z, torch.zeros(())), x)["kl"]
     tensor([0., 0.])
     """
+
+    loss_name = "negative ELBO of a row, in nats"
 
     def __init__(
         self,
@@ -921,22 +925,25 @@ class VAE(BaseAutoencoder):
         check_scalar(n_samples, "n_samples", Integral, min_val=1, max_val=2**31 - 1)
         n_samples, add_noise = int(n_samples), check_flag("add_noise", add_noise)
         rng = new_random_state(random_state)
-        codes = rng.standard_normal((n_samples, self.n_components_))
-        model, start = self._fit.model, self._fit.start
-        if isinstance(model, TrainedVariational):
-            codes *= model.code_scale
-        else:
-            variance, noise = start.sound_variances
-            codes *= np.sqrt(np.maximum(variance - noise, 0))
+        codes = self._draw_codes(n_samples, rng)
         rows = np.empty((n_samples, len(self.mean_)))
         for part in row_chunks(rows):
-            rows[part] = model.inverse_transform(codes[part])
+            rows[part] = self._fit.model.inverse_transform(codes[part])
         if add_noise and self._fit.objective.params.likelihood == "bernoulli":
             rows = (rng.uniform(size=rows.shape) < rows).astype(np.float64)
         elif add_noise:
             std = math.sqrt(self.noise_variance_)
             rows = rows + std * rng.standard_normal(rows.shape)
         return self._as_samples(rows)
+
+    def _draw_codes(self, n_samples: int, rng: RandomState) -> NDArray:
+        """Draw codes of the model, before whitening, from the prior; (n_samples, k)."""
+        codes = rng.standard_normal((n_samples, self.n_components_))
+        model = self._fit.model
+        if isinstance(model, TrainedVariational):
+            return codes * model.code_scale
+        variance, noise = self._fit.start.sound_variances
+        return codes * np.sqrt(np.maximum(variance - noise, 0))
 
 
 def normal_points(n: int, k: int, seed: int) -> NDArray:

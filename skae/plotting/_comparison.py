@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._table import InputError, Table, reason
+from ._figure import plain
+from ._latent_space import LatentSpaceDisplay
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -29,13 +31,12 @@ def save_comparison(
     parts = figure.subfigures(n_rows, 1, height_ratios=[1.7, 1][:n_rows], squeeze=False)
     panels = parts[0, 0].subplots(1, 2)
     flattest = pairs[min((k for k in counts if k > 1), default=1)]
-    points = [_scatter(panels[i], table, test, flattest[i]) for i in range(2)]
-    if table.y is not None and points[1] is not None:
-        parts[0, 0].colorbar(points[1], ax=panels[1], label=_plain(table.target))
+    for axes, result in zip(panels, flattest, strict=True):
+        _draw_codes(axes, table, test, result)
     if table.image_shape:
         middle = pairs[counts[len(counts) // 2]]
         _draw_images(parts[1, 0].subplots(), table, test, middle)
-    parts[0, 0].suptitle(f"{_plain(table.name)}: {len(test)} held-out rows")
+    parts[0, 0].suptitle(f"{plain(table.name)}: {len(test)} held-out rows")
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:
@@ -43,33 +44,19 @@ def save_comparison(
     return f"Picture: {path}"
 
 
-def _plain(text: Any) -> str:
-    return str(text).replace("$", r"\$")  # matplotlib takes $...$ for mathematics
-
-
-def _scatter(axes: Any, table: Table, test: NDArray, result: Any) -> Any:
-    """Draw two codes, or one at random heights; return points that share a scale."""
-    flat = result.n_components == 1
-    heights = np.random.default_rng(0).uniform(size=len(test))
-    x, y = result.codes[:, 0], heights if flat else result.codes[:, 1]
-    axes.set(xlabel="code 1", ylabel="random height" if flat else "code 2")
+def _draw_codes(axes: Any, table: Table, test: NDArray, result: Any) -> None:
+    """Draw one or two codes; the classes or the scale stand beside those of skae."""
+    y = None if table.y is None else table.y[test]
+    display = LatentSpaceDisplay(codes=result.codes[:, :2], y=y).plot(axes)
     title = f"{result.name}: R2 {result.r2:.2f} with {result.components}"
     axes.set_title(title, fontsize="medium")
-    style = {"s": 16, "alpha": 0.8, "linewidths": 0}
-    if table.y is None:
-        return axes.scatter(x, y, **style)
-    values, index = np.unique(table.y, return_inverse=True)
-    if not table.is_class or len(values) > 10:
-        colours = index if table.is_class else table.y
-        return axes.scatter(x, y, c=colours[test], cmap="viridis", **style)
-    for i, value in enumerate(values):
-        rows = index[test] == i
-        label = value if isinstance(value, str) else f"{value:.15g}"
-        axes.scatter(x[rows], y[rows], color=f"C{i}", label=_plain(label), **style)
-    if result.name != "PCA":
-        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
-        axes.legend(title=_plain(table.target), **beside)
-    return None
+    for guide in (display.legend_, display.colorbar_):
+        if guide is not None and result.name == "PCA":
+            guide.remove()
+    if display.legend_ is not None:
+        display.legend_.set_title(plain(table.target))
+    if display.colorbar_ is not None and result.name != "PCA":
+        display.colorbar_.set_label(plain(table.target))
 
 
 def _draw_images(axes: Any, table: Table, test: NDArray, pair: Sequence[Any]) -> None:

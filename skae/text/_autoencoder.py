@@ -60,6 +60,11 @@ class BagStart(TextStart):
     axes: CorrespondenceAnalysis
     length: float
 
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of the closed form."""
+        return self.bags.name
+
     def apply(self, module: Any, units: Any = None) -> None:
         """Set a module to this start."""
         module.set_start(self.bags, self.axes, self.length)
@@ -90,6 +95,8 @@ class BagDataset(TokenDataset):
 
 class BagLoss(Loss):
     """The negative log-likelihood of all tokens of a text, in nats."""
+
+    loss_name = "negative log-likelihood of a token, in nats"
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None

@@ -86,6 +86,8 @@ class BagModel(ABC):
     explained_variance: NDArray
     total_variance: float
 
+    name = "correspondence analysis"
+
     @abstractmethod
     def norms(self, counts: sp.csr_matrix) -> NDArray:
         """Return what the weights of a text's tokens are divided by, shape (n,)."""
@@ -244,6 +246,8 @@ class LatentSemantics(BagModel):
     """
 
     idf: NDArray
+
+    name = "latent semantic analysis"
 
     @classmethod
     def of(

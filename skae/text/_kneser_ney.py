@@ -88,6 +88,8 @@ class NGramStart(LanguageStart):
     ngrams: NGrams
     bags: Any = None
 
+    name = "n-grams"
+
     @classmethod
     def of(
         cls, sequences: TokenSequences, order: int | None, counts: NDArray | None = None

@@ -109,6 +109,8 @@ class PoolStart(LanguageStart):
     pool: Pool
     bags: CorrespondenceAnalysis
 
+    name = "n-grams"
+
     @property
     def n_tokens(self) -> int:
         """Tokens that are predicted."""

@@ -315,6 +315,7 @@ class TokenLoss(Loss):
     """
 
     votes = ("nll",)
+    loss_name = "negative log-likelihood of a token, in nats"
 
     def forward(
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None

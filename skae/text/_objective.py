@@ -35,6 +35,7 @@ class TextStart(ABC):
 
     is_fallback = True
     is_degenerate = False
+    name = "start"
     bags: BagModel
 
     @abstractmethod
