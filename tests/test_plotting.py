@@ -710,3 +710,26 @@ def test_styles_are_matplotlibs(plain, X, digits):
     assert display.ax_.images[0].get_cmap().name == "viridis"
     with pytest.raises(TypeError, match="line_kwargs='red' must be a dict"):
         LossCurveDisplay.from_estimator(plain, line_kwargs="red")
+
+
+def test_scores_far_away_are_counted_in_the_first_bar():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    X[3] = 1e4
+    model = AutoencoderTransformer(2, max_iter=0, contamination=0.1).fit(X)
+    display = AnomalyDisplay.from_estimator(model, X)
+    assert display.scores.min() == display.scores[3] < -1e6
+    heights = [bar.get_height() for bar in display.histogram_]
+    assert (heights[0], sum(heights)) == (1, 200)
+    assert sum(height > 0 for height in heights) > 10
+    title = display.axes_[0].get_title(loc="left")
+    assert title.startswith(f"first bar: down to {display.scores[3]:.4g}")
+
+
+def test_long_names_are_cut():
+    X = load_iris(as_frame=True).data
+    X.columns = ["$", "a" * 100, "b" * 24, "c" * 25]
+    model = AutoencoderTransformer(1, max_iter=0).fit(X)
+    labels = AnomalyDisplay.from_estimator(model, X).axes_[1].get_xticklabels()
+    names = [r"\$", "a" * 21 + "...", "b" * 24, "c" * 21 + "..."]
+    assert [label.get_text() for label in labels] == names

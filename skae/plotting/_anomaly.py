@@ -21,7 +21,8 @@ from ._figure import (
 )
 from ._given import check_estimator, in_shape, kind_of, last_step, samples_of
 
-N_BINS = 50
+# Bars, and how many times as far from the median as the offset the first one is.
+N_BINS, FURTHEST = 50, 10.0
 MOST_VALUES = 8  # columns up to which values stand in the cells
 
 
@@ -190,6 +191,9 @@ class AnomalyDisplay:
     ) -> AnomalyDisplay:
         """Draw the histogram beside the rows; the number of rows is on a log scale.
 
+        Scores that are more than ten times as far below the offset as the median is
+        above it are counted in the first bar, which says so.
+
         Parameters
         ----------
         ax : matplotlib Axes, default=None
@@ -229,7 +233,10 @@ class AnomalyDisplay:
 
         style = {"bins": N_BINS, "log": True, "color": "C0"}
         style = styled("hist_kwargs", hist_kwargs, Rectangle, **style)
-        _, edges, self.histogram_ = ax.hist(self.scores, **style)
+        lowest = self.scores.min()
+        furthest = self.offset - FURTHEST * (np.median(self.scores) - self.offset)
+        end = max(lowest, min(furthest, self.offset))
+        _, edges, self.histogram_ = ax.hist(np.maximum(self.scores, end), **style)
         for bar, right in zip(self.histogram_, edges[1:], strict=True):
             if right <= self.offset:
                 bar.set_facecolor("C3")
@@ -238,6 +245,9 @@ class AnomalyDisplay:
         self.offset_line_ = ax.axvline(self.offset, **grey)
         ax.set(xlabel="score_samples", ylabel="number of rows")
         title = f"{below} of {len(self.scores)} rows below\noffset_ = {self.offset:.4g}"
+        if lowest < end:
+            title = f"first bar: down to {lowest:.4g}\n{title}"
+        ax.xaxis.get_major_locator().set_params(nbins=5)
         ax.set_title(title, loc="left", fontsize="small")
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_NAMES = 30  # of columns, at an axis
+MOST_NAMES, LONGEST = 30, 24  # names of columns at an axis, and their letters
 
 
 def check_matplotlib(caller: str) -> None:
@@ -82,6 +82,12 @@ def styled(name: str, given: Any, artist: Any, **defaults: Any) -> dict[str, Any
 def plain(text: Any) -> str:
     """Return a text that matplotlib does not take for mathematics."""
     return str(text).replace("$", r"\$")
+
+
+def short(name: Any) -> str:
+    """Return the name of a column or a class, as far as there is room for it."""
+    name = str(name)
+    return plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}...")
 
 
 def legend_beside(ax: Any, **style: Any) -> Any:
@@ -176,4 +182,4 @@ def name_columns(axis: Any, names: NDArray | None, n: int) -> None:
         axis.set_ticks(np.arange(0, n, step))
         return
     rotation = 90 if axis.axis_name == "x" and sum(len(str(x)) for x in names) else 0
-    axis.set_ticks(np.arange(n), [plain(name) for name in names], rotation=rotation)
+    axis.set_ticks(np.arange(n), [short(name) for name in names], rotation=rotation)

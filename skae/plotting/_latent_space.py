@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .._views import as_column, check_same_number, checked_labels
-from ._figure import axes_or_new, check_matplotlib, legend_beside, plain, styled
+from ._figure import axes_or_new, check_matplotlib, legend_beside, plain, short, styled
 from ._given import check_components, codes_of, fit_of, last_step
 
 N_DRAWS = 100_000  # of the prior
@@ -219,7 +219,7 @@ class LatentSpaceDisplay:
             scatter = ax.scatter(*points, c=which, **{"cmap": "turbo", **style})
             self.colorbar_ = bar = self._draw_colorbar(scatter)
             some = np.linspace(0, len(values) - 1, MOST_TICKS).round().astype(int)
-            bar.set_ticks(some, labels=[plain(values[i]) for i in some])
+            bar.set_ticks(some, labels=[short(values[i]) for i in some])
             return [scatter]
         colours = mpl.colormaps[PALETTES[most]](np.arange(most))
         style.pop("cmap", None)
@@ -227,7 +227,7 @@ class LatentSpaceDisplay:
         for i, value in enumerate(values):
             part = [p[which == i] for p in points]
             name = f"{value:.15g}" if isinstance(value, float) else value
-            own = {"color": [colours[i]], "label": plain(name), **style}
+            own = {"color": [colours[i]], "label": short(name), **style}
             parts.append(ax.scatter(*part, **own))
         return parts
 

@@ -1,0 +1,74 @@
+"""
+Two codes tell digits apart that PCA's two mix, and six pictures show why
+=========================================================================
+
+Each display asks one question of a fitted estimator. They take scikit-learn's PCA and
+pipelines too, so that both stand side by side.
+"""
+
+# %%
+# Codes
+# -----
+# A quarter of 1797 digits is held out. Beside each picture stands the accuracy of five
+# nearest neighbours on these two numbers.
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+
+from skae import AutoencoderTransformer
+from skae.plotting import (
+    AnomalyDisplay,
+    ComponentsDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ManifoldDisplay,
+    ReconstructionDisplay,
+)
+
+digits = load_digits()
+X, X_test, y, y_test = train_test_split(digits.images, digits.target, random_state=0)
+pca = PCA(2).fit(X.reshape(-1, 64))
+model = AutoencoderTransformer(2, random_state=0).fit(X)
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+for ax, fitted, rows in [
+    (axes[0], pca, [X.reshape(-1, 64), X_test.reshape(-1, 64)]),
+    (axes[1], model, [X, X_test]),
+]:
+    LatentSpaceDisplay.from_estimator(fitted, rows[1], y_test, ax=ax)
+    neighbours = KNeighborsClassifier().fit(fitted.transform(rows[0]), y)
+    accuracy = neighbours.score(fitted.transform(rows[1]), y_test)
+    ax.set_title(f"{type(fitted).__name__}: accuracy {accuracy:.2f}")
+plt.show()
+
+# %%
+# Why
+# ---
+# Held-out images lose less from epoch to epoch, and each code explains more of the
+# variance than a principal component.
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+LossCurveDisplay.from_estimator(model, ax=axes[0])
+ComponentsDisplay.from_estimator(model, ax=axes[1])
+plt.show()
+
+# %%
+# The codes lie on a curved sheet of digits, and what is not on it changes shape: look
+# for reconstructions that are another digit.
+
+ManifoldDisplay.from_estimator(model)
+ReconstructionDisplay.from_estimator(model, X_test)
+plt.show()
+
+# %%
+# The limit
+# ---------
+# Two numbers do not hold all that is written: these rows are the least like what the
+# model knows, in the red pixels. More of the held-out images are below the offset than
+# of the training ones, which it follows from, and which come back better.
+
+AnomalyDisplay.from_estimator(model, X_test)
+plt.show()
