@@ -9,7 +9,7 @@ pipelines too, so that both stand side by side.
 # %%
 # Codes
 # -----
-# A quarter of 1797 digits is held out. Beside each picture stands the accuracy of five
+# A quarter of 1797 digits is held out. Above each picture stands the accuracy of five
 # nearest neighbours on these two numbers.
 
 import matplotlib.pyplot as plt
@@ -28,19 +28,17 @@ from skae.plotting import (
     ReconstructionDisplay,
 )
 
-digits = load_digits()
-X, X_test, y, y_test = train_test_split(digits.images, digits.target, random_state=0)
-pca = PCA(2).fit(X.reshape(-1, 64))
-model = AutoencoderTransformer(2, random_state=0).fit(X)
+X, y = load_digits(return_X_y=True)
+X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+pca, model = PCA(2), AutoencoderTransformer(2, random_state=0)
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for ax, fitted, rows in [
-    (axes[0], pca, [X.reshape(-1, 64), X_test.reshape(-1, 64)]),
-    (axes[1], model, [X, X_test]),
-]:
-    LatentSpaceDisplay.from_estimator(fitted, rows[1], y_test, ax=ax)
-    neighbours = KNeighborsClassifier().fit(fitted.transform(rows[0]), y)
-    accuracy = neighbours.score(fitted.transform(rows[1]), y_test)
+wide = {"figsize": (10, 3.6), "layout": "constrained"}
+figure, axes = plt.subplots(1, 2, **wide)
+for ax, fitted in zip(axes, [pca.fit(X), model.fit(X)], strict=True):
+    codes, codes_test = fitted.transform(X), fitted.transform(X_test)
+    neighbours = KNeighborsClassifier().fit(codes, y)
+    accuracy = neighbours.score(codes_test, y_test)
+    LatentSpaceDisplay.from_estimator(fitted, X_test, y_test, ax=ax)
     ax.set_title(f"{type(fitted).__name__}: accuracy {accuracy:.2f}")
 plt.show()
 
@@ -50,7 +48,7 @@ plt.show()
 # Held-out images lose less from epoch to epoch, and each code explains more of the
 # variance than a principal component.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, **wide)
 LossCurveDisplay.from_estimator(model, ax=axes[0])
 ComponentsDisplay.from_estimator(model, ax=axes[1])
 plt.show()
@@ -59,8 +57,9 @@ plt.show()
 # The codes lie on a curved sheet of digits, and what is not on it changes shape: look
 # for reconstructions that are another digit.
 
-ManifoldDisplay.from_estimator(model)
-ReconstructionDisplay.from_estimator(model, X_test)
+image = {"image_shape": (8, 8)}
+ManifoldDisplay.from_estimator(model, **image)
+ReconstructionDisplay.from_estimator(model, X_test, **image)
 plt.show()
 
 # %%
@@ -70,5 +69,5 @@ plt.show()
 # model knows, in the red pixels. More of the held-out images are below the offset than
 # of the training ones, which it follows from, and which come back better.
 
-AnomalyDisplay.from_estimator(model, X_test)
+AnomalyDisplay.from_estimator(model, X_test, **image)
 plt.show()

@@ -39,9 +39,9 @@ class AnomalyDisplay:
         Score below which rows are anomalies.
     indices : array-like of int of shape (n_samples,)
         The most anomalous rows, the most anomalous one first.
-    samples : array-like of shape (n_samples, *sample_shape)
+    samples : array-like of shape (n_samples, ...)
         These rows.
-    contributions : array-like of shape (n_samples, *sample_shape)
+    contributions : array-like of shape (n_samples, ...)
         Squared error of each of their features.
     kind : {"image", "line", "table"}, default="table"
         Whether rows are drawn as images, as lines over their steps, or as a table of

@@ -39,7 +39,7 @@ class ManifoldDisplay:
 
     Parameters
     ----------
-    samples : array-like of shape (n_rows, n_columns, *sample_shape)
+    samples : array-like of shape (n_rows, n_columns, ...)
         The decoded grid, the second code along the first axis; one code has one row.
     grid_values : list of array-like
         The values of each code: of shapes (n_columns,) and (n_rows,), or of one code

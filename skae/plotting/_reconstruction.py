@@ -39,11 +39,11 @@ class ReconstructionDisplay:
 
     Parameters
     ----------
-    inputs : array-like of shape (n_samples, *sample_shape)
+    inputs : array-like of shape (n_samples, ...)
         Rows: images of shape (height, width) or (channels, height, width), series of
         shape (n_steps, n_channels), or plain ones of shape (n_features,). NaN is left
         blank.
-    reconstructions : array-like of shape (n_samples, *sample_shape)
+    reconstructions : array-like of shape (n_samples, ...)
         What came back.
     kind : {"image", "line"}, default="line"
         Whether rows are drawn as images, or as lines over their steps or columns.
