@@ -20,7 +20,7 @@ from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -217,6 +217,14 @@ def test_axes_of_ones_own_are_drawn_in(display, plain, X):
     figure.canvas.draw()
 
 
+def test_axes_that_are_in_no_grid_are_divided(plain, X):
+    ax = plt.figure().add_axes((0.1, 0.2, 0.6, 0.7))
+    display = ReconstructionDisplay.from_estimator(plain, X, n_samples=2, ax=ax)
+    boxes = [panel.get_position() for panel in display.axes_.ravel()]
+    assert_allclose(min(box.x0 for box in boxes), 0.1)
+    assert_allclose(max(box.y1 for box in boxes), 0.9)
+
+
 @pytest.mark.parametrize("display", DISPLAYS)
 def test_plot_draws_the_same_data_again(display, plain, X):
     drawn = draw(display, plain, X)
@@ -381,6 +389,17 @@ def test_a_fit_that_goes_on_has_no_epoch_0(X):
     assert before > 0
     assert_array_equal(display.validation_epochs, np.arange(before, last + 1))
     assert display.start_loss is None
+
+
+def test_what_diverged_starts_at_epoch_0(X):
+    with pytest.warns(ConvergenceWarning, match="The loss became"):
+        model = AutoencoderTransformer(
+            2, **FAST, learning_rate_init=1e20, validation_fraction=0.2
+        ).fit(X)
+    display = LossCurveDisplay.from_estimator(model)
+    assert display.validation_epochs[0] == 0
+    assert display.start_loss == display.validation_losses[0]
+    display.figure_.canvas.draw()
 
 
 def test_few_rows_hold_none_out(X):
@@ -710,6 +729,13 @@ def test_styles_are_matplotlibs(plain, X, digits):
     assert display.ax_.images[0].get_cmap().name == "viridis"
     with pytest.raises(TypeError, match="line_kwargs='red' must be a dict"):
         LossCurveDisplay.from_estimator(plain, line_kwargs="red")
+    codes = {"codes": X[:, :2], "prior_codes": X[:, :2]}
+    with pytest.raises(TypeError, match="contour_kwargs=3 must be a dict"):
+        LatentSpaceDisplay(**codes).plot(contour_kwargs=3)
+    dotted = {"colors": "red", "linestyles": ":"}
+    display = LatentSpaceDisplay(**codes).plot(contour_kwargs=dotted)
+    colour = display.legend_.get_lines()[0].get_color()
+    assert mpl.colors.same_color(colour, "red")
 
 
 def test_scores_far_away_are_counted_in_the_first_bar():

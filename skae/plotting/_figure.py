@@ -51,9 +51,14 @@ def grid_of_axes(
     """Return axes in rows and columns, in a new figure or in the place of `ax`."""
     if ax is None:
         grid = new_figure(caller, figsize).add_gridspec(*shape, **ratios)
-    else:
-        ax.set_axis_off()
+    elif ax.get_subplotspec() is not None:
         grid = ax.get_subplotspec().subgridspec(*shape, **ratios)
+    else:
+        box = ax.get_position()
+        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        grid = ax.figure.add_gridspec(*shape, **sides, **ratios)
+    if ax is not None:
+        ax.set_axis_off()
     return grid.subplots(squeeze=False)
 
 

@@ -252,7 +252,7 @@ class LatentSpaceDisplay:
             style = styled("contour_kwargs", contour_kwargs, Line2D, **black)
             (self.contour_,) = ax.plot(centres[0], density / density.max(), **style)
             return
-        style = dict(contour_kwargs or {})
+        style = styled("contour_kwargs", contour_kwargs, Line2D)
         if not {"colors", "cmap"} & set(style):
             style["colors"] = "0.3"
         style = {"linewidths": 1.2, "zorder": 1.5, **style}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -268,8 +269,10 @@ def validation_curve(fit: Any) -> tuple[NDArray, NDArray, float | None]:
     if fit.n_tested or fit.solver is not None:  # batches, before they trained
         tested = losses[len(losses) - fit.n_tested :]
         return tested, np.arange(n - fit.n_tested, n), None
-    # A fit that went on from an earlier one has no epoch 0.
-    before = max(0, n + 1 - len(losses)) if len(losses) else 0
+    # A fit that went on from an earlier one has no epoch 0. One that diverged has not
+    # judged its last epoch.
+    n_judged = sum(math.isfinite(epoch["train_loss"]) for epoch in fit.net.history)
+    before = max(0, n_judged + 1 - len(losses)) if len(losses) else 0
     is_start = len(losses) and not before and fit.start.is_fallback
     start = float(losses[0]) if is_start else None
     return losses, np.arange(len(losses)) + before, start
