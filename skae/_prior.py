@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from ._module import BaseModule
 from ._parameters import new_torch_generator
 from ._start import RANK_TOLERANCE, RandomStart, Start
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Draw = Callable[[int, torch.Generator], Any]
 
