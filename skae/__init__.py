@@ -9,6 +9,7 @@ from ._encoder_decoder import EncoderDecoder
 from ._file import load
 from ._imputer import MaskedImputer
 from ._masked import MaskedAutoencoder
+from ._onnx import to_onnx
 from ._rbm import RBM
 from ._variational import VAE
 
@@ -26,4 +27,5 @@ __all__ = [
     "MaskedAutoencoder",
     "MaskedImputer",
     "load",
+    "to_onnx",
 ]

@@ -28,6 +28,7 @@ from ._dataset import as_dense, as_type, float_dtype, row_chunks
 from ._file import StoredEstimator
 from ._fit import Fit, fit, partial_fit
 from ._objective import Objective
+from ._onnx import OnnxMixin
 from ._parameters import check_flag, naming, unchanged_on_error
 from ._rows import (
     Rows,
@@ -149,7 +150,7 @@ class NetworkEstimator(
             self.device_ = torch.device(self.net_.device)
 
 
-class BaseAutoencoder(OutlierMixin, NetworkEstimator):
+class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
     """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
 
     A concrete estimator defines its parameters and names its objective.

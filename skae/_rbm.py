@@ -42,6 +42,7 @@ from torch import Tensor
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
 from ._file import StoredEstimator
+from ._onnx import OnnxMixin
 from ._parameters import (
     check_flag,
     is_auto,
@@ -743,6 +744,7 @@ def gaussian_machine(pca: Start, k: int, seed: int) -> BoltzmannMachine:
 
 
 class RBM(
+    OnnxMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupportMixin,

@@ -35,6 +35,7 @@ from ._linear_views import (
 from ._missing import known_cells
 from ._module import OfSamples
 from ._objective import Objective
+from ._onnx import OnnxMixin
 from ._parameters import naming, unchanged_on_error
 from ._rows import (
     Rows,
@@ -365,7 +366,7 @@ class TrainedViews(TrainedNetwork):
         return x.to(device), mask, module
 
 
-class TwoViewEstimator(NetworkEstimator):
+class TwoViewEstimator(OnnxMixin, NetworkEstimator):
     """The face of an estimator of two views."""
 
     has_labels: ClassVar[bool] = True  # whether texts and integers of `y` may be

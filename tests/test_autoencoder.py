@@ -1,5 +1,6 @@
 """AutoencoderTransformer: what is its own, and training that goes on."""
 
+import inspect
 import pickle
 import re
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from estimators import PUBLIC
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -60,9 +60,15 @@ def test_the_estimator_is_not_a_net_and_holds_one(X):
 
 
 def test_every_public_name_is_documented():
-    for cls in PUBLIC:
-        for parameter in cls._get_param_names():
-            assert re.search(rf"^    {parameter} : ", cls.__doc__, re.M), parameter
+    for name in skae.__all__:
+        public = getattr(skae, name)
+        parameters = (
+            public._get_param_names()
+            if isinstance(public, type)
+            else inspect.signature(public).parameters
+        )
+        for parameter in parameters:
+            assert re.search(rf"^    {parameter} : ", public.__doc__, re.M), parameter
 
 
 def test_fitted_attributes_are_documented(X):
