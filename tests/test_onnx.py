@@ -23,7 +23,7 @@ from estimators import (
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -124,8 +124,8 @@ def methods_of(estimator):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_exported(name, open_gate, X):
     estimator = clone(ESTIMATORS[name]).fit(X)
-    for dtype in (np.float32, np.float64):
-        assert_exports(estimator, X, methods_of(estimator), dtype)
+    assert_exports(estimator, X, methods_of(estimator))
+    assert_exports(estimator, X, ("reconstruct",), np.float64)
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -288,6 +288,14 @@ def test_missing_cells(init, n_components, max_iter, open_gate, X):
     assert_exports(marked.fit(given), given, ("reconstruct",))
 
 
+def test_neighbors_at_nearly_the_same_distance(open_gate):
+    """Of float32, others would be the nearest."""
+    pixels = load_digits().data
+    hidden = np.random.RandomState(0).rand(*pixels.shape) < 0.1
+    estimator = MaskedAutoencoder(8, **FAST).fit(pixels)
+    assert_exports(estimator, np.where(hidden, np.nan, pixels), ("reconstruct",))
+
+
 def test_probabilities(open_gate):
     pixels = np.random.RandomState(0).rand(60, 9)
     estimator = VAE(2, **FAST, likelihood="bernoulli").fit(pixels)
@@ -348,7 +356,10 @@ class Doubled(nn.Linear):
 
 
 def test_a_layer_with_a_forward_of_its_own(open_gate, X):
-    networks = Modules(Doubled, Doubled)
+    def to_rows(n_components, n_features):
+        return nn.Sequential(nn.Linear(n_components, 3), Doubled(3, n_features))
+
+    networks = Modules(Doubled, to_rows)
     estimator = AutoencoderTransformer(2, **SPLIT, architecture=networks).fit(X)
     assert_exports(estimator, X, ("reconstruct",))
 
@@ -582,7 +593,7 @@ def test_bad_arguments(X):
         with pytest.raises(ValueError, match=rf"method={method!r}: of Auto.*'transf"):
             to_onnx(pca, method)
     for dtype in (None, int, np.float16, "word"):
-        with pytest.raises(ValueError, match="use numpy.float32 or numpy.float64"):
+        with pytest.raises(ValueError, match=r"use numpy\.float32 or numpy\.float64"):
             to_onnx(pca, dtype=dtype)
     for opset in (None, 17, 99, 18.0, True, "18"):
         with pytest.raises(ValueError, match=f"target_opset={opset!r}: use an integer"):

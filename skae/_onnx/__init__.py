@@ -79,18 +79,18 @@ def to_onnx(
         A fitted estimator of skae, or a fitted Pipeline, or another estimator of
         scikit-learn that is made of such, which skl2onnx then exports.
     method : str or None, default=None
-        ``"transform"``, ``"inverse_transform"``, ``"score_samples"`` (of
-        :class:`ContrastiveAutoencoder` that without `y`), ``"predict"``, of
-        :class:`EncoderDecoder`, ``"transform_y"``, of :class:`ContrastiveAutoencoder`,
-        or ``"reconstruct"``, which is ``inverse_transform(transform(X))``. None is
+        ``"transform"``, ``"inverse_transform"``, ``"predict"``, ``"score_samples"`` (of
+        :class:`ContrastiveAutoencoder` that without `y`), ``"transform_y"``, or
+        ``"reconstruct"``, which is ``inverse_transform(transform(X))``. None is
         "transform" and, of a Pipeline, what skl2onnx makes of it: the labels and the
-        probabilities of a classifier. Other methods of a Pipeline take the rows that
-        go into its first step, and are those of its last step, one of skae's; its
-        "inverse_transform" and "reconstruct" are not exported.
+        probabilities of a classifier. A Pipeline that ends in an estimator of skae has
+        the methods of that, of rows that go into its first step, but for
+        "inverse_transform" and "reconstruct".
     dtype : numpy.float32 or numpy.float64, default=numpy.float32
-        Of `X`, and of the output. Scores are float64, and computed so, in both cases.
-        With float64, convolutions, recurrent layers and networks of your own still
-        compute in float32, since runtimes have them in no other type.
+        Of `X`, and of the output. Scores are float64, and computed so, in both cases;
+        codes of :class:`MaskedAutoencoder` are computed so as well. With float64,
+        convolutions, recurrent layers and networks of your own still compute in
+        float32, since runtimes have them in no other type.
     target_opset : int, default=18
         Version of ONNX's operators, at least 18.
 
@@ -114,8 +114,9 @@ def to_onnx(
     ValueError
         If the estimator has no such method, or of an invalid `dtype` or `target_opset`.
     NotImplementedError
-        If there is no ONNX for it: of models of texts, :class:`MaskedImputer`, scores
-        by neighbours, and networks of your own that ``torch.onnx.export`` refuses.
+        Of models of texts, :class:`MaskedImputer`, scores by neighbours, clusters,
+        networks of your own that ``torch.onnx.export`` refuses, and methods of your own
+        in place of skae's.
 
     See Also
     --------

@@ -139,11 +139,13 @@ def samples_of(g: Graph, estimator: Any, rows: Value) -> Value:
 @of(BaseAutoencoder.transform)
 @of(VAE.transform)
 def _(g: Graph, estimator: Any, X: Value) -> Value:
-    fit = estimator._fit
+    fit, dtype = estimator._fit, X.dtype
+    if fit.objective.handles_missing:  # of float32 other neighbours may be the nearest
+        X = X.cast(np.float64)
     codes = call(g, fit.model, "transform", *rows_of(g, estimator, X))
     if fit.objective.params.whiten:
         codes = codes / fit.deviation(np.dtype(np.float64))
-    return codes
+    return codes.cast(dtype)
 
 
 @of(BaseAutoencoder.inverse_transform)

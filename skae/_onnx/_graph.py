@@ -164,15 +164,14 @@ class Graph:
             self._constants[key] = Value(self, name, array.dtype, array.shape[1:])
         return self._constants[key]
 
-    def mark(self) -> tuple[int, int]:
+    def mark(self) -> tuple[int, int, dict[Any, Value]]:
         """Return how much of the graph there is."""
-        return len(self.nodes), len(self.initializers)
+        return len(self.nodes), len(self.initializers), dict(self._constants)
 
-    def return_to(self, mark: tuple[int, int]) -> None:
+    def return_to(self, mark: tuple[int, int, dict[Any, Value]]) -> None:
         """Take away what has been added since a mark."""
-        del self.nodes[mark[0] :], self.initializers[mark[1] :]
-        kept = list(self._constants.items())[: mark[1]]
-        self._constants = dict(kept)
+        n_nodes, n_initializers, self._constants = mark
+        del self.nodes[n_nodes:], self.initializers[n_initializers:]
 
     def add(self, operator: str, *inputs: Any, **how: Any) -> Value:
         """Add a node with one output; see :meth:`add_all`."""
@@ -277,10 +276,8 @@ class Graph:
         which sees nothing of this one.
         """
         body = Graph(self.opset, self.name("loop") + "/")
-        i, goes_on = body.value("i", INT), body.value("goes_on", BOOL)
-        given = [body.value(f"state_{j}", x.dtype) for j, x in enumerate(states)]
-        for x in (i, goes_on, *given):
-            x.name = body.prefix + x.name
+        kinds = INT, BOOL, *(x.dtype for x in states)
+        i, goes_on, *given = (body.value(body.name("given"), kind) for kind in kinds)
         found = [body.add("Identity", goes_on), *step(body, i, *given)]
         proto = onnx.helper.make_graph(
             body.nodes,
