@@ -31,6 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
+import skae
 from skae import (
     RBM,
     VAE,
@@ -131,7 +132,8 @@ def test_a_network_is_exported(name, open_gate, X):
 @pytest.mark.parametrize("name", OWN)
 def test_a_network_of_a_user_is_exported(name, open_gate, X, capfd):
     estimator = clone(ESTIMATORS[name]).fit(X)
-    methods = METHODS if name == "modules" else ("reconstruct",)
+    scores = ("score_samples",) if name == "modules" else ()
+    methods = ("reconstruct", *scores)
     assert_exports(estimator, X, methods)
     assert capfd.readouterr() == ("", "")
 
@@ -170,6 +172,8 @@ def test_estimators_of_two_views_are_exported(name, max_iter, open_gate, X):
     estimator.fit(X, y)
     if isinstance(estimator, EncoderDecoder):
         assert_exports(estimator, X, ("transform", "predict"))
+    elif is_own(estimator):
+        assert_exports(estimator, X, ("transform",))
     else:
         assert_exports(estimator, X, ("transform", "score_samples"))
         got = run(to_onnx(estimator, "transform_y"), y.astype(np.float32))
@@ -504,7 +508,7 @@ def test_names_versions_and_metadata(X):
     assert {x.domain: x.version for x in model.opset_import} == {"": 19}
     metadata = {x.key: x.value for x in model.metadata_props}
     assert metadata == {
-        "skae_version": "0.1.0",
+        "skae_version": skae.__version__,
         "estimator": "VAE",
         "method": "score_samples",
         "target_opset": "19",
@@ -555,6 +559,9 @@ def test_what_cannot_be_exported(X):
         model = clone(TEXTS[name]).fit(texts)
         with pytest.raises(NotImplementedError, match="tokens of texts in Python"):
             to_onnx(model)
+    of_texts = make_pipeline(clone(TEXTS["bags"]), StandardScaler()).fit(texts)
+    with pytest.raises(NotImplementedError, match="TextAutoencoder cannot be exported"):
+        to_onnx(of_texts)
     imputer = clone(IMPUTERS["imputer"]).set_params(max_iter=0).fit(X)
     with pytest.raises(NotImplementedError, match="Export MaskedAutoencoder"):
         to_onnx(make_pipeline(imputer, StandardScaler()).fit(X))
