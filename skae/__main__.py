@@ -32,6 +32,7 @@ from ._base import BaseAutoencoder
 from ._solvers import as_start
 from ._table import (
     HUGE,
+    NO_PARQUET,
     TABLES,
     InputError,
     Table,
@@ -117,7 +118,7 @@ def _check_destination(path: Path, suffixes: Sequence[str], table: Path | None) 
     lacks_pandas = suffix == ".parquet" and import_pandas() is None
     problems = {
         f"the suffix must be {' or '.join(suffixes)}": suffix not in suffixes,
-        "Parquet needs pandas and pyarrow": lacks_pandas,
+        NO_PARQUET: lacks_pandas,
         "it is the table itself": table and path.resolve() == table.resolve(),
         f"there is no folder {path.parent}": not path.parent.is_dir(),
         "it is a folder": path.is_dir(),

@@ -495,7 +495,8 @@ class ContrastingCopies(Contrasting):
         if not start.n_codes:
             raise ValueError(
                 f"Nothing of X varies that corruption={self.params.corruption!r} with "
-                f"corruption_level={self.params.corruption_level} leaves."
+                f"corruption_level={self.params.corruption_level} leaves: use a lower "
+                "level, or rows that differ."
             )
         TwoViews.check_reached(self, start)
 

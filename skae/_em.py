@@ -424,8 +424,8 @@ def factors_of_rows(
     if len(rows[0]) * k**2 > MOST_NUMBERS:
         most = int((MOST_NUMBERS / len(rows[0])) ** 0.5)
         raise ValueError(
-            f"n_components={k}: X has missing cells and {len(rows[0])} columns, of "
-            f"which at most {most} components can be found, or None."
+            f"n_components={k} must be at most {most} for {len(rows[0])} columns with "
+            "missing cells; None finds a number."
         )
     factors = fit_factors(rows, w, first_factors(rows, w, min(k, most)), N_ITER)
     if len(rows) < X.shape[0]:

@@ -271,9 +271,9 @@ def fit(
 def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:
     if rows.X_val is None and distinct.n_units < MIN_HELD_OUT:
         warnings.warn(
-            f"groups makes {distinct.n_units} of these rows: fewer than {MIN_HELD_OUT} "
-            "cannot say whether a network is better, and the start is kept. X_val may "
-            "have rows that can.",
+            f"groups makes {distinct.n_units} units of these rows: fewer than "
+            f"{MIN_HELD_OUT} cannot say whether a network is better, and the start is "
+            "kept. X_val may have rows that can.",
             stacklevel=2,
         )
 

@@ -529,8 +529,8 @@ class MaskedImputer(
         n_rows = len(raw[0]) if raw else 0
         if n_rows < (2 if reset else 1):
             raise ValueError(
-                f"Found array with {n_rows} sample(s) while a minimum of "
-                f"{2 if reset else 1} is required."
+                f"X has {n_rows} sample(s) while a minimum of {2 if reset else 1} is "
+                "required."
             )
         if reset:
             names = list(getattr(X, "columns", range(len(raw))))
@@ -622,7 +622,9 @@ def raw_columns(X: Any) -> list[Any]:
         return [np.asarray(frame_column(X, j)) for j in range(len(X.columns))]
     array = np.asarray(X, dtype=object if not hasattr(X, "dtype") else None)
     if array.ndim != 2:
-        raise ValueError(f"Expected 2D array, got an array of shape {array.shape}.")
+        raise ValueError(
+            f"X has shape {array.shape}: use shape (n_samples, n_features)."
+        )
     return list(array.T)
 
 
@@ -660,8 +662,8 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
     if flat and all(isinstance(value, bool | np.bool_) for value in flat):
         if len(flat) != len(names):
             raise ValueError(
-                f"categorical_features has {len(flat)} entries, but X has {len(names)} "
-                "columns."
+                f"categorical_features={asked!r} has {len(flat)} flags, but X has "
+                f"{len(names)} columns: give one for each, or names of columns."
             )
         return {j for j, value in enumerate(flat) if value}
     found = set()

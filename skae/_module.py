@@ -213,8 +213,9 @@ class InUnits(BaseModule):
         """
         if not 1e-30 < scale < 1e30 or np.abs(mean).max() > 1e30:
             raise ValueError(
-                f"X has columns of root-mean-square deviation {scale} and means of up "
-                f"to {np.abs(mean).max()}, which float32 does not hold: scale the rows."
+                f"X has columns of root-mean-square deviation {scale:.3g} and means of "
+                f"up to {np.abs(mean).max():.3g}, which float32 does not hold: scale "
+                "the rows."
             )
         self.column_mean = torch.tensor(mean).to(self.column_mean)
         self.scale.fill_(scale)

@@ -242,7 +242,8 @@ class Objective(ABC):
             architecture = MLP(plan.hidden_layer_sizes, self.params.activation)
         if isinstance(architecture, type):
             raise ValueError(
-                f"architecture={architecture.__name__} is a class: give an instance."
+                f"architecture={architecture.__name__} is a class: give an instance, "
+                f"{architecture.__name__}(...)."
             )
         generator = new_torch_generator(seed)
         shape, axis, one = sample_shape, 0, sample_shape

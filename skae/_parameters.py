@@ -199,7 +199,8 @@ def _check_network(
         )
     if not output.isfinite().all():
         raise ValueError(
-            f"The {name} of the architecture returns NaN or infinity for rows of zeros."
+            f"The {name} of the architecture returns NaN or infinity for rows of "
+            "zeros: finite numbers are needed."
         )
     network.train(was_training)
 

@@ -1172,7 +1172,10 @@ class RBM(
         n, generator = X.shape[0], new_torch_generator(seed)
         n_held_out = self._n_held_out(n)
         if n_held_out is not None and n_held_out < MIN_HELD_OUT:
-            return start, f"because fewer than {MIN_HELD_OUT} held-out rows say nothing"
+            return start, (
+                f"because fewer than {MIN_HELD_OUT} held-out rows, here {n_held_out}, "
+                "say nothing: take more rows, a larger validation_fraction, or None"
+            )
         held_out = choose_held_out(n, None, n_held_out or 0, generator).long()
         trains = torch.ones(n, dtype=torch.bool)
         trains[held_out] = False
@@ -1299,7 +1302,8 @@ class RBM(
         d, k = self._machine.weight.shape
         if H.shape[1] != k:
             raise ValueError(
-                f"X has {H.shape[1]} columns, but there are {k} hidden units."
+                f"X has {H.shape[1]} columns, but this RBM has {k} hidden units, its "
+                "n_components."
             )
         return _map(H, self._machine.visible_mean, (d,))
 

@@ -146,8 +146,8 @@ def check_kind(X: Any) -> None:
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) == 2 and not shape[1]:
         raise ValueError(
-            f"Found array with 0 feature(s) (shape={tuple(shape)}) while a minimum of "
-            "1 is required."
+            f"X has 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is "
+            "required."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise ValueError(
@@ -326,7 +326,8 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
         total = weight.sum()
     if not 1e-150 < total < 1e150:
         raise ValueError(
-            f"sample_weight adds up to {total}: scale the weights to numbers near 1."
+            f"sample_weight adds up to {total:.3g}: scale the weights to numbers near "
+            "1."
         )
     least, most = weight[weight > 0].min(), weight.max()
     if most > WEIGHT_RATIO * least:

@@ -102,7 +102,10 @@ def _from_list(X: Any, padded: bool) -> Any:
     for row, shape in enumerate(shapes):
         if not shape or not shape[0]:
             what = "is no series" if not shape else "has no steps"
-            raise ValueError(f"Row {row} of X {what}: {X[row]!r}.")
+            raise ValueError(
+                f"Row {row} of X {what}, {X[row]!r}: every series needs shape "
+                "(n_steps, n_channels) or (n_steps,)."
+            )
         if shape[1:] != shapes[0][1:]:
             raise ValueError(
                 f"Row {row} of X has shape {shape}, and row 0 has {shapes[0]}: every "

@@ -19,6 +19,7 @@ HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
 NO_NAME = re.compile(r"(Unnamed: 0)?")  # as pandas calls it, and as it is
 TABLES = (".csv", ".parquet")
+NO_PARQUET = "Parquet needs pandas and pyarrow: python -m pip install pandas pyarrow"
 
 
 class InputError(Exception):
@@ -86,7 +87,8 @@ def read_table(path: Path, target: str | None) -> Table:
     missing = [name for name, column in columns.items() if _has_missing(column)]
     if missing:
         what = "missing, infinite or huge values"
-        raise InputError(f"{path} has {what} in {quoted(missing)}")
+        hint = "fill them, or leave out such rows or columns"
+        raise InputError(f"{path} has {what} in {quoted(missing)} ({hint})")
     y = None if target is None else columns.pop(target)
     X = np.column_stack([np.empty((n_rows, 0)), *columns.values()])
     if target is None:
@@ -122,11 +124,11 @@ def _read_columns(path: Path) -> dict[str, NDArray]:
     if suffix not in TABLES:
         raise ValueError(f"the suffix must be {' or '.join(TABLES)}")
     if path.exists() and not path.is_file():
-        raise ValueError("it is not a file, which can be read once more")
+        raise ValueError("it is a folder or a pipe: give a file")
     if suffix == ".csv" and pandas is None:
         return _read_plain_csv(path)
     if pandas is None:
-        raise ImportError("Parquet needs pandas and pyarrow")
+        raise ImportError(NO_PARQUET)
     if suffix == ".csv":
         frame = pandas.read_csv(path, low_memory=False)
         _check_header(path, [str(name) for name in frame])
@@ -146,9 +148,13 @@ def _read_plain_csv(path: Path) -> dict[str, NDArray]:
         names, *rows = [row for row in csv.reader(file) if row] or [[]]
     _check_header(path, names)
     if len(set(names)) < len(names):
-        raise ValueError("two columns have the same name")
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("its lines have different numbers of cells")
+        twice = quoted([name for name in dict.fromkeys(names) if names.count(name) > 1])
+        raise ValueError(f"several columns have the name {twice}")
+    for row in rows:
+        if len(row) != len(names):
+            raise ValueError(
+                f"a line has {len(row)} cells, and the first has {len(names)}: {row}"
+            )
     return {name: _parse([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
@@ -172,7 +178,10 @@ def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
     y = column.astype(str) if is_text else column
     values = np.unique(y)
     if len(values) == 1:
-        raise InputError(f"the target {name!r} has only one value, {values[0]}")
+        raise InputError(
+            f"the target {name!r} has only one value, {values[0]}: choose a column "
+            "that varies"
+        )
     if is_text and len(values) > len(y) // 3:
         what = f"{len(values)} different texts in {len(y)} rows, too many for classes"
         raise InputError(f"the target {name!r} has {what}")

@@ -306,7 +306,9 @@ class TwoViews(Objective):
         assert isinstance(start, ViewsStart)
         for name, rank in zip("Xy", start.ranks, strict=True):
             if not rank:
-                raise ValueError(f"Every row of {name} is the same: nothing varies.")
+                raise ValueError(
+                    f"Every row of {name} is the same: at least one column must vary."
+                )
             if k is not None and k > rank:
                 raise ValueError(
                     f"n_components={k} must be at most {rank}, the rank of {name}; "

@@ -304,7 +304,7 @@ def test_more_codes_than_tokens_are_refused(model):
 
 @both
 def test_texts_without_any_token_are_refused(model):
-    with pytest.raises(ValueError, match="No text has a token"):
+    with pytest.raises(ValueError, match="No text of X has a token"):
         model.of(sp.csr_matrix((3, 4)), 2)
-    with pytest.raises(ValueError, match="No text has a token"):
+    with pytest.raises(ValueError, match="No text of X has a token"):
         model.of(texts(3, 4), 2, np.zeros(3))

@@ -311,7 +311,7 @@ def check_error(capsys, culprits):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [("a,a\n1,2\n", "same name"), ("a,b\n1,2,3\n", "different numbers of cells")],
+    [("a,a\n1,2\n", "the name 'a'"), ("a,b\n1,2,3\n", "a line has 3 cells")],
 )
 def test_odd_csv_files_are_refused_without_pandas(
     save, capsys, monkeypatch, tmp_path, content, problem
@@ -387,7 +387,7 @@ def test_a_pipe_is_no_table(tmp_path, capsys):
     """Whoever waits for it to be written waits for ever."""
     os.mkfifo(tmp_path / "pipe.csv")
     assert main([str(tmp_path / "pipe.csv")]) == 2
-    assert "pipe.csv: it is not a file" in capsys.readouterr().err
+    assert "pipe.csv: it is a folder or a pipe" in capsys.readouterr().err
 
 
 def test_no_matrix_of_all_pairs_of_columns_is_made(save, frame, capsys, monkeypatch):

@@ -641,7 +641,7 @@ def test_unfitted_use_is_an_error(images):
 
 def test_wrong_codes_and_counts_are_named(images):
     model = RBM(3, max_iter=0).fit(images[0])
-    with pytest.raises(ValueError, match="2 columns, but there are 3 hidden units"):
+    with pytest.raises(ValueError, match="2 columns, but this RBM has 3 hidden units"):
         model.inverse_transform(np.zeros((1, 2)))
     with pytest.raises(ValueError, match="n_samples == 0"):
         model.sample(0)

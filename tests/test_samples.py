@@ -222,8 +222,8 @@ def test_series_longer_than_those_seen_are_an_error():
             r"Row 1 of X has shape \(2, 2\), and row 0",
         ),
         ([[1.0], []], "Row 1 of X has no steps"),
-        ([[1.0], 3.0], "Row 1 of X is no series: 3.0"),
-        ([[1.0], None], "Row 1 of X is no series: None"),
+        ([[1.0], 3.0], "Row 1 of X is no series, 3.0"),
+        ([[1.0], None], "Row 1 of X is no series, None"),
     ],
 )
 def test_what_is_no_series_is_an_error(series, message):

@@ -474,7 +474,7 @@ def test_few_groups_cannot_decide(n_groups, n, changes):
     X = curve(n)
     model = AutoencoderTransformer(1, **{**FAST, "max_iter": 40}, **changes)
     assert model.fit(X).best_iter_ > 0
-    with pytest.warns(UserWarning, match=f"groups makes {n_groups} of these rows"):
+    with pytest.warns(UserWarning, match=f"groups makes {n_groups} units"):
         assert model.fit(X, groups=np.arange(n) % n_groups).best_iter_ == 0
     assert np.isfinite(model.loss_curve_).all()
     random = AutoencoderTransformer(1, **FAST, **changes, init="random")
@@ -509,7 +509,7 @@ def test_a_row_with_copies_in_all_groups_makes_one_of_them(n, weight):
     groups = np.append(groups, np.arange(40))
     weights = np.append(np.ones(n), np.full(40, weight))
     model = AutoencoderTransformer(1, **{**FAST, "max_iter": 40})
-    with pytest.warns(match="makes 1 of") if weight else nullcontext():
+    with pytest.warns(match="makes 1 unit") if weight else nullcontext():
         model.fit(X, groups=groups, sample_weight=weights)
     assert (model.best_iter_ > 0) == (not weight)
 

@@ -241,7 +241,7 @@ def test_rows_of_their_own_decide(estimator, views):
 
 def test_groups_are_held_out_together(estimator, views):
     estimator.fit(*views, groups=np.repeat(np.arange(30), 3))
-    with pytest.warns(UserWarning, match="groups makes 3 of these rows"):
+    with pytest.warns(UserWarning, match="groups makes 3 units of these rows"):
         estimator.fit(*views, groups=np.arange(90) % 3)
 
 

@@ -89,7 +89,10 @@ def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
     try:
         parameters = inspect.signature(source).parameters.values()
     except ValueError as error:
-        raise TypeError(f"{name}={source!r}: its parameters are not known.") from error
+        raise TypeError(
+            f"{name}={source!r}: its parameters are not known. Use a function of "
+            "Python, of two widths or of nothing."
+        ) from error
     needs_widths = any(
         p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters
     )

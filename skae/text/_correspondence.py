@@ -325,7 +325,7 @@ def masses(
     lengths = text_lengths(counts)
     mass = lengths if weight is None else lengths * weight
     if not mass.sum() > 0:
-        raise ValueError("No text has a token that is in the vocabulary.")
+        raise ValueError("No text of X has a token that is in the vocabulary.")
     seen = counts.T @ (np.ones(len(lengths)) if weight is None else weight)
     positive = np.where(seen > 0, seen, UNSEEN)
     return lengths, mass / mass.sum(), seen / seen.sum(), positive / positive.sum()

@@ -430,12 +430,13 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
             "with -1."
         )
     if not isinstance(X, Iterable):
-        raise TypeError(f"X is a {type(X).__name__}: use a list or Series of strings.")
+        raise TypeError(
+            f"X is {_shown(X)}, one {type(X).__name__}: use a list or Series of "
+            "strings."
+        )
     items = list(X)
     if not items:
-        raise ValueError(
-            "X has no text: at least one is needed. Found array with 0 sample(s)."
-        )
+        raise ValueError(EMPTY)
     if callable(analyzer):
         return items, "texts"
     if isinstance(items[0], str):
@@ -472,9 +473,7 @@ def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
 def _without_padding(X: NDArray, masks: bool) -> list[Any]:
     """Return the rows of an integer array without what they are padded with."""
     if not len(X):
-        raise ValueError(
-            "X has no text: at least one is needed. Found array with 0 sample(s)."
-        )
+        raise ValueError(EMPTY)
     lowest = MASKED if masks else PADDING
     is_token = X != PADDING
     lengths = is_token.sum(1)
