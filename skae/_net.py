@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback, LRScheduler, PrintLog
+from skorch.callbacks import Callback, EpochScoring, LRScheduler, PrintLog
+from skorch.dataset import Dataset
 from torch import Tensor, nn
 
 from ._callbacks import UNWATCHED, FitTask
@@ -135,10 +136,12 @@ class AutoencoderNet(ResumableNet):
         self.keep_best = keep_best
         self.restore_start = restore_start
         self.loss_floor = loss_floor
-        super().__init__(module, criterion, **kwargs)
+        super().__init__(module, criterion, **{"use_caching": False, **kwargs})
 
     best_losses_: Tensor
     losses_: Tensor
+    verbose: int
+    callbacks_: list[tuple[str, Callback]]
     # Of a training that is going on: what takes its steps, and held-out rows.
     dense_: DenseStep | None = None
     # Averages of the weights, of a net that keeps them.
@@ -151,6 +154,15 @@ class AutoencoderNet(ResumableNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("print_log", PrintLog())] if self.verbose else []
+
+    def set_verbose(self, verbose: int) -> None:
+        """Print a line for each epoch from now on, or no longer."""
+        if bool(verbose) == bool(self.verbose):
+            return
+        self.verbose = verbose
+        kept = [entry for entry in self.callbacks_ if entry[0] != "print_log"]
+        own = [(name, log.initialize()) for name, log in self._default_callbacks]
+        self.callbacks_ = [*kept, *own]
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; a callback stops the training as skorch's do.
@@ -217,8 +229,10 @@ class AutoencoderNet(ResumableNet):
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
         first, loss = self._resume(X, epochs) + 1, 0.0
+        shown = self._shown(X)
         for epoch in range(first, epochs + 1):
-            self.notify("on_epoch_begin", dataset_train=X, dataset_valid=X)
+            # Held-out rows are judged at once, which a bar of progress is not to count.
+            self.notify("on_epoch_begin", **{**shown, "dataset_valid": None})
             self.task_.begin_epoch()
             started, previous = time.perf_counter(), self.best_loss_
             self.criterion_.epoch = len(self.history)  # also over partial_fits
@@ -236,7 +250,7 @@ class AutoencoderNet(ResumableNet):
             self.progress_ = {**self._fingerprint(X, epochs), "done": done}
             if self.callbacks_:
                 self.history.new_batch()  # which names of checkpoints may refer to
-            self.notify("on_epoch_end", dataset_train=X, dataset_valid=X)
+            self.notify("on_epoch_end", **shown)
             if self.task_.end_epoch(self):
                 self.stop_requested_ = True
             if self.stop_requested_ or is_last:
@@ -369,10 +383,37 @@ class AutoencoderNet(ResumableNet):
     def _batch_hooks(self) -> bool:
         """Whether a callback asks to be called for every batch."""
         return any(
-            getattr(type(callback), hook) is not getattr(Callback, hook, None)
+            getattr(type(callback), hook)
+            not in (getattr(Callback, hook), getattr(EpochScoring, hook))
             for _, callback in self.callbacks_
             for hook in BATCH_HOOKS
         )
+
+    def _shown(self, data: TrainingData) -> dict[str, Any]:
+        """Return what callbacks get after each epoch, to score: rows, and again as y.
+
+        Missing cells are filled in the rows, and NaN in y.
+        """
+        scorings = [c for _, c in self.callbacks_ if isinstance(c, EpochScoring)]
+        shown: dict[str, Any] = {"dataset_train": data, "dataset_valid": data}
+        if any(scoring.on_train for scoring in scorings):
+            shown["dataset_train"] = _as_target(*data.dataset.take(data.train))
+        if not all(scoring.on_train for scoring in scorings):
+            has_any = len(data.valid) > 0  # skorch skips None
+            rows = _as_target(*data.take_valid(data.valid)) if has_any else None
+            shown["dataset_valid"] = rows
+        return shown
+
+    def forward_iter(
+        self, X: Any, training: bool = False, device: str = "cpu"
+    ) -> Iterator[Tensor]:
+        """Yield reconstructions of standardised rows, without a DataLoader."""
+        del training
+        rows = torch.as_tensor(X, dtype=torch.float32, device=self.device)
+        self.module_.eval()
+        with torch.inference_mode():
+            for part in rows.split(max(1, EVALUATION_FLOATS // max(1, rows.shape[1]))):
+                yield self.module_.decode(self.module_.encode(part)).to(device)
 
     def _set_learning_rate(self, progress: float) -> None:
         if self.one_cycle_:
@@ -551,6 +592,11 @@ class AutoencoderNet(ResumableNet):
             ConvergenceWarning,
             stacklevel=2,
         )
+
+
+def _as_target(x: Tensor, known: Tensor | None) -> Dataset:
+    """Return rows that are to come back as they are."""
+    return Dataset(x, x if known is None else x.where(known, math.nan))
 
 
 def _raises_here(frame: FrameType, instruction: int) -> bool:

@@ -72,6 +72,9 @@ class Objective(ABC):
     scores_rows: ClassVar[bool] = True
     """Whether a row has a score by which anomalies are told from others."""
 
+    reconstructs: ClassVar[bool] = True
+    """Whether rows come back from their codes, so that a callback may score them."""
+
     net_class: ClassVar[type[AutoencoderNet]] = AutoencoderNet
     """What trains the module; a subclass may have another ``train_step``."""
 
@@ -305,7 +308,7 @@ class Objective(ABC):
             "lr": params.learning_rate_init,
             "n_iter_no_change": params.n_iter_no_change,
             "tol": params.tol,
-            "callbacks": check_callbacks(params.callbacks),
+            "callbacks": check_callbacks(params.callbacks, self.reconstructs),
             "verbose": int(params.verbose),
             "device": str(resolve_device(params.device)),
             **check_net_params(params.net_params),
@@ -316,6 +319,7 @@ class Objective(ABC):
         net = net.copied()
         settings = self._settings()
         net.max_epochs, net.batch_size = plan.max_iter, plan.batch_size
+        net.set_verbose(settings["verbose"])
         for name in ("n_iter_no_change", "tol"):
             setattr(net, name, settings[name])
         lr = settings["lr"]

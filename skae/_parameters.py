@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ._step import is_own
 
-SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
+# Callbacks that read what a DataLoader leaves behind.
+OF_BATCHES = (BatchScoring, PassthroughScoring, TrainEndCheckpoint)
 # What may change from a fit to one that goes on with its network.
 FREE_PARAMETERS = {
     "n_components",  # has a check of its own
@@ -240,13 +241,14 @@ def resolve_device(device: Any) -> torch.device:
         ) from error
 
 
-def check_callbacks(callbacks: Any) -> list[Any] | None:
+def check_callbacks(callbacks: Any, reconstructs: bool) -> list[Any] | None:
     """Return callbacks as a list.
 
     Raises
     ------
     ValueError
-        For what is no callback of skorch, or needs a DataLoader's batches.
+        For what is no callback of skorch, needs a DataLoader's batches, or scores
+        reconstructions where there are none.
     """
     for entry in callbacks or ():
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
@@ -255,11 +257,16 @@ def check_callbacks(callbacks: Any) -> list[Any] | None:
                 f"callbacks={callbacks!r}: {callback!r} is not an instance of "
                 "skorch.callbacks.Callback."
             )
-        if isinstance(callback, (*SCORINGS, TrainEndCheckpoint)):
+        if isinstance(callback, OF_BATCHES):
             raise ValueError(
                 f"callbacks: {type(callback).__name__} needs the batches of a "
                 "DataLoader, and there is none. The history has train_loss and "
-                "valid_loss; Checkpoint saves, and cross_val_score scores."
+                "valid_loss; EpochScoring scores, and Checkpoint saves."
+            )
+        if isinstance(callback, EpochScoring) and not reconstructs:
+            raise ValueError(
+                f"callbacks: {type(callback).__name__} scores reconstructions, which "
+                "this estimator has none of. The history has train_loss and valid_loss."
             )
     return None if callbacks is None else list(callbacks)
 

@@ -155,6 +155,8 @@ class Training:
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
             net.module_.see(*everything.seen)
             self._watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
+            if net.verbose:
+                print("One network, of all rows:")
             n_epochs = max(1, decision.best_iter)
             net.partial_fit(everything, epochs=n_epochs, task=self.task)
         else:
@@ -227,8 +229,10 @@ class Training:
         few = None
         if getattr(architecture, "is_vectorised", True):
             few = data.dataset.take(data.train[:2])
-        silent = {"keep_best": False, "callbacks": None, "verbose": 0}
-        net = self._net_of(StackedModules(modules, few), **silent)
+        how = {"keep_best": False, "callbacks": None}
+        net = self._net_of(StackedModules(modules, few), **how)
+        if net.verbose:
+            print(f"{len(modules)} networks, each blind to one fold:")
         return net.partial_fit(data, task=self.task)
 
     # What comes of it

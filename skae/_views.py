@@ -242,6 +242,7 @@ class TwoViews(Objective):
     """
 
     scores_rows = False
+    reconstructs = False
 
     def __init__(
         self,

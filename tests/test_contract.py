@@ -274,9 +274,11 @@ def test_integers_are_taken_as_numbers(estimator):
     )
 
 
-def test_fit_returns_the_estimator(estimator, X):
+def test_fit_returns_the_estimator_and_prints_nothing(estimator, X, capfd):
     assert estimator.fit(X) is estimator
     assert estimator.partial_fit(X) is estimator
+    outputs(estimator, X)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_fit_transform_equals_fit_and_transform(estimator, X):

@@ -309,8 +309,12 @@ instance of skorch.callbacks.Callback.
 
 >>> AutoencoderTransformer(callbacks=[callbacks.BatchScoring("r2")]).fit(X)
 ValueError: callbacks: BatchScoring needs the batches of a DataLoader, and there is
-none. The history has train_loss and valid_loss; Checkpoint saves, and cross_val_score
-scores.
+none. The history has train_loss and valid_loss; EpochScoring scores, and Checkpoint
+saves.
+
+>>> EncoderDecoder(callbacks=[callbacks.EpochScoring("r2")]).fit(X, X)
+ValueError: callbacks: EpochScoring scores reconstructions, which this estimator has
+none of. The history has train_loss and valid_loss.
 
 >>> files = callbacks.Checkpoint(dirname=".", monitor=None)
 >>> model = AutoencoderTransformer(

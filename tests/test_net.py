@@ -324,22 +324,6 @@ def test_passthrough_and_progress_callbacks_work(X):
     assert net.history[:, "mine"] == [7] * 5
 
 
-def test_verbose_prints_a_line_for_each_epoch(X, capsys):
-    AutoencoderTransformer(
-        2, hidden_layer_sizes=(3,), max_iter=3, verbose=True, validation_fraction=0.2
-    ).fit(X)
-    out = capsys.readouterr().out
-    assert "train_loss" in out
-    assert "valid_loss" in out
-    assert len([line for line in out.splitlines() if line.strip()[:1].isdigit()]) == 3
-
-
-def test_by_default_nothing_is_printed(X, capsys):
-    AutoencoderTransformer(2, hidden_layer_sizes=(3,), max_iter=3).fit(X)
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
-
-
 @pytest.mark.parametrize("validation_fraction", ["auto", 0.2])
 def test_an_estimator_passes_its_callbacks_on(X, validation_fraction):
     recorder = BatchRecorder()

@@ -175,11 +175,10 @@ def test_a_device_may_be_a_name_or_a_device(X):
 @pytest.mark.parametrize(
     "callback",
     [
-        EpochScoring("r2"),
         BatchScoring("r2"),
         PassthroughScoring("train_loss"),
         TrainEndCheckpoint(),
-        ("named", EpochScoring("r2")),
+        ("named", BatchScoring("r2")),
     ],
 )
 def test_callbacks_that_need_a_data_loader_are_refused(X, callback):

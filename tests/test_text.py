@@ -101,10 +101,13 @@ def test_scikit_learn(estimator, check):
     check(estimator)
 
 
-def test_fit_returns_the_estimator_and_changes_no_parameter(estimator, X):
+def test_fit_returns_the_estimator_changes_no_parameter_and_prints_nothing(
+    estimator, X, capfd
+):
     before = copy.deepcopy(estimator.get_params())
     assert estimator.fit(X) is estimator
     assert repr(estimator.get_params()) == repr(before)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_scores_are_finite_and_negative(estimator, X, new):

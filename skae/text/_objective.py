@@ -59,6 +59,8 @@ class TextStart(ABC):
 class TextObjective(Objective):
     """What an estimator of texts trains."""
 
+    reconstructs = False
+
     keeps_network: ClassVar[bool]
     """Whether what was trained beside the start of some texts may be used beside that
     of all. If not, or if there are few texts, it is trained again with all of them."""
