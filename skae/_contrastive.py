@@ -443,7 +443,7 @@ class Contrasting(TwoViews):
             warnings.warn(
                 f"The first {n} correlations of both views are 1, and bounded: the "
                 "views share a column, or have too few rows for their columns with "
-                f"shrinkage={self.params.shrinkage}.",
+                f"shrinkage={self.params.shrinkage!r}.",
                 stacklevel=2,
             )
 
