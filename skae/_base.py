@@ -7,18 +7,12 @@ import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    OutlierMixin,
-    TransformerMixin,
-    _fit_context,
-)
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -41,7 +35,16 @@ from ._rows import (
     used_rows,
 )
 from ._samples import n_steps_of, takes_padding
+from ._sklearn import (
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+    _fit_context,
+)
 from ._step import in_threads, one_thread, usual_settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 INFERENCE_BYTES = 2**22  # of the rows of one inference pass, as float64
 # From so many multiplications on, such passes are shared out to threads.
@@ -59,6 +62,11 @@ class NetworkEstimator(
     _objective_class: ClassVar[type[Objective]]
     _fit: Fit  # what fitting has found out, and what all else works with
     _row_shape: tuple[int, ...]  # sample_shape_, but for steps that no series has
+
+    architecture: Any
+    warm_start: bool
+    verbose: bool
+    sample_shape_: tuple[int, ...]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Integral, StrOptions({"auto"})],
@@ -156,6 +164,14 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
     A concrete estimator defines its parameters and names its objective.
     """
 
+    mean_: NDArray
+    components_: NDArray
+    explained_variance_: NDArray
+    explained_variance_ratio_: NDArray
+    singular_values_: NDArray
+    noise_variance_: float
+    offset_: float
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **NetworkEstimator._parameter_constraints,
         "n_components": [
@@ -184,7 +200,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
         *,
         groups: Any = None,
         X_val: Any = None,
-    ) -> Any:
+    ) -> Self:
         """Start at the closed form, train, and keep what held-out rows say is better.
 
         Parameters
@@ -245,7 +261,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: ArrayLike, y: Any = None, sample_weight: Any = None
-    ) -> Any:
+    ) -> Self:
         """Take one pass over a batch of rows.
 
         The linear start follows the batches as
@@ -300,7 +316,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
 
     # What a fitted estimator does
 
-    def transform(self, X: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike) -> NDArray:
         """Return the codes of the rows.
 
         Parameters

@@ -8,18 +8,30 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn < 1.9
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support."""
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-    def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
-        return method
+    class CallbackSupportMixin:
+        """What can be watched while it is fitted."""
+
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+
+    def with_callbacks(method: Method) -> Method: ...
+else:
+    try:
+        from sklearn.callback import CallbackSupportMixin, with_callbacks
+    except ImportError:  # scikit-learn < 1.9
+
+        class CallbackSupportMixin:
+            """Nothing to support."""
+
+        def with_callbacks(method):  # noqa: ANN001
+            """Return the method as it is."""
+            return method
 
 
 __all__ = ["UNWATCHED", "CallbackSupportMixin", "FitTask", "with_callbacks"]

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -48,6 +47,7 @@ from ._module import BaseModule, LinearResidual
 from ._parameters import check_trainable, is_auto
 from ._plan import TrainingPlan
 from ._rows import check_weights
+from ._sklearn import RegressorMixin
 from ._start import RANK_TOLERANCE, Start
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews

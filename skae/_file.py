@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ._plain import NotPlainError, PlainReader, PlainWriter
+from ._sklearn import BaseEstimator
 from .exceptions import LoadError
 
 # What a file holds, and how: raised whenever older files can no longer be read.

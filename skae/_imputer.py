@@ -14,11 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-)
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
@@ -34,6 +29,11 @@ from ._masked import (
 )
 from ._parameters import naming, unchanged_on_error
 from ._rows import as_numbers, check_values, check_weights, is_missing
+from ._sklearn import (
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+)
 
 # What a network is made of and trained by is said to the autoencoder.
 PASSED_ON = (
@@ -362,7 +362,7 @@ class MaskedImputer(
         sample_weight: Any = None,
         *,
         groups: Any = None,
-    ) -> Any:
+    ) -> MaskedImputer:
         """Find the columns' units and categories, and fit the autoencoder.
 
         Parameters

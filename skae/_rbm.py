@@ -28,11 +28,6 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, logsumexp
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_array, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -60,6 +55,11 @@ from ._rows import (
     check_values,
     check_weights,
     used_rows,
+)
+from ._sklearn import (
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
 )
 from ._solvers import follow, incremental_start, linear_start, new_incremental_pca
 from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes

@@ -15,7 +15,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
@@ -800,6 +800,16 @@ class VAE(BaseAutoencoder):
             return self._fit.model.explained_variance > ACTIVE_VARIANCE * scale**2
         variance, noise = start.sound_variances
         return 1 - noise / variance > ACTIVE_VARIANCE
+
+    @overload
+    def transform(
+        self, X: ArrayLike, return_std: Literal[False] = False
+    ) -> NDArray: ...
+
+    @overload
+    def transform(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[NDArray, NDArray]: ...
 
     def transform(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Return the posterior means of the codes, and their deviations if asked.

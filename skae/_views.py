@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
@@ -46,9 +45,13 @@ from ._rows import (
     is_missing,
 )
 from ._samples import takes_padding
+from ._sklearn import BaseEstimator, _fit_context
 from ._start import Start
 from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, loadings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @contextmanager
@@ -392,7 +395,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
-    ) -> Any:
+    ) -> Self:
         """Start at the closed form, train, and keep what held-out rows say is better.
 
         Parameters
@@ -443,7 +446,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Take one pass over a batch of pairs.
 
         The start follows the moments of all batches. Each batch first tests the
@@ -478,7 +481,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
             self._publish(partial_fit(self._objective(), rows, earlier))
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any) -> NDArray:
         """Return the codes of the first view.
 
         Parameters

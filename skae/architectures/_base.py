@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import nn
+
+from .._sklearn import BaseEstimator
 
 
 class Architecture(BaseEstimator, ABC):

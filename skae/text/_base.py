@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -18,10 +17,14 @@ from .._base import NetworkEstimator
 from .._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from .._file import StoredEstimator
 from .._parameters import new_random_state, unchanged_on_error
+from .._sklearn import _fit_context
 from .._step import one_thread, usual_settings
 from ._fit import fit
 from ._objective import TextObjective
 from ._tokens import TokenSequences, Vocabulary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Tokens that a network can see at once, at most.
 LONGEST = 2**16
@@ -34,6 +37,12 @@ class TextModel(CallbackSupportMixin, StoredEstimator):
 
     vocabulary_: dict[Any, int]
     _vocabulary: Vocabulary
+
+    analyzer: Any
+    lowercase: bool
+    token_pattern: str
+    max_features: int | None
+    min_df: float
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "analyzer": [StrOptions({"word", "char", "bpe"}), callable],
@@ -287,7 +296,7 @@ class TextEstimator(TextModel, NetworkEstimator):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Iterable[Any], y: Any = None) -> Any:
+    def fit(self, X: Iterable[Any], y: Any = None) -> Self:
         """Count tokens, train, and keep what held-out texts say is better.
 
         Parameters
@@ -317,7 +326,7 @@ class TextEstimator(TextModel, NetworkEstimator):
             task.end()
         return self
 
-    def transform(self, X: Iterable[Any]) -> Any:
+    def transform(self, X: Iterable[Any]) -> NDArray:
         """Return the codes of texts.
 
         Parameters

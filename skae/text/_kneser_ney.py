@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._callbacks import FitTask, with_callbacks
 from .._parameters import is_auto, unchanged_on_error
+from .._sklearn import _fit_context
 from ._base import WORDS_AND_SIGNS, GenerativeModel, TextModel
 from ._network import Reading
 from ._ngrams import ORDERS, NGrams, left_contexts

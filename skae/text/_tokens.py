@@ -13,10 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import CountVectorizer
 
 from .._parameters import naming
+from .._sklearn import BaseEstimator
 
 UNKNOWN, END, MASK = "<unk>", "</s>", "<mask>"
 # An integer array has these in place of a token.
