@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import EarlyStopping, EpochScoring, LRScheduler
 from skorch.history import History
 from torch import Tensor
 
@@ -139,6 +139,9 @@ class ResumableNet(NeuralNet):
         self.history = History(json.loads(loaded["history"]))
         for name in PROGRESS:
             setattr(self, name, loaded[name])
+        for _, callback in self.callbacks_:
+            if isinstance(callback, EpochScoring):  # has its best from the history
+                callback.on_train_begin(self, X=None, y=None)
         return int(loaded["done"])
 
 

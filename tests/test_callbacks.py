@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from estimators import IMPUTERS, MACHINES
+from estimators import IMPUTERS, MACHINES, TWO_VIEWS
 from sklearn.datasets import load_iris
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
@@ -14,6 +14,7 @@ from skorch.callbacks import (
     Checkpoint,
     EarlyStopping,
     EpochScoring,
+    LoadInitState,
     LRScheduler,
     PrintLog,
     ProgressBar,
@@ -95,6 +96,25 @@ def test_missing_cells_are_filled_in_the_rows_and_nan_in_the_target(X):
 def test_few_rows_have_no_held_out_rows_to_score(X):
     model = new(EpochScoring("r2")).fit(X[::20])
     assert "r2" not in model.history_[0]
+
+
+def test_a_fit_that_goes_on_knows_the_best_score_so_far(X, tmp_path):
+    class Stop(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise RuntimeError
+
+    def epoch(net, X, y):
+        return len(net.history)
+
+    def fit(*others):
+        files = Checkpoint(dirname=tmp_path, monitor=None)
+        callbacks = [EpochScoring(epoch), files, LoadInitState(files), *others]
+        return new(*callbacks, max_iter=6).fit(X)
+
+    with pytest.raises(RuntimeError):
+        fit(Stop())
+    assert fit().history_[:, "epoch_best"] == [True, *[False] * 5]
 
 
 # The others
@@ -205,8 +225,9 @@ def test_a_search_prints_the_tables_of_its_fits(X, capsys):
     assert tables_of(capsys.readouterr().out) == [[1, 2]] * 5
 
 
-@pytest.mark.parametrize("name", [*MACHINES, *IMPUTERS])
+@pytest.mark.parametrize("name", [*MACHINES, *IMPUTERS, *TWO_VIEWS])
 def test_nothing_is_printed(name, X, capfd):
     """Those of the other tables are in the tests over them."""
-    {**MACHINES, **IMPUTERS}[name].fit(X).transform(X)
+    y = (X[:, 2:],) if name in TWO_VIEWS else ()
+    {**MACHINES, **IMPUTERS, **TWO_VIEWS}[name].fit(X[:, :2], *y).transform(X[:, :2])
     assert capfd.readouterr() == ("", "")

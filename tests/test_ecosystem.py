@@ -38,7 +38,7 @@ from torch import nn
 from skae import AutoencoderTransformer, ContrastiveAutoencoder
 from skae.architectures import MLP, Modules, Recurrent
 
-# scikit-learn 1.7 and before show what an estimator prints.
+# scikit-learn 1.6 shows what an estimator prints, and no more.
 has_table = "Parameters" in PCA()._repr_html_()
 needs_table = pytest.mark.skipif(not has_table, reason="no table of parameters")
 GRID = {"ae__n_components": [1, 3], "ae__architecture__activation": ["relu", "tanh"]}
