@@ -875,4 +875,4 @@ def test_what_is_said_is_listed():
             own = range(node.lineno, node.end_lineno + 1)
             if heard.isdisjoint((str(path), line) for line in own):
                 unlisted.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
-    assert not unlisted, "\n".join(unlisted)
+    assert not unlisted, "\n".join(["These need an entry above:", *unlisted])
