@@ -29,7 +29,7 @@ else:
         class CallbackSupportMixin:
             """Nothing to support."""
 
-        def with_callbacks(method):  # noqa: ANN001
+        def with_callbacks(method: Method) -> Method:
             """Return the method as it is."""
             return method
 
