@@ -11,6 +11,7 @@ import contractive
 import estimators
 import joblib
 import numpy as np
+import onnx
 import pytest
 from estimators import ESTIMATORS, FAST, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
 from safetensors import safe_open
@@ -172,6 +173,9 @@ codes = [skops[:2].transform(X), joblib.load("joblib")[:2].transform(X)]
 codes.append(skae.load("save").transform(skops[0].transform(X)))
 assert (skops.predict(X) == np.load("y.npy")).all()
 np.save("codes.npy", codes)
+import onnxruntime
+session = onnxruntime.InferenceSession("onnx")
+np.save("of_onnx.npy", session.run(None, {"X": X.astype("f4")})[0])
 """
 
 
@@ -182,12 +186,16 @@ def test_a_process_without_the_training_code_gets_the_same_codes(pipeline, tmp_p
     skops_io.dump(pipeline, tmp_path / "skops")
     joblib.dump(pipeline, tmp_path / "joblib")
     pipeline[1].save(tmp_path / "save")
+    onnx.save(skae.to_onnx(pipeline[:2]), tmp_path / "onnx")
     command = [sys.executable, "-W", "error", "-c", IN_ANOTHER_PROCESS]
     folder = os.path.dirname(os.path.dirname(skae.__file__))
     env = {**os.environ, "PYTHONPATH": folder}
     subprocess.run(command, cwd=tmp_path, env=env, check=True)
+    expected = pipeline[:2].transform(X)
     for codes in np.load(tmp_path / "codes.npy"):
-        np.testing.assert_allclose(codes, pipeline[:2].transform(X), atol=1e-6)
+        np.testing.assert_allclose(codes, expected, atol=1e-6)
+    codes = np.load(tmp_path / "of_onnx.npy")
+    np.testing.assert_allclose(codes, expected, atol=1e-5 * np.abs(expected).max())
 
 
 # What is no file of an estimator
