@@ -692,7 +692,7 @@ def test_a_category_that_was_not_seen_is_left_alone(frame):
     [
         (["colour"], "'colour' is no column of X"),
         ([7], "7 is no column of X"),
-        ([True], "1 entries, but X has 4 columns"),
+        ([True], "1 flags, but X has 4 columns"),
         (None, "kind"),
     ],
 )

@@ -82,6 +82,20 @@ def test_the_score_of_known_cells_is_their_marginal_density(model, cells):
         assert_allclose(ours, density.logpdf(row[o]), rtol=1e-9)
 
 
+def test_the_score_is_exact_where_hardly_any_noise_is_left(cells):
+    """As with all axes of a table, whose likelihood is that of its covariance."""
+    axes = np.linalg.qr(np.random.RandomState(3).standard_normal((7, 7)))[0]
+    variance = np.array([3.0, 2.0, 1.0, 0.3, 0.1, 1e-2, 1e-3])
+    C = (axes.T * variance) @ axes
+    X, known = cells
+    X = X @ np.linalg.cholesky(C).T
+    model = MissingCells.of_axes(axes, variance, 3e-9)
+    scores = model.score_samples(np.where(known, X, NAN), known)
+    for row, o, ours in zip(X[2:], known[2:], scores[2:], strict=True):
+        density = multivariate_normal(np.zeros(o.sum()), C[np.ix_(o, o)])
+        assert_allclose(ours, density.logpdf(row[o]), atol=1e-4)
+
+
 def test_rows_do_not_depend_on_the_rows_beside_them(model, cells):
     X, known = cells
     missing = MissingCells.of_axes(*model[0])
