@@ -20,14 +20,21 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.decomposition import IncrementalPCA
 from sklearn.impute import MissingIndicator
+from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
 from skorch import NeuralNet
 from torch import nn
 
 from ._net import AutoencoderNet
 from ._parameters import resolve_device
 
-# Classes of other packages that a fit may have instances of.
-OTHERS = (IncrementalPCA, MissingIndicator, SimpleNamespace)
+# Classes of other packages that an estimator may have instances of.
+OTHERS = (
+    IncrementalPCA,
+    MetadataRequest,
+    MethodMetadataRequest,
+    MissingIndicator,
+    SimpleNamespace,
+)
 # Where torch has layers and optimizers.
 PACKAGES = {"torch.nn": nn, "torch.optim": torch.optim}
 # What a net says of a training, beside its history.
@@ -278,7 +285,7 @@ class PlainReader:
             case "class":
                 return self._class(of)
             case "object":
-                return self._object(self._class(plain["class"]), of)
+                return self._object(self._class(plain["class"]), of, plain["number"])
             case "net":
                 return self._net(**self.read(of))
             case "array":
@@ -322,11 +329,11 @@ class PlainReader:
             )
         return kind
 
-    def _object(self, kind: Any, attributes: dict[str, Any]) -> Any:
+    def _object(self, kind: Any, attributes: dict[str, Any], number: int) -> Any:
         if not isinstance(kind, type) or issubclass(kind, NeuralNet):
             raise NotPlainError(f"{name_of(kind)} has no instances in plain data")
         new: Any = kind.__new__
-        value = new(kind)
+        value = self._met[number] = new(kind)  # which its parts may refer to
         if isinstance(value, nn.Module):
             nn.Module.__init__(value)
         state = {name: self.read(part) for name, part in attributes.items()}

@@ -16,6 +16,7 @@ import pytest
 from estimators import ESTIMATORS, FAST, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -132,6 +133,16 @@ def test_names_of_columns_and_frames_come_back(tmp_path):
     model = AutoencoderTransformer(2, **FAST).set_output(transform="pandas").fit(X)
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").transform(X).equals(model.transform(X))
+
+
+def test_metadata_requests_come_back(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        model = AutoencoderTransformer(2, **FAST).set_fit_request(sample_weight=True)
+        model.fit(table()).save(tmp_path / "model")
+        loaded = load(tmp_path / "model")
+        requests = (m.get_metadata_routing().fit.requests for m in (model, loaded))
+        assert {"sample_weight": True}.items() <= next(requests).items()
+        assert {"sample_weight": True}.items() <= next(requests).items()
 
 
 # Sizes
