@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ._plain import NotPlainError, PlainReader, PlainWriter
+from ._plain import NAMED, NotPlainError, PlainReader, PlainWriter
 from ._sklearn import BaseEstimator
 from .exceptions import LoadError
 
@@ -77,7 +77,8 @@ class StoredEstimator(BaseEstimator):
         model = json.dumps(writer.write(self, type(self).__name__), allow_nan=False)
         if writer.left_out:
             warnings.warn(
-                f"{', '.join(sorted(writer.left_out))}: callbacks are not stored.",
+                f"The callbacks {writer.left_out} are not stored: set them again in "
+                "what is loaded.",
                 stacklevel=2,
             )
         header = {
@@ -160,6 +161,8 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
         If the file is damaged, or not one of skae's; if another version of skae has
         written it in another way; or if it names a class or a function that is not
         `trusted`. It is a ValueError.
+    TypeError
+        If `trusted` holds anything else.
     OSError
         If the file cannot be opened.
     ImportError
@@ -170,13 +173,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     skae.AutoencoderTransformer.save : Has an example.
     """
     safe_open = _of_safetensors("safe_open", "load")
-    trusted = list(trusted)
-    for kind in trusted:
-        if not callable(kind) or not hasattr(kind, "__qualname__"):
-            raise TypeError(
-                f"trusted={kind!r}: give classes and functions themselves, as in "
-                "trusted=[MyModule]."
-            )
+    trusted = _checked_trusted(trusted)
     with open(path, "rb"):
         pass  # an OSError says what there is to say
     try:
@@ -205,6 +202,18 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     except Exception as error:  # by data that nobody has written as they are
         raise LoadError(f"{path} does not hold an estimator: {error!r}.") from error
     return estimator
+
+
+def _checked_trusted(trusted: Any) -> list[Any]:
+    """Return classes and functions as a list."""
+    is_list = isinstance(trusted, Iterable) and not isinstance(trusted, str | type)
+    kinds = list(trusted) if is_list else trusted
+    if not is_list or not all(isinstance(kind, NAMED) for kind in kinds):
+        raise TypeError(
+            f"trusted={kinds!r}: use a list of classes and functions themselves, as in "
+            "trusted=[MyModule]."
+        )
+    return kinds
 
 
 def digest(model: str, arrays: Mapping[str, NDArray]) -> str:

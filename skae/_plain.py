@@ -39,6 +39,8 @@ OTHERS = (
 PACKAGES = {"torch.nn": nn, "torch.optim": torch.optim}
 # What a net says of a training, beside its history.
 FOUND_BY_NET = ("best_iter_", "best_loss_", "valid_losses_")
+# What is stored by its name alone.
+NAMED = (type, FunctionType, BuiltinFunctionType)
 SEQUENCES: dict[str, Any] = {k.__name__: k for k in (tuple, set, frozenset)}
 
 
@@ -82,14 +84,14 @@ class PlainWriter:
         What the JSON names.
     foreign : dict of str to class or function
         Those that the reader will have to pass.
-    left_out : set of str
-        Names of callbacks, which watch a training and are no part of what it made.
+    left_out : list
+        Callbacks, which watch a training and are no part of what it made.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, NDArray] = {}
         self.foreign: dict[str, Any] = {}
-        self.left_out: set[str] = set()
+        self.left_out: list[Any] = []
         self._own = own_classes()
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []  # of what is gone, another object gets the id
@@ -126,7 +128,7 @@ class PlainWriter:
             return {"is": "numpy.dtype", "of": value.str}
         if isinstance(value, torch.dtype | torch.device):
             return {"is": f"torch.{type(value).__name__}", "of": str(value)}
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        if isinstance(value, NAMED):
             return {"is": "class", "of": self._name(value, where, value)}
         if id(value) in self._numbers:
             return {"is": "same", "of": self._numbers[id(value)]}
@@ -155,9 +157,9 @@ class PlainWriter:
         if state is None:
             raise _not_plain(where, value)
         for callbacks in ("callbacks", "_skl_callbacks"):
-            if state.get(callbacks):
+            if watching := state.get(callbacks):
                 state = {**state, callbacks: None}
-                self.left_out.add(callbacks)
+                self.left_out += [c for c in watching if c not in self.left_out]
         name = self._name(type(value), where, value)
         parts = {key: self.write(v, f"{where}.{key}") for key, v in state.items()}
         return {"is": "object", "class": name, "of": parts}
@@ -193,7 +195,8 @@ class PlainWriter:
 def _not_plain(where: str, value: Any) -> NotPlainError:
     return NotPlainError(
         f"{where}={value!r} cannot be stored without code: use numbers, strings, and "
-        "classes or functions that a module has under their names, or joblib.dump."
+        "classes or functions that a module has under their names, or store the "
+        "estimator with its code, by cloudpickle.dump."
     )
 
 
@@ -325,7 +328,8 @@ class PlainReader:
         kind = getattr(PACKAGES.get(package), last, None)
         if not is_of_torch(name, kind):
             raise NotPlainError(
-                f"{name} is not of skae: import it, and pass it in trusted=[...]"
+                f"{name} is not of skae: if it is yours, import it, and pass it in "
+                "trusted=[...]"
             )
         return kind
 

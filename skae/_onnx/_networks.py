@@ -67,7 +67,7 @@ def apply(g: Graph, part: nn.Module, x: Value, *more: Any) -> Value:
     translate = FORWARD.get(type(part).forward)
     hooks = part._forward_hooks, part._forward_pre_hooks
     if translate is None or any(hooks):
-        raise UnknownNetwork(type(part).__name__)
+        raise UnknownNetwork
     return translate(g, part, x, *more)
 
 
@@ -98,8 +98,8 @@ def exported(network: nn.Module, sizes: tuple[int, ...], opset: int) -> Any:
     name = type(network).__name__
     if reads_known(network):
         raise NotImplementedError(
-            f"The network {name} reads which cells are known, and is none of skae's: "
-            "it cannot be exported."
+            f"The network {name} cannot be exported: it reads which cells are known, "
+            "and is none of skae's. Use those of skae.architectures."
         )
     network = copy.deepcopy(network).float().cpu().eval()
     example = torch.zeros(N_EXAMPLES, *sizes)
@@ -246,7 +246,7 @@ def _(g: Graph, part: Any, x: Value) -> Value:
 @of(nn.GELU)
 def _(g: Graph, part: Any, x: Value) -> Value:
     if part.approximate != "none":
-        raise UnknownNetwork("GELU")
+        raise UnknownNetwork
     # Of which onnxruntime has none in double precision.
     erf = g.add("Erf", (x * math.sqrt(0.5)).cast(np.float32)).cast(x.dtype)
     return x * 0.5 * (erf + 1.0)
@@ -270,7 +270,7 @@ def _(g: Graph, part: Any, x: Value) -> Value:
 
 def _convolved(g: Graph, operator: str, part: Any, x: Value, **how: Any) -> Value:
     if isinstance(part.padding, str) or part.padding_mode != "zeros":
-        raise UnknownNetwork(type(part).__name__)
+        raise UnknownNetwork
     y = g.add(
         operator,
         x.cast(np.float32),
@@ -441,7 +441,7 @@ def _(g: Graph, part: Any, x: Value) -> Value:
 @of(TransformerLayers)
 def _(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value:
     if part.causal:
-        raise UnknownNetwork(type(part).__name__)
+        raise UnknownNetwork
     seen = None
     if known is not None:
         itself = np.eye(x.sizes[0], dtype=bool)
@@ -473,6 +473,6 @@ def _(g: Graph, part: Any, x: Value, seen: Value | None) -> Value:
 @of(nn.LayerNorm)
 def _(g: Graph, part: Any, x: Value) -> Value:
     if len(part.normalized_shape) != 1 or part.weight is None or part.bias is None:
-        raise UnknownNetwork("LayerNorm")
+        raise UnknownNetwork
     given = x, part.weight, part.bias
     return g.add("LayerNormalization", *given, axis=-1, epsilon=part.eps)

@@ -312,7 +312,8 @@ def _kind_of(estimator: Any, samples: NDArray, kind: str, image_shape: Any) -> s
     is_plain = samples.ndim == 2
     if kind == "table" and not is_plain:
         raise ValueError(
-            f"kind='table' needs plain rows, and samples have {samples.shape[1:]}."
+            f"kind='table' needs samples of shape (n_features,), and these have "
+            f"{samples.shape[1:]}: use 'auto', 'image' or 'line'."
         )
     if kind == "table" or (kind == "auto" and is_plain):
         return "table"

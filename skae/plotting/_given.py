@@ -57,7 +57,7 @@ def check_draws_rows(display: str, estimator: Any) -> None:
     if isinstance(last_step(estimator), TextModel):
         raise ValueError(
             f"{display} draws rows of numbers, and the rows of {name_of(estimator)} "
-            "are texts."
+            "are texts: LatentSpaceDisplay draws their codes."
         )
 
 
