@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 import skae
 import skae.architectures
+import skae.exceptions
+import skae.plotting
 import skae.text
 
 PROGRAMS = Path(__file__).parent / "typed"
@@ -38,7 +42,10 @@ def test_the_program_has_it_all_and_runs(monkeypatch):
     monkeypatch.syspath_prepend(PROGRAMS)
     import program
 
-    for module in (skae, skae.architectures, skae.text):
+    plt.switch_backend("Agg")
+    public = skae, skae.architectures, skae.exceptions, skae.plotting, skae.text
+    for module in public:
         for name in module.__all__:
             assert getattr(program, name) is getattr(module, name)
     program.main()
+    plt.close("all")

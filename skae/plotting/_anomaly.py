@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,9 @@ from ._figure import (
     styled,
 )
 from ._given import check_estimator, in_shape, kind_of, last_step, samples_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Bars, and how many times as far from the median as the offset the first one is.
 N_BINS, FURTHEST = 50, 10.0
@@ -80,6 +83,9 @@ class AnomalyDisplay:
     >>> plt.close(display.figure_)
     """
 
+    axes_: NDArray[Any]
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -108,7 +114,7 @@ class AnomalyDisplay:
         n_samples: int = 6,
         image_shape: tuple[int, ...] | None = None,
         kind: str = "auto",
-        ax: Any = None,
+        ax: Axes | None = None,
         hist_kwargs: dict[str, Any] | None = None,
         im_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,
@@ -183,7 +189,7 @@ class AnomalyDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         hist_kwargs: dict[str, Any] | None = None,
         im_kwargs: dict[str, Any] | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 from .._base import BaseAutoencoder
 from ._figure import axes_or_new, check_matplotlib, plain, styled
 from ._given import check_draws_rows, check_estimator, last_step, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FEW_CODES = 5  # for which there is room, however few there are
 
@@ -59,6 +62,9 @@ class ComponentsDisplay:
     >>> plt.close(display.figure_)
     """
 
+    ax_: Axes
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -78,7 +84,7 @@ class ComponentsDisplay:
         estimator: Any,
         *,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         bar_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,
     ) -> ComponentsDisplay:
@@ -127,7 +133,7 @@ class ComponentsDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         bar_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,

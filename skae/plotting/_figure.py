@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_NAMES, LONGEST = 30, 24  # names of columns at an axis, and their letters
 
@@ -35,7 +38,7 @@ def new_figure(caller: str, figsize: tuple[float, float] | None = None) -> Any:
 
 
 def axes_or_new(
-    ax: Any, caller: str, figsize: tuple[float, float] | None = None
+    ax: Axes | None, caller: str, figsize: tuple[float, float] | None = None
 ) -> Any:
     """Return the axes to draw on: those given, or those of a new figure."""
     return new_figure(caller, figsize).add_subplot() if ax is None else ax

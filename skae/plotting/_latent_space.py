@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.random import RandomState
@@ -12,6 +12,9 @@ from scipy.ndimage import gaussian_filter
 from .._views import as_column, check_same_number, checked_labels
 from ._figure import axes_or_new, check_matplotlib, legend_beside, plain, short, styled
 from ._given import check_components, codes_of, fit_of, last_step
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 N_DRAWS = 100_000  # of the prior
 N_BINS, SMOOTHING = 80, 2.0  # of their histogram, and the deviation in bins
@@ -72,6 +75,9 @@ class LatentSpaceDisplay:
     >>> plt.close(display.figure_)
     """
 
+    ax_: Axes
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -93,7 +99,7 @@ class LatentSpaceDisplay:
         y: ArrayLike | None = None,
         *,
         components: tuple[int, ...] | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         scatter_kwargs: dict[str, Any] | None = None,
         contour_kwargs: dict[str, Any] | None = None,
     ) -> LatentSpaceDisplay:
@@ -147,7 +153,7 @@ class LatentSpaceDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         scatter_kwargs: dict[str, Any] | None = None,
         contour_kwargs: dict[str, Any] | None = None,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._figure import axes_or_new, check_matplotlib, legend_beside, styled
 from ._given import check_estimator, fit_of, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Share of the epochs, the first ones, that the axis need not have room for.
 EARLY = 0.1
@@ -71,6 +74,9 @@ class LossCurveDisplay:
     >>> plt.close(display.figure_)
     """
 
+    ax_: Axes
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -97,7 +103,7 @@ class LossCurveDisplay:
         cls,
         estimator: Any,
         *,
-        ax: Any = None,
+        ax: Axes | None = None,
         line_kwargs: dict[str, Any] | None = None,
         start_level_kwargs: dict[str, Any] | None = None,
         best_iter_kwargs: dict[str, Any] | None = None,
@@ -166,7 +172,7 @@ class LossCurveDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         line_kwargs: dict[str, Any] | None = None,
         start_level_kwargs: dict[str, Any] | None = None,
@@ -224,7 +230,7 @@ class LossCurveDisplay:
         margin = 0.05 * (high - low) or 0.5
         ax.set(xlabel="epoch", ylabel=self.loss_name)
         ax.set_ylim(low - margin, high + margin)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         legend_beside(ax)
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,9 @@ from ._given import (
     in_shape,
     kind_of,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CELL_SHARE = 0.94  # of its cell, that a sample fills
 MIDDLE = 0.96  # share of the values of images for which there are greys
@@ -70,6 +73,9 @@ class ManifoldDisplay:
     >>> plt.close(display.figure_)
     """
 
+    ax_: Axes
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -94,7 +100,7 @@ class ManifoldDisplay:
         percentiles: tuple[float, float] = (0.05, 0.95),
         image_shape: tuple[int, ...] | None = None,
         kind: str = "auto",
-        ax: Any = None,
+        ax: Axes | None = None,
         im_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,
     ) -> ManifoldDisplay:
@@ -174,7 +180,7 @@ class ManifoldDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         im_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,

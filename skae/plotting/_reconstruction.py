@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, check_scalar
 
 from ._figure import (
@@ -28,6 +28,9 @@ from ._given import (
     name_of,
     samples_of,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_TICKS = 8  # with names, under a sample
 
@@ -74,6 +77,9 @@ class ReconstructionDisplay:
     >>> plt.close(display.figure_)
     """
 
+    axes_: NDArray[Any]
+    figure_: Any  # a Figure, or a SubFigure
+
     def __init__(
         self,
         *,
@@ -96,7 +102,7 @@ class ReconstructionDisplay:
         n_samples: int = 8,
         image_shape: tuple[int, ...] | None = None,
         kind: str = "auto",
-        ax: Any = None,
+        ax: Axes | None = None,
         im_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,
     ) -> ReconstructionDisplay:
@@ -167,7 +173,7 @@ class ReconstructionDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         im_kwargs: dict[str, Any] | None = None,
         line_kwargs: dict[str, Any] | None = None,

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from skae import RBM, VAE, AutoencoderTransformer, MaskedImputer
+from skae import RBM, VAE, AutoencoderTransformer, MaskedImputer, load, to_onnx
 from skae.architectures import MLP
+from skae.plotting import AnomalyDisplay, LossCurveDisplay
 from skae.text import KneserNey
 
 
@@ -21,3 +22,10 @@ def mistakes() -> None:
     model.componets_  # type: ignore[attr-defined]  # noqa: B018
     codes: str = model.fit(X).transform(X)  # type: ignore[assignment]  # noqa: F841
     MaskedImputer().inverse_transform(X)  # type: ignore[attr-defined]
+    model.save()  # type: ignore[call-arg]
+    load("model", trusted=VAE)  # type: ignore[arg-type]
+    to_onnx(model, target_opset="18")  # type: ignore[arg-type]
+    model.set_callback()  # type: ignore[attr-defined]
+    LossCurveDisplay.from_estimator(model, ax="left")  # type: ignore[arg-type]
+    LossCurveDisplay.from_estimator(model).ax_.plt()  # type: ignore[attr-defined]
+    AnomalyDisplay.from_estimator(model)  # type: ignore[call-arg]

@@ -1,10 +1,16 @@
 """A user's program that uses all that is public; ``mypy --strict`` has no objection."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -23,6 +29,8 @@ from skae import (
     EncoderDecoder,
     MaskedAutoencoder,
     MaskedImputer,
+    load,
+    to_onnx,
 )
 from skae.architectures import (
     MLP,
@@ -31,6 +39,15 @@ from skae.architectures import (
     Modules,
     Recurrent,
     Transformer,
+)
+from skae.exceptions import LoadError
+from skae.plotting import (
+    AnomalyDisplay,
+    ComponentsDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ManifoldDisplay,
+    ReconstructionDisplay,
 )
 from skae.text import (
     CausalLanguageModel,
@@ -137,6 +154,52 @@ def in_a_pipeline(X: Floats, y: NDArray[np.int64]) -> float:
     return score + len(names) + int(params["n_components"])
 
 
+def is_damaged(path: Path) -> bool:
+    try:
+        load(path)
+    except LoadError:
+        return True
+    return False
+
+
+def stored(X: Floats) -> Floats:
+    model = VAE(2, max_iter=0)
+    if hasattr(model, "set_callbacks"):  # from scikit-learn 1.9 on
+        model = model.set_callbacks()
+    model.fit(X)
+    with TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        model.save(path)
+        loaded: VAE = load(path, trusted=[Straight])
+        Path(path).write_bytes(b"")
+        assert is_damaged(Path(path))
+    return loaded.transform(X)
+
+
+def exported(X: Floats) -> list[str]:
+    model = AutoencoderTransformer(2, max_iter=0).fit(X)
+    file: onnx.ModelProto = to_onnx(model, "reconstruct", dtype=np.float64)
+    return [output.name for output in file.graph.output]
+
+
+def drawn(X: Floats) -> list[Figure]:
+    model = AutoencoderTransformer(2, max_iter=1).fit(X)
+    curve = LossCurveDisplay.from_estimator(model)
+    codes = LatentSpaceDisplay.from_estimator(model, X, y=X[:, 0])
+    rows = ReconstructionDisplay.from_estimator(model, X, n_samples=2)
+    shares = ComponentsDisplay.from_estimator(model, ax=Figure().add_subplot())
+    samples, values = np.ones((2, 2, 4, 3)), [[0.0, 1.0], [0.0, 1.0]]
+    grid = ManifoldDisplay(samples=samples, grid_values=values)
+    anomalies = AnomalyDisplay.from_estimator(model, X, image_shape=(2, 2))
+    axes: list[Axes] = [curve.ax_, codes.ax_, shares.ax_, grid.plot().ax_]
+    losses: Floats = curve.validation_losses
+    best: int | None = curve.best_iter
+    assert best is not None
+    assert len(losses) == 2
+    assert [ax.get_xlabel() for ax in axes][1] == "code 0"
+    return [rows.figure_, shares.figure_, anomalies.figure_]
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 4))
@@ -152,4 +215,7 @@ def main() -> None:
     assert all(np.isfinite(numbers).all() for numbers in of_tables(X))
     assert np.isfinite(of_pairs(X, X[:, :2] ** 2)).all()
     assert np.isfinite(of_texts(["a green tree", "a house", "the tree"])).all()
+    assert np.isfinite(stored(X)).all()
+    assert exported(X) == ["reconstruct"]
+    assert len(drawn(X)) == 3
     assert in_a_pipeline(X, (X[:, 0] > 0).astype(np.int64)) > 4
