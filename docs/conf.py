@@ -23,7 +23,7 @@ extensions = [
 # packages, and scikit-learn's own methods, have nothing to link to; all else must have.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(sklearn|skorch|torch|numpy)\..*"),
+    ("py:.*", r"(numpy|skl2onnx|sklearn|skorch|torch)\..*"),
     ("py:meth", "set_output"),
 ]
 
@@ -45,7 +45,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    # First the pages of scikit-learn's gallery of PCA.
+    # First those that follow pages of scikit-learn's gallery.
     "within_subsection_order": ExplicitOrder(
         [
             "plot_replace_pca.py",

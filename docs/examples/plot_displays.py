@@ -63,8 +63,8 @@ ReconstructionDisplay.from_estimator(model, X_test, **image)
 plt.show()
 
 # %%
-# The limit
-# ---------
+# Limits
+# ------
 # Two numbers do not hold all that is written: these rows are the least like what the
 # model knows, in the red pixels. More of the held-out images are below the offset than
 # of the training ones, which it follows from, and which come back better.
