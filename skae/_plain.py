@@ -288,7 +288,9 @@ class PlainReader:
             case "class":
                 return self._class(of)
             case "object":
-                return self._object(self._class(plain["class"]), of, plain["number"])
+                return self._object(
+                    self._class(plain["class"]), of, plain.get("number")
+                )
             case "net":
                 return self._net(**self.read(of))
             case "array":
@@ -333,7 +335,7 @@ class PlainReader:
             )
         return kind
 
-    def _object(self, kind: Any, attributes: dict[str, Any], number: int) -> Any:
+    def _object(self, kind: Any, attributes: dict[str, Any], number: Any) -> Any:
         if not isinstance(kind, type) or issubclass(kind, NeuralNet):
             raise NotPlainError(f"{name_of(kind)} has no instances in plain data")
         new: Any = kind.__new__
