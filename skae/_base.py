@@ -539,6 +539,14 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
         check_is_fitted(self)
         return self._fit.start.precision.astype(self._fit.dtype)
 
+    def _try_out(self) -> None:
+        row = self._fit.start.mean[None].astype(np.float64)
+        with usual_settings(), one_thread:
+            codes, rebuilt = self._fit.codes(row), self._fit.rebuilt(row)
+            self._fit.scores(row)
+        assert codes.shape == (1, self.n_components_)
+        assert rebuilt.shape == row.shape
+
     # Rows
 
     def _new_rows(

@@ -108,6 +108,9 @@ class StoredEstimator(BaseEstimator):
         """Become the copy that is made of them."""
         self.__dict__.update(attributes)
 
+    def _try_out(self) -> None:
+        """Raise any error if attributes do not belong together."""
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Return what pickle and copy make a copy of: everything."""
         return _new, (type(self),), self._copied()
@@ -197,6 +200,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
         if not isinstance(estimator, StoredEstimator):
             raise NotPlainError(f"it holds no estimator, but {estimator!r}")
         check_is_fitted(estimator)
+        estimator._try_out()
     except NotPlainError as error:
         raise LoadError(f"{path}: {error}.") from error
     except Exception as error:  # by data that nobody has written as they are

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from estimators import ESTIMATORS, FAST, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
 from files import header_of, rewrite
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -27,6 +27,7 @@ from skorch.callbacks import EarlyStopping
 
 import skae
 from skae import AutoencoderTransformer, load
+from skae._file import digest
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
 from skae.exceptions import LoadError
@@ -240,6 +241,16 @@ def test_a_class_that_is_not_known_is_named_and_not_imported(path):
         with pytest.raises(LoadError, match=message):
             load(path)
     assert "antigravity" not in sys.modules
+
+
+def test_weights_of_other_shapes_are_an_error(path):
+    header, arrays = header_of(path), load_file(path)
+    names = [name for name, array in arrays.items() if array.shape == (8, 6)]
+    assert len(names) == 1
+    arrays[names[0]] = np.ascontiguousarray(arrays[names[0]][:, :5])
+    save_file(arrays, path, {**header, "sha256": digest(header["model"], arrays)})
+    with pytest.raises(LoadError, match="does not hold an estimator: RuntimeError"):
+        load(path)
 
 
 def test_ones_own_classes_have_to_be_trusted(tmp_path):
