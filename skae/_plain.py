@@ -186,7 +186,7 @@ class PlainWriter:
         name = name_of(kind)
         if self._own.get(name) is kind or is_of_torch(name, kind):
             return name
-        if "<" in name or "None" in name:  # of a function, or of no module
+        if "<" in name or kind.__module__ is None:  # where nobody finds it again
             raise _not_plain(where, value)
         self.foreign[name] = kind
         return name
