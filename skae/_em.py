@@ -186,7 +186,8 @@ def fit_normal(
     for _ in range(n_iter):
         before = normal
         normal = constraint.normal(before.completed_rows(rows)[1])
-        root = np.sqrt(np.diagonal(normal.covariance))
+        variance = np.diagonal(normal.covariance)  # of a constant column rounding
+        root = np.sqrt(np.maximum(variance, VARIANCE_FLOOR * variance.mean()))
         change = np.abs(normal.covariance - before.covariance) / root / root[:, None]
         if change.max() < TOL:
             break

@@ -51,6 +51,8 @@ class StoredEstimator(BaseEstimator):
             has under its name, such as a lambda.
         ImportError
             Without the extra ``skae[safetensors]``.
+        OSError
+            If the file cannot be written.
 
         Warns
         -----
@@ -72,7 +74,7 @@ class StoredEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        save_file = _of_safetensors("save_file", "save")
+        as_bytes = _of_safetensors("save", "save")
         writer = PlainWriter()
         model = json.dumps(writer.write(self, type(self).__name__), allow_nan=False)
         if writer.left_out:
@@ -87,12 +89,13 @@ class StoredEstimator(BaseEstimator):
             "model": model,
             "sha256": digest(model, writer.arrays),
         }
-        partial = f"{os.fspath(path)}.partial"
+        target = os.path.realpath(os.fsdecode(path))  # not the link to it
+        partial = Path(f"{target}.partial")
         try:
-            save_file(writer.arrays, partial, header)
-            os.replace(partial, path)
+            partial.write_bytes(as_bytes(writer.arrays, header))
+            os.replace(partial, target)
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     # What a copy is made of
 
@@ -152,6 +155,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     path : str or path-like
     trusted : iterable of classes and functions, default=()
         Your own ones that the estimator was given, or that its networks are made of.
+        They are known by module and name, those of a notebook or script by name.
 
     Returns
     -------
@@ -177,6 +181,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     """
     safe_open = _of_safetensors("safe_open", "load")
     trusted = _checked_trusted(trusted)
+    path = os.fsdecode(path)
     with open(path, "rb"):
         pass  # an OSError says what there is to say
     try:

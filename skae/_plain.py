@@ -156,13 +156,18 @@ class PlainWriter:
         state = own_state(value)
         if state is None:
             raise _not_plain(where, value)
-        for callbacks in ("callbacks", "_skl_callbacks"):
-            if watching := state.get(callbacks):
-                state = {**state, callbacks: None}
-                self.left_out += [c for c in watching if c not in self.left_out]
+        state = self._without_callbacks(state)
         name = self._name(type(value), where, value)
         parts = {key: self.write(v, f"{where}.{key}") for key, v in state.items()}
         return {"is": "object", "class": name, "of": parts}
+
+    def _without_callbacks(self, state: dict[str, Any]) -> dict[str, Any]:
+        for name in ("callbacks", "_skl_callbacks"):
+            watching = state.get(name) or ()
+            self.left_out += [c for c in watching if c not in self.left_out]
+        if state.get("callbacks"):
+            state = {**state, "callbacks": None}
+        return {k: v for k, v in state.items() if k != "_skl_callbacks"}
 
     def _array(self, value: NDArray, where: str) -> dict[str, Any]:
         if value.dtype.kind in "biuf":
@@ -254,7 +259,9 @@ class PlainReader:
     ) -> None:
         self._arrays = arrays
         self._classes: dict[str, Any] = own_classes()
-        self._classes |= {name_of(kind): kind for kind in trusted}
+        for kind in trusted:  # in a notebook it was another module's, or now is
+            in_notebook = f"__main__.{kind.__qualname__}"
+            self._classes |= {name_of(kind): kind, in_notebook: kind}
         self._met: dict[int, Any] = {}
 
     def read(self, plain: Any) -> Any:

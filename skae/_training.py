@@ -154,7 +154,7 @@ class Training:
                 return decision
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
             net.module_.see(*everything.seen)
-            self._watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
+            self.watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
             if net.verbose:
                 print("One network, of all rows:")
             n_epochs = max(1, decision.best_iter)
@@ -169,7 +169,7 @@ class Training:
             def judged(net: AutoencoderNet) -> GateDecision:
                 return judge(net, data, before, asked, required=required)
 
-            self._watch(found, judged)
+            self.watch(found, judged)
             net.partial_fit(data, task=self.task)
             decision = judged(net)
         if decision.is_open:
@@ -178,7 +178,7 @@ class Training:
             net.module_.load_state_dict(start)
         return decision
 
-    def _watch(
+    def watch(
         self,
         found: Callable[[AutoencoderNet, GateDecision], Any],
         judged: Callable[[AutoencoderNet], GateDecision],

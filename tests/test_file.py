@@ -429,6 +429,37 @@ def test_callbacks_are_left_out_with_a_warning(tmp_path):
     assert load(tmp_path / "model").callbacks is None
 
 
+def test_what_was_watched_can_be_fitted_again(tmp_path):
+    model = AutoencoderTransformer(2, **FAST).fit(table())
+    model._skl_callbacks = ["a callback of scikit-learn"]
+    with pytest.warns(UserWarning, match="callbacks .* are not stored"):
+        model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model").fit(table())
+    np.testing.assert_array_equal(loaded.transform(table()), model.transform(table()))
+
+
+def test_a_link_stays_and_others_may_read(tmp_path, model):
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    model.save(os.fsencode(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "model").stat().st_mode == plain.stat().st_mode
+    load(os.fsencode(tmp_path / "link"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        model.save(tmp_path / "nowhere" / "model")
+
+
+def test_a_class_of_a_notebook_is_known_by_its_name(tmp_path, monkeypatch):
+    architecture = skae.architectures.Modules(estimators.Encoder, estimators.decoder)
+    model = AutoencoderTransformer(2, max_iter=0, architecture=architecture)
+    for kind in (estimators.Encoder, estimators.decoder):
+        monkeypatch.setattr(kind, "__module__", "__main__")
+    model.fit(table()).save(tmp_path / "model")
+    monkeypatch.undo()
+    load(tmp_path / "model", trusted=TRUSTED)
+
+
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(path, model, monkeypatch):
     before = path.read_bytes()
 

@@ -8,9 +8,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_file import outputs, table
+from test_file import WORDS, outputs, table
 
 from skae import RBM, AutoencoderTransformer
+from skae._gate import PairedImprovement
+from skae._net import AutoencoderNet
 
 callback = pytest.importorskip("sklearn.callback")
 
@@ -113,6 +115,16 @@ def test_an_estimator_after_an_epoch_is_what_fit_would_return(how):
     else:  # while folds decide there is no estimator
         assert len(nats) == model.best_iter_ + 1
         assert nats[-2] == nats[-1]
+
+
+def test_of_few_texts_a_network_is_trained_again_on_all(monkeypatch):
+    monkeypatch.setattr(PairedImprovement, "exceeds", lambda *args: True)
+    monkeypatch.setitem(AutoencoderNet.__init__.__kwdefaults__, "keep_best", False)
+    scorer, rng = Scorer(), np.random.RandomState(0)
+    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(60)]
+    model = clone(TEXTS["causal"]).set_callbacks(scorer).fit(texts)
+    assert len(scorer.nats) > model.n_iter_ + 1
+    assert scorer.nats[-1] == scorer.nats[-2] == model.score(texts)
 
 
 def test_callbacks_are_torn_down_where_fit_fails():

@@ -610,3 +610,15 @@ def test_bad_arguments(X):
         to_onnx(scaler, "transform")
     with pytest.raises(ValueError, match="ends in StandardScaler"):
         to_onnx(make_pipeline(pca, scaler).fit(X), "score_samples")
+
+
+def test_a_search_is_its_best_estimator_and_steps_that_do_nothing_are_none():
+    search = GridSearchCV(
+        AutoencoderTransformer(max_iter=1), {"n_components": [1]}, cv=2
+    )
+    pipeline = make_pipeline("passthrough", AutoencoderTransformer(1, max_iter=1))
+    X = np.random.RandomState(0).randn(40, 3).astype(np.float32)
+    for model in (search, pipeline):
+        found = run(to_onnx(model.fit(X)), X)
+        np.testing.assert_allclose(found, model.transform(X), rtol=0, atol=1e-5)
+    run(to_onnx(pipeline, "score_samples"), X)

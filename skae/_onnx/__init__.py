@@ -158,6 +158,11 @@ def to_onnx(
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator):
         raise TypeError(f"estimator={estimator!r}: give a fitted estimator.")
     check_is_fitted(estimator)
+    best = getattr(estimator, "best_estimator_", None)
+    if isinstance(best, OnnxMixin | Pipeline):  # of a search
+        estimator = best
+    if isinstance(estimator, Pipeline):
+        estimator = _export.without_passthrough(estimator)
     if isinstance(estimator, OnnxMixin):
         return _export.of_estimator(estimator, method, kind, opset)
     if isinstance(estimator, Pipeline) and method is not None:

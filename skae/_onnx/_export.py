@@ -111,6 +111,12 @@ def of_estimator(
     return with_metadata(model, estimator, method, opset)
 
 
+def without_passthrough(pipeline: Pipeline) -> Pipeline:
+    """Return a fitted Pipeline without steps that do nothing."""
+    steps = [s for s in pipeline.steps if s[1] is not None and s[1] != "passthrough"]
+    return Pipeline(steps) if steps else pipeline
+
+
 def of_last_step(
     pipeline: Pipeline, method: str, dtype: np.dtype, opset: int
 ) -> onnx.ModelProto:

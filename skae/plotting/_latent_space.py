@@ -208,7 +208,9 @@ class LatentSpaceDisplay:
         from matplotlib.collections import PathCollection
 
         size = float(np.clip(9000 / max(len(self.codes), 1), 6, 25))
-        style = {"s": size, "alpha": 0.8, "linewidth": 0}
+        style: dict[str, Any] = {"s": size, "alpha": 0.8}
+        if "marker" not in (scatter_kwargs or {}):
+            style["linewidth"] = 0  # of which some markers are made
         style = styled("scatter_kwargs", scatter_kwargs, PathCollection, **style)
         heights = np.random.default_rng(0).uniform(size=len(self.codes))
         flat = self.codes.shape[1] == 1

@@ -86,8 +86,10 @@ def fit(
             again = objective.counted(sequences, counts, seed, start)
         everything = torch.from_numpy(np.sort(rows)).to(dataset.device)
         data = replace(data, train=everything, valid=data.valid[:0], units=None)
-        net, tried = replace(training, start=again).new_net(), net
+        training = replace(training, start=again)
+        net, tried = training.new_net(), net
         net.module_.see(*data.seen)
+        training.watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
         net.partial_fit(data, epochs=decision.best_iter, task=task)
         net.module_.calibrate(decision.calibration)
         net.history_ = tried.history
