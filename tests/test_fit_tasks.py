@@ -8,11 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_file import WORDS, outputs, table
+from test_file import outputs, table
 
 from skae import RBM, AutoencoderTransformer
-from skae._gate import PairedImprovement
-from skae._net import AutoencoderNet
+from skae.text import CausalLanguageModel
 
 callback = pytest.importorskip("sklearn.callback")
 
@@ -117,13 +116,13 @@ def test_an_estimator_after_an_epoch_is_what_fit_would_return(how):
         assert nats[-2] == nats[-1]
 
 
-def test_of_few_texts_a_network_is_trained_again_on_all(monkeypatch):
-    monkeypatch.setattr(PairedImprovement, "exceeds", lambda *args: True)
-    monkeypatch.setitem(AutoencoderNet.__init__.__kwdefaults__, "keep_best", False)
-    scorer, rng = Scorer(), np.random.RandomState(0)
-    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(60)]
-    model = clone(TEXTS["causal"]).set_callbacks(scorer).fit(texts)
-    assert len(scorer.nats) > model.n_iter_ + 1
+def test_of_few_texts_a_network_is_trained_again_on_all():
+    scorer, rng = Scorer(), np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(30)])
+    texts = [" ".join(rng.choice(words, rng.integers(3, 12))) for _ in range(100)]
+    model = CausalLanguageModel(max_iter=2, random_state=0).set_callbacks(scorer)
+    model.fit(texts)
+    assert len(scorer.nats) == model.n_iter_ + model.best_iter_ + 1 > model.n_iter_ + 1
     assert scorer.nats[-1] == scorer.nats[-2] == model.score(texts)
 
 
