@@ -402,15 +402,14 @@ def test_the_input_is_never_modified(estimator, order, X):
     np.testing.assert_array_equal(codes, kept)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_read_only_memory_map_is_as_good_as_an_array(estimator, dtype, tmp_path, X):
-    np.save(tmp_path / "X.npy", X.astype(dtype))
+def test_a_read_only_memory_map_is_as_good_as_an_array(estimator, tmp_path, X):
+    X = X.astype(np.float32)  # of float64 see test_dataset.py
+    np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    on_disk, in_memory = clone(estimator).fit(mapped), clone(estimator)
-    in_memory.fit(X.astype(dtype))
+    on_disk, in_memory = clone(estimator).fit(mapped), clone(estimator).fit(X)
     for method in METHODS:
         np.testing.assert_array_equal(
-            call(on_disk, method, mapped), call(in_memory, method, X.astype(dtype))
+            call(on_disk, method, mapped), call(in_memory, method, X)
         )
     on_disk.partial_fit(mapped)
 
@@ -530,7 +529,7 @@ def test_batch_size_does_not_change_transform(estimator, X):
     np.testing.assert_array_equal(estimator.transform(X), codes)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 90, 1000])
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_any_batch_size_trains(estimator, batch_size, X):
     estimator.set_params(batch_size=batch_size, max_iter=1).fit(X)
     assert np.isfinite(estimator.score(X))
