@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._plain import NAMED, NotPlainError, PlainReader, PlainWriter
 from ._sklearn import BaseEstimator
+from ._step import usual_settings
 from .exceptions import LoadError
 
 # What a file holds, and how: raised whenever older files can no longer be read.
@@ -201,7 +202,8 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     if header.get("sha256") != digest(model, arrays):
         raise LoadError(f"{path} is damaged: its checksum is not that of its content.")
     try:
-        estimator = PlainReader(arrays, trusted).read(json.loads(model))
+        with usual_settings():
+            estimator = PlainReader(arrays, trusted).read(json.loads(model))
         if not isinstance(estimator, StoredEstimator):
             raise NotPlainError(f"it holds no estimator, but {estimator!r}")
         check_is_fitted(estimator)

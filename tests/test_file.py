@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import onnx
 import pytest
+import torch
 from estimators import ESTIMATORS, FAST, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
 from files import header_of, rewrite
 from safetensors.numpy import load_file, save_file
@@ -143,6 +144,13 @@ def test_metadata_requests_come_back(tmp_path):
         requests = (m.get_metadata_routing().fit.requests for m in (model, loaded))
         assert {"sample_weight": True}.items() <= next(requests).items()
         assert {"sample_weight": True}.items() <= next(requests).items()
+
+
+def test_other_peoples_settings_do_not_matter(path, model):
+    with torch.inference_mode(), torch.device("meta"), np.errstate(all="raise"):
+        loaded = load(path)
+    assert not any(p.is_inference() for p in loaded.module_.parameters())
+    np.testing.assert_array_equal(loaded.transform(table()), model.transform(table()))
 
 
 # Sizes

@@ -72,7 +72,8 @@ def test_callbacks_see_each_epoch_and_change_nothing(name):
         else:
             assert open_tasks.pop() == task
     assert not open_tasks
-    assert recorder.n_epochs <= recorder.max_subtasks or name in IMPUTERS
+    if name in ESTIMATORS or name in TWO_VIEWS:
+        assert model.n_iter_ <= recorder.n_epochs <= recorder.max_subtasks
     plain = clone(ROWS[name]).set_callbacks().fit(*given)
     assert not hasattr(plain, "_skl_callbacks")
     for method, found in outputs(plain, given[0]).items():
