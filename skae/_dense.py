@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 ALIGNMENT = 16  # floats: a parameter begins at a multiple of 64 bytes
+# Matrices of fewer columns lie column by column where that makes products up to four
+# times faster: weights of layers with few inputs, and codes.
+NARROW = 16
 
 
 class Activation(NamedTuple):
@@ -125,13 +128,19 @@ class DenseLayers:
     def _buffers_for(self, n: int) -> tuple[list[Tensor], list[Tensor]]:
         """Return where `n` rows have their layers, and the gradients by them."""
         if n not in self._buffers:
-            lead = () if self.n_stacked is None else (self.n_stacked,)
             with torch.inference_mode(False):  # held-out rows may be the first
                 self._buffers[n] = (
-                    [w.new_empty(*lead, n, w.shape[-2]) for w in self.weights],
-                    [w.new_empty(*lead, n, w.shape[-1]) for w in self.weights],
+                    [self._new_rows(w, n, w.shape[-2]) for w in self.weights],
+                    [self._new_rows(w, n, w.shape[-1]) for w in self.weights],
                 )
         return self._buffers[n]
+
+    def _new_rows(self, like: Tensor, n: int, width: int) -> Tensor:
+        if self.n_stacked is not None:
+            return like.new_empty(self.n_stacked, n, width)
+        if width < NARROW:
+            return like.new_empty(width, n).mT
+        return like.new_empty(n, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
@@ -202,10 +211,9 @@ class FlatGroup:
         self.n_steps = torch.zeros((), dtype=torch.float32)
         for p, state, start in zip(parameters, states, starts, strict=True):
             where = slice(start, start + p.numel())
-            value = self.values[where].view_as(p)
-            p.data = value.copy_(p.data)
-            p.grad = self.gradients[where].view_as(p)
-            views = self.averages[where].view_as(p), self.squares[where].view_as(p)
+            p.data = _shaped_as(p, self.values[where]).copy_(p.data)
+            p.grad = _shaped_as(p, self.gradients[where])
+            views = [_shaped_as(p, of[where]) for of in (self.averages, self.squares)]
             if state:
                 self.n_steps.copy_(state["step"])
                 for name, view in zip(ADAM_STATE[1:], views, strict=True):
@@ -217,6 +225,13 @@ class FlatGroup:
         self.n_steps += 1
         moments = [self.averages], [self.squares], [self.n_steps]
         fused_adamw(self.group, [self.values], [self.gradients], *moments)
+
+
+def _shaped_as(parameter: Tensor, values: Tensor) -> Tensor:
+    """Return a view of numbers that has the shape of a parameter."""
+    if parameter.ndim > 1 and parameter.shape[-1] < NARROW:
+        return values.view(parameter.mT.shape).mT
+    return values.view_as(parameter)
 
 
 class FlatAdamW:
@@ -267,9 +282,13 @@ class FlatAdamW:
         """Give each parameter, and its state, memory of its own again."""
         for group in optimizer.param_groups:
             for p in group["params"]:
-                p.data, p.grad = p.data.clone(), None
+                p.data, p.grad = _copied(p.data), None
                 state = optimizer.state.get(p, {})
-                state.update({name: value.clone() for name, value in state.items()})
+                state.update({name: _copied(value) for name, value in state.items()})
+
+
+def _copied(values: Tensor) -> Tensor:
+    return values.clone(memory_format=torch.contiguous_format)
 
 
 class DenseStep:
@@ -398,10 +417,10 @@ def squared_error_gradient(
     n = len(x)
     n_modules = error.numel() // x.numel()
     if weight is None:
-        total = torch.dot(error.view(-1), error.view(-1))
+        total = torch.dot(error.flatten(), error.flatten())
         return error.mul_(2 / n), total / (n * n_modules)
     gradient = error * (weight * (2 / n))[..., None]
-    total = torch.dot(error.view(-1), gradient.view(-1))
+    total = torch.dot(error.flatten(), gradient.flatten())
     return gradient, total / (2 * n_modules)
 
 

@@ -187,29 +187,36 @@ class TrainedNetwork:
         of an ordered code is what it adds to the R2 of the codes before it. For PCA
         these are its own ratios.
         """
-        codes = self.transform(rows)
-
-        def error(codes: NDArray) -> float:
-            squares = np.nansum((rows - self.inverse_transform(codes)) ** 2, axis=1)
-            return float(np.average(squares, weights=weight))
-
-        smallest = error(codes)
-        k = codes.shape[1]
         filled = mean_filled(rows, weight)
-        centred = filled - np.average(filled, 0, weight)
+        centred = (filled - np.average(filled, 0, weight)) / self.start.scale
         total = float(np.average(centred**2, 0, weight).sum())
+        k = len(self.order)
         if not total > 0:
             return np.zeros(k)
-        if self.is_ordered:
-            errors = [total, *(error(first_codes(codes, j)) for j in range(1, k + 1))]
-            best = np.minimum.accumulate(errors)  # a code may do harm
-            return -np.diff(best) / total
-        added = np.empty(k)
-        for j in range(k):
-            fixed = codes.copy()
-            fixed[:, j] = self.codes.mean[j]
-            added[j] = error(fixed) - smallest
-        added = np.maximum(added, 0)  # a code may be of no use, or do harm
+        # All in the module's own units and precision: this is a pass for each code.
+        x, known, _ = self._standardised(rows)
+        x, module = x.float(), self.module
+        counts = torch.ones_like(x) if known is None else known.to(x)
+        counts[:, torch.from_numpy(self.is_constant)] = 0
+
+        def error(u: Tensor) -> float:
+            squares = (module.decode(u) - x).square().mul_(counts)
+            of_rows = squares.sum(1, dtype=torch.float64).cpu().numpy()
+            return float(np.average(of_rows, weights=weight))
+
+        with inference(module):
+            u = module.encode(x, known)
+            smallest = error(u)
+            if self.is_ordered:
+                prefixes = (first_codes(u, j) for j in range(1, k + 1))
+                best = np.minimum.accumulate([total, *map(error, prefixes)])
+                return -np.diff(best) / total  # a code may do harm, or be of no use
+            added = np.empty(k)
+            for j, mean in enumerate(self.codes.mean / self.code_scale):
+                fixed = u.clone()
+                fixed[:, self.order[j]] = float(mean)
+                added[j] = error(fixed) - smallest
+        added = np.maximum(added, 0)
         share = added / added.sum() if added.sum() > 0 else np.full_like(added, 1 / k)
         return share * max(1 - smallest / total, 0.0)
 
@@ -276,9 +283,9 @@ class TrainedNetwork:
         return {**self.__dict__, "_casts": {}}
 
 
-def first_codes(codes: NDArray, n: int) -> NDArray:
+def first_codes(codes: Tensor, n: int) -> Tensor:
     """Return codes of which all but the first `n` are 0, shape (rows, k)."""
-    first = codes.copy()
+    first = codes.clone()
     first[:, n:] = 0
     return first
 

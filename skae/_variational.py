@@ -312,29 +312,29 @@ class VariationalModule(BaseModule):
         """Write the gradients of the negative ELBO, and return its two terms."""
         reconstruction, mean, log_variance, log_noise = outputs
         (z, free), (n, d) = step.saved, x.shape
-        share = x.new_full((n,), 1 / n) if weight is None else weight / n  # (..., n)
+        share: Any = 1 / n  # of a row
+        total: Any = 1.0
+        if weight is not None:
+            share = (weight / n)[..., None]  # (..., n, 1)
+            total = share.sum((-2, -1))
         # Of the likelihood, by the reconstruction and by the variance of the noise.
-        error = reconstruction.sub_(x)
-        weighted = error * share[..., None]
-        squares = (error.flatten(-2) * weighted.flatten(-2)).sum(-1)  # (...)
-        total, precision = share.sum(-1), (-log_noise).exp()
-        by_noise = 0.5 * (total * d - squares * precision)
-        step.gradients["log_variance_change"].copy_(by_noise)
-        constant = total * d * (math.log(2 * math.pi) + log_noise)
-        nll = 0.5 * (squares * precision + constant)
+        error, precision = reconstruction.sub_(x), (-log_noise).exp()
+        weighted = error if weight is None else error * weight[..., None]
+        squares = torch.linalg.vecdot(error.flatten(-2), weighted.flatten(-2))  # (...)
+        squares = squares * precision / n
+        step.gradients["log_variance_change"].copy_(0.5 * (total * d - squares))
+        nll = 0.5 * (squares + total * d * (math.log(2 * math.pi) + log_noise))
         by_code = step.decoder.backward(
-            weighted.mul_(precision[..., None, None]), by_input=True
+            weighted.mul_((precision / n)[..., None, None]), by_input=True
         )
         # Of the divergence, by the mean and the log-variance.
-        beta = loss.kl_weight
-        variance = log_variance.exp()
-        kl = 0.5 * (mean.square() + variance - 1 - log_variance).sum(-1)
-        by_kl = beta * share[..., None]
+        by_kl, variance = loss.kl_weight * share, log_variance.exp()
+        kl = mean.square().add_(variance).sub_(log_variance).sub_(1).mul_(by_kl)
         by_mean = by_code + by_kl * mean
-        by_log_variance = 0.5 * (by_code * (z - mean) + by_kl * (variance - 1))
-        by_log_variance.mul_(free <= MAX_LOG_VARIANCE)
+        by_log_variance = variance.sub_(1).mul_(by_kl).addcmul_(by_code, z - mean)
+        by_log_variance.mul_(free <= MAX_LOG_VARIANCE).mul_(0.5)
         step.encoder.backward(torch.cat([by_mean, by_log_variance], dim=-1))
-        kl = beta * (share * kl).sum(-1)
+        kl = 0.5 * kl.sum((-2, -1))
         return {"reconstruction": nll.mean(), "kl": kl.mean()}
 
 
