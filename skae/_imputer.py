@@ -16,7 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import MissingValues, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
@@ -168,8 +168,8 @@ class MaskedImputer(
         no bottleneck: there are as many codes as columns, up to 128 of these, and the
         correlations of the start are shrunk by the factor by which known cells that
         are hidden are completed best; beyond, that choice is one of up to 64 codes.
-    missing_values : float, str or None, default=nan
-        What stands for a missing cell.
+    missing_values : float, str, None or pandas.NA, default=nan
+        What stands for a missing cell. NaN, None and pandas.NA stand for one another.
     categorical_features : array-like of int, str or bool, "from_dtype" or None, \
             default=None
         Which columns are categories: their numbers, their names, or a mask, as in
@@ -295,7 +295,7 @@ class MaskedImputer(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: MaskedAutoencoder._parameter_constraints[name] for name in PASSED_ON},
-        "missing_values": [Real, str, None],
+        "missing_values": [MissingValues()],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "sample_posterior": ["boolean"],
         "add_indicator": ["boolean"],

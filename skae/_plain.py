@@ -58,6 +58,11 @@ def name_of(kind: Any) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def pandas_na() -> Any:
+    """Return ``pandas.NA``, or None where pandas is not imported."""
+    return getattr(sys.modules.get("pandas"), "NA", None)
+
+
 def own_classes() -> dict[str, type]:
     """Return the classes that plain data may name, those of torch left out."""
     from . import text  # noqa: F401  its classes too
@@ -128,6 +133,8 @@ class PlainWriter:
             return {"is": "numpy.dtype", "of": value.str}
         if isinstance(value, torch.dtype | torch.device):
             return {"is": f"torch.{type(value).__name__}", "of": str(value)}
+        if value is pandas_na():
+            return {"is": "pandas.NA", "of": None}
         if isinstance(value, NAMED):
             return {"is": "class", "of": self._name(value, where, value)}
         if id(value) in self._numbers:
@@ -321,13 +328,16 @@ class PlainReader:
                 return rng
             case "numpy.dtype":
                 return np.dtype(of)
+            case "pandas.NA" if pandas_na() is not None:
+                return pandas_na()
             case "torch.device":
                 return torch.device(of)
             case "torch.dtype":
                 dtype = getattr(torch, of.removeprefix("torch."), None)
                 if isinstance(dtype, torch.dtype):
                     return dtype
-        raise NotPlainError(f"{what!r} stands for nothing")
+        here = " where pandas is not imported" if what == "pandas.NA" else ""
+        raise NotPlainError(f"{what!r} stands for nothing{here}")
 
     def _class(self, name: str) -> Any:
         kind = self._classes.get(name)

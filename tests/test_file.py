@@ -12,6 +12,7 @@ import estimators
 import joblib
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from estimators import ESTIMATORS, FAST, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
@@ -27,7 +28,7 @@ from skops import io as skops_io
 from skorch.callbacks import EarlyStopping
 
 import skae
-from skae import AutoencoderTransformer, load
+from skae import AutoencoderTransformer, MaskedImputer, load
 from skae._file import digest
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
@@ -134,6 +135,16 @@ def test_names_of_columns_and_frames_come_back(tmp_path):
     model = AutoencoderTransformer(2, **FAST).set_output(transform="pandas").fit(X)
     model.save(tmp_path / "model")
     assert load(tmp_path / "model").transform(X).equals(model.transform(X))
+
+
+def test_a_marker_of_pandas_comes_back(tmp_path, monkeypatch):
+    path = tmp_path / "imputer.skae"
+    imputer = MaskedImputer(missing_values=pd.NA, max_iter=0, random_state=0)
+    imputer.fit([[1.0, 2.0], [2.0, 1.0], [3.0, np.nan]]).save(path)
+    assert load(path).missing_values is pd.NA
+    monkeypatch.delitem(sys.modules, "pandas")
+    with pytest.raises(LoadError, match="where pandas is not imported"):
+        load(path)
 
 
 def test_metadata_requests_come_back(tmp_path):

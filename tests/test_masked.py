@@ -775,6 +775,16 @@ def test_few_rows_are_completed_no_worse_than_by_means():
     assert np.mean(errors[MaskedImputer]) < np.mean(errors[SimpleImputer])
 
 
+@pytest.mark.parametrize("marker", [pd.NA, None])
+def test_a_marker_of_nullable_columns_is_like_nan(marker):
+    numbers = pd.array([1, 2, None, 4] * 10, dtype="Int64")
+    frame = pd.DataFrame({"a": numbers, "b": [1.0, 2.0, 3.0, np.nan] * 10})
+    how = {"max_iter": 0, "random_state": 0}
+    by_marker = MaskedImputer(missing_values=marker, **how).fit_transform(frame)
+    np.testing.assert_array_equal(by_marker, MaskedImputer(**how).fit_transform(frame))
+    assert np.isfinite(by_marker).all()
+
+
 def test_categories_that_fit_has_seen_may_be_new_to_a_type():
     frame = pd.DataFrame({"c": pd.Categorical(list("xy") * 30), "n": [0.0, 1.0] * 30})
     new = pd.DataFrame({"c": pd.Categorical(["x", None]), "n": [0.0, 1.0]})
