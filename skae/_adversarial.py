@@ -592,6 +592,9 @@ class AdversarialAutoencoder(BaseAutoencoder):
         prior: their sliced Epps-Pulley distance, about .1 for draws of the prior itself
         (up to .7 with one code). Compare it with that of ``max_iter=0``, PCA. Only of
         :meth:`fit`.
+    cluster_centers_ : ndarray of shape (n_clusters, n_components)
+        Codes that the clusters are around; :meth:`inverse_transform` has the rows. Only
+        with `n_clusters`.
     labels_ : ndarray of int of shape (n_samples,)
         The cluster of each training row. Only of :meth:`fit` with `n_clusters`.
 
@@ -763,6 +766,16 @@ class AdversarialAutoencoder(BaseAutoencoder):
         if not isinstance(self._fit.start, Clustered):
             return super().predict(X)
         return self._clusters(self._fitted_rows(X))
+
+    @property
+    def cluster_centers_(self) -> NDArray:
+        """Codes that the clusters are around, shape (n_clusters, n_components)."""
+        start = self._fit.start if self.__sklearn_is_fitted__() else None
+        if not isinstance(start, Clustered):
+            raise AttributeError("cluster_centers_ is there after fit with n_clusters.")
+        model = self._fit.model
+        codes = start.mixture.centres[:, self._order] * model.code_scale
+        return codes / self._fit.deviation(codes.dtype)
 
     def _clusters(self, X: Any) -> NDArray:
         """Return the likeliest cluster of each row, shape (n_samples,)."""

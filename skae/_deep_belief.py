@@ -480,7 +480,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **AutoencoderTransformer._parameter_constraints,
         "pretrain_max_iter": [Interval(Integral, 0, None, closed="left")],
-        "rbm_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "rbm_learning_rate": RBM._parameter_constraints["learning_rate"],
         "momentum": RBM._parameter_constraints["momentum"],
         "n_gibbs_steps": RBM._parameter_constraints["n_gibbs_steps"],
         "persistent": RBM._parameter_constraints["persistent"],

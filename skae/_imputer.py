@@ -12,6 +12,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.impute import MissingIndicator
@@ -28,7 +29,7 @@ from ._masked import (
     warn_of_empty_rows,
 )
 from ._parameters import naming, unchanged_on_error
-from ._rows import as_numbers, check_values, check_weights, is_missing
+from ._rows import as_numbers, check_kind, check_values, check_weights, is_missing
 from ._sklearn import (
     OneToOneFeatureMixin,
     TransformerMixin,
@@ -66,6 +67,7 @@ class NumberColumn:
     @classmethod
     def of(cls, column: NDArray, weight: NDArray) -> NumberColumn:
         """Standardise a column of which some numbers are NaN."""
+        column = column.astype(np.float64)
         w = np.where(np.isnan(column), 0.0, weight)
         if not w.any():  # what is known has no weight
             return cls(0.0, 1.0)
@@ -513,6 +515,8 @@ class MaskedImputer(
 
     def _columns(self, X: Any, reset: bool) -> list[NDArray]:
         """Return the columns of a checked table: of floats, or of objects."""
+        check_kind(X)
+        X = X.detach() if isinstance(X, torch.Tensor) else X
         asked = self.categorical_features
         if asked is None and isinstance(self.missing_values, Real):
             marks_nan = is_missing(self.missing_values)

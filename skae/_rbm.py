@@ -151,12 +151,10 @@ class BoltzmannMachine:
 
     def hidden_input(self, V: NDArray) -> NDArray:
         """Return ``a = W' r(v)`` of rows, shape (n, k), in their dtype."""
-        weight = self.weight.astype(V.dtype)
         if self.visible == "bernoulli":
-            return V @ weight
-        return (V - self.visible_bias.astype(V.dtype)) @ (
-            weight / V.dtype.type(self.noise)
-        )
+            return V @ self.weight.astype(V.dtype)
+        weight = (self.weight / self.noise).astype(V.dtype)
+        return (V - self.visible_bias.astype(V.dtype)) @ weight
 
     def hidden_mean(self, V: NDArray) -> NDArray:
         """Return the means of the hidden units given rows, shape (n, k)."""
@@ -886,7 +884,7 @@ class RBM(
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "visible": [StrOptions({"bernoulli", "gaussian"})],
         "hidden": [StrOptions({"bernoulli", "gaussian"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, 1e30, closed="right")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
         "persistent": ["boolean", StrOptions({"auto"})],

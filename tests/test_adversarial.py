@@ -231,7 +231,23 @@ def test_clusters_of_separate_groups_are_the_groups(blobs, max_iter):
     assert_array_equal(model.predict(X), model.labels_)
     assert_array_equal(model.fit_predict(X), model.labels_)
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.labels_)
-    assert not hasattr(model.set_params(n_clusters=None).fit(X), "labels_")
+    model.set_params(n_clusters=None).fit(X)
+    assert not hasattr(model, "labels_")
+    assert not hasattr(model, "cluster_centers_")
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("max_iter", [0, 10])
+def test_centres_of_clusters_are_the_means_of_their_codes(blobs, max_iter, whiten):
+    X, _ = blobs
+    how = {**SMALL, "max_iter": max_iter, "whiten": whiten}
+    model = AdversarialAutoencoder(2, n_clusters=3, **how)
+    assert not hasattr(model, "cluster_centers_")
+    codes = model.fit(X).transform(X)
+    means = [codes[model.labels_ == cluster].mean(0) for cluster in range(3)]
+    assert_allclose(model.cluster_centers_, means, atol=0.1 * codes.std())
+    rows = model.inverse_transform(model.cluster_centers_)
+    assert_array_equal(model.predict(rows), range(3))
 
 
 def test_clusters_keep_their_numbers_from_batch_to_batch(blobs):

@@ -775,6 +775,18 @@ def test_few_rows_are_completed_no_worse_than_by_means():
     assert np.mean(errors[MaskedImputer]) < np.mean(errors[SimpleImputer])
 
 
+def test_an_imputer_takes_tensors_and_large_single_precision():
+    X = np.random.RandomState(0).standard_normal((30, 3))
+    imputer = MaskedImputer(max_iter=0, random_state=0).fit(X)
+    tensor = torch.tensor(X).requires_grad_()
+    np.testing.assert_array_equal(imputer.transform(tensor), X)
+    X[0, 0] = -1e29  # whose square is beyond float32
+    completed = MaskedImputer(max_iter=0).fit_transform(X.astype(np.float32))
+    np.testing.assert_array_equal(completed, X.astype(np.float32))
+    with pytest.raises(ValueError, match="masked array that hides 1 values"):
+        imputer.transform(np.ma.masked_less(X, -1e9))
+
+
 @pytest.mark.parametrize("marker", [pd.NA, None])
 def test_a_marker_of_nullable_columns_is_like_nan(marker):
     numbers = pd.array([1, 2, None, 4] * 10, dtype="Int64")

@@ -96,6 +96,8 @@ ValueError: X has 4 columns, but codes of this TextAutoencoder have n_components
 
 >>> VAE().active_units_
 AttributeError: active_units_ is there after fit.
+>>> AdversarialAutoencoder(2).fit(X).cluster_centers_
+AttributeError: cluster_centers_ is there after fit with n_clusters.
 
 # Columns and their values
 

@@ -681,3 +681,12 @@ def checks():
 @pytest.mark.filterwarnings(KEPT)
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
+
+
+def test_single_precision_holds_means_of_hidden_units_in_large_units():
+    X = np.random.RandomState(0).standard_normal((50, 3))
+    X[0, 0] = 1e29  # so that the variance of the noise is beyond float32
+    machine = RBM(2, visible="gaussian", max_iter=1, random_state=0).fit(X)
+    codes = machine.transform(X)
+    assert_allclose(machine.transform(X.astype(np.float32)), codes, atol=1e-5)
+    assert np.ptp(codes) > 0
