@@ -33,7 +33,6 @@ from ._linear_views import (
     LEAST,
     N_FOLDS,
     Coordinates,
-    Moments,
     ViewsStart,
     column_coordinates,
     coordinates_of,
@@ -47,6 +46,7 @@ from ._linear_views import (
 from ._module import LinearResidual
 from ._parameters import is_auto
 from ._plan import MIN_ROWS
+from ._solvers import Moments
 from ._start import RANK_TOLERANCE, Start
 
 if TYPE_CHECKING:

@@ -58,9 +58,6 @@ from ._density_ratio import (
     tempered,
     whole_bound,
 )
-from ._linear_views import (
-    Moments,
-)
 from ._losses import Loss
 from ._missing import known_cells
 from ._module import BaseModule, LinearResidual, reads_known
@@ -68,6 +65,7 @@ from ._objective import MOST_DECAY, Objective
 from ._parameters import check_trainable
 from ._plan import TrainingPlan
 from ._rows import check_weights
+from ._solvers import Moments
 from ._start import Start
 from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, inference

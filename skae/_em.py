@@ -26,6 +26,7 @@ from sklearn.utils.extmath import svd_flip
 from ._dataset import as_dense, row_chunks, sample_rows
 from ._incomplete import IncompleteRows
 from ._missing import MissingCells
+from ._solvers import Moments
 from ._split import DistinctRows, distinct_rows, row_hashes
 
 # The covariance of rows this wide is found as a whole.
@@ -52,35 +53,10 @@ MIN_ROWS = 10  # with fewer nothing is chosen, but this
 FEW_ROWS_SHARE = 0.3
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
+# So are deviations below this share of a column's mean, and variances below that.
+ROUNDING, SMALLEST = 1e-14, 1e-290
 CHUNK_NUMBERS = 2**18  # of the matrices of some rows: 2 MB
 MOST_NUMBERS = 2**26  # of the sums over rows in wide tables: 512 MB
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over rows: of their weights, the rows, and their products."""
-
-    weight: float
-    total: NDArray  # (d,)
-    products: NDArray  # (d, d)
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.weight + other.weight,
-            self.total + other.total,
-            self.products + other.products,
-        )
-
-    @property
-    def mean(self) -> NDArray:
-        """Mean of the rows, shape (d,)."""
-        return self.total / self.weight
-
-    @property
-    def covariance(self) -> NDArray:
-        """Covariance, shape (d, d): unbiased where no cell is missing."""
-        centred = self.products - np.outer(self.mean, self.total)
-        return centred / max(self.weight - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -105,12 +81,11 @@ class NormalRows:
         filled = np.where(rows.known, rows.X - mean, 0.0)
         expected, uncertain = rows.given(self.covariance, filled)
         filled += expected
-        total = w @ filled
-        products = (w[:, None] * filled).T @ filled + uncertain
-        rows_total = total + w.sum() * mean
-        cross = np.outer(mean, total)
-        products += cross + cross.T + w.sum() * np.outer(mean, mean)
-        return filled + mean, Moments(float(w.sum()), rows_total, products)
+        weight = float(w.sum())
+        moved = w @ filled / weight
+        scatter = (w[:, None] * filled).T @ filled + uncertain
+        scatter -= weight * np.outer(moved, moved)
+        return filled + mean, Moments(weight, mean + moved, scatter)
 
 
 # What a covariance may be
@@ -135,8 +110,16 @@ class Constraint:
 
     def normal(self, moments: Moments) -> NormalRows:
         """Return the normal distribution that is the likeliest."""
-        found = moments.covariance
+        found = unbiased(moments)
         return NormalRows(moments.mean, floored(self.of(found)), self.share, found)
+
+
+def unbiased(moments: Moments) -> NDArray:
+    """Return the covariance of rows, (d, d), 0 where a column is constant."""
+    found = moments.scatter / max(moments.n - 1, 1)
+    constant = np.diagonal(found) <= (ROUNDING * moments.mean) ** 2
+    found[constant] = found[:, constant] = 0.0
+    return found
 
 
 def shrunk(covariance: NDArray, share: float) -> NDArray:
@@ -146,11 +129,16 @@ def shrunk(covariance: NDArray, share: float) -> NDArray:
     return smaller
 
 
+def variance_floor(variance: NDArray) -> float:
+    """Return the smallest sound variance, given those of all columns."""
+    mean = float(variance.mean())
+    return VARIANCE_FLOOR * (mean if mean > SMALLEST else 1.0)
+
+
 def floored(covariance: NDArray) -> NDArray:
     """Return a covariance that can be inverted."""
-    diagonal = np.diagonal(covariance)
-    floor = VARIANCE_FLOOR * (diagonal.mean() if diagonal.any() else 1.0)
-    return covariance + floor * np.eye(len(diagonal))
+    floor = variance_floor(np.diagonal(covariance))
+    return covariance + floor * np.eye(len(covariance))
 
 
 # Tables that are not wide
@@ -165,7 +153,7 @@ def first_guess(X: NDArray, weight: NDArray | None) -> NormalRows:
     centred = np.where(known, X - mean, 0.0)
     variance = (w * centred**2).sum(0) / n
     pairs = np.maximum(w.T @ known, np.finfo(float).tiny)
-    root = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    root = np.sqrt(np.maximum(variance, variance_floor(variance)))
     correlation = (w * centred).T @ centred / pairs / root[:, None] / root
     values, axes = np.linalg.eigh(correlation)
     covariance = (axes * np.maximum(values, 1e-3)) @ axes.T * root[:, None] * root
@@ -187,7 +175,7 @@ def fit_normal(
         before = normal
         normal = constraint.normal(before.completed_rows(rows)[1])
         variance = np.diagonal(normal.covariance)  # of a constant column rounding
-        root = np.sqrt(np.maximum(variance, VARIANCE_FLOOR * variance.mean()))
+        root = np.sqrt(np.maximum(variance, variance_floor(variance)))
         change = np.abs(normal.covariance - before.covariance) / root / root[:, None]
         if change.max() < TOL:
             break

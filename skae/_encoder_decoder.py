@@ -30,7 +30,6 @@ from ._dense import DenseStep
 from ._linear_views import (
     LEAST,
     Coordinates,
-    Moments,
     ViewsStart,
     column_coordinates,
     coordinates_of,
@@ -48,6 +47,7 @@ from ._parameters import check_trainable, is_auto
 from ._plan import TrainingPlan
 from ._rows import check_weights
 from ._sklearn import RegressorMixin
+from ._solvers import Moments
 from ._start import RANK_TOLERANCE, Start
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._solvers import linear_start
+from ._solvers import Moments, linear_start
 from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
 
@@ -85,48 +85,6 @@ class ViewsStart(Start):
         mean = self.mean[view].astype(X.dtype)
         X = np.where(np.isnan(X), mean, X)
         return (X - mean) @ axes.T.astype(X.dtype)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Second moments of rows of two views beside one another.
-
-    Attributes
-    ----------
-    n : float
-        Rows, or their weights.
-    mean : ndarray of shape (d,)
-    scatter : ndarray of shape (d, d)
-        Sum of the squares around the mean.
-    """
-
-    n: float
-    mean: NDArray
-    scatter: NDArray
-
-    @classmethod
-    def of(cls, X: NDArray, weight: NDArray | None = None) -> Moments:
-        """Return the moments of rows, shape (n, d)."""
-        X = X.astype(np.float64, copy=False)
-        if weight is None:
-            mean = X.mean(0)
-            centred = X - mean
-            return cls(len(X), mean, centred.T @ centred)
-        mean = np.average(X, 0, weight)
-        centred = X - mean
-        return cls(float(weight.sum()), mean, (centred.T * weight) @ centred)
-
-    def __add__(self, other: Moments) -> Moments:
-        n = self.n + other.n
-        moved = other.mean - self.mean
-        mean = self.mean + other.n / n * moved
-        between = self.n * other.n / n * np.outer(moved, moved)
-        return Moments(n, mean, self.scatter + other.scatter + between)
-
-    @property
-    def covariance(self) -> NDArray:
-        """Covariance of the rows, by maximum likelihood, shape (d, d)."""
-        return self.scatter / self.n
 
 
 @dataclass(frozen=True)

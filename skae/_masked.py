@@ -28,7 +28,6 @@ from ._em import (
     EM_ROWS,
     MOST_COLUMNS,
     Constraint,
-    Moments,
     NormalRows,
     factors_of_rows,
     normal_of_rows,
@@ -46,7 +45,7 @@ from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import check_flag, new_random_state
 from ._rows import check_rows
-from ._solvers import follow, incremental_start, new_incremental_pca
+from ._solvers import Moments, follow, incremental_start, new_incremental_pca
 from ._start import Start
 from ._trained import TrainedNetwork, inference
 
@@ -184,8 +183,8 @@ class Masking(Objective):
             solver = FollowedRows(moments, normal.share, np.isnan(X).sum(0))
         else:
             solver = solver.followed_by(X, solver.normal(k))
-        share = solver.n_missing / solver.moments.weight
-        start = of_normal(solver.normal(k), k, solver.moments.weight, share)
+        share = solver.n_missing / solver.moments.n
+        start = of_normal(solver.normal(k), k, solver.moments.n, share)
         return solver, start if before is None else start.with_signs_of(before)
 
     def model(

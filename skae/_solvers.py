@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -87,6 +88,48 @@ def linear_start(
             pca.set_params(svd_solver="covariance_eigh").fit(X)
     pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
     return as_start(pca)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The mean and the scatter of rows.
+
+    Attributes
+    ----------
+    n : float
+        Rows, or their weights.
+    mean : ndarray of shape (d,)
+    scatter : ndarray of shape (d, d)
+        Sum of the squares around the mean.
+    """
+
+    n: float
+    mean: NDArray
+    scatter: NDArray
+
+    @classmethod
+    def of(cls, X: NDArray, weight: NDArray | None = None) -> Moments:
+        """Return the moments of rows, shape (n, d)."""
+        X = X.astype(np.float64, copy=False)
+        if weight is None:
+            mean = X.mean(0)
+            centred = X - mean
+            return cls(len(X), mean, centred.T @ centred)
+        mean = np.average(X, 0, weight)
+        centred = X - mean
+        return cls(float(weight.sum()), mean, (centred.T * weight) @ centred)
+
+    def __add__(self, other: Moments) -> Moments:
+        n = self.n + other.n
+        moved = other.mean - self.mean
+        mean = self.mean + other.n / n * moved
+        between = self.n * other.n / n * np.outer(moved, moved)
+        return Moments(n, mean, self.scatter + other.scatter + between)
+
+    @property
+    def covariance(self) -> NDArray:
+        """Covariance of the rows, by maximum likelihood, shape (d, d)."""
+        return self.scatter / self.n
 
 
 def new_incremental_pca(n_components: Any, shape: tuple[int, int]) -> IncrementalPCA:

@@ -49,6 +49,13 @@ class Start:
     is_fallback = True
     """Whether it can be used in place of a network."""
 
+    def __post_init__(self) -> None:
+        """Let matrices lie as they do when they were stored: products round by it."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, np.ndarray) and value.ndim > 1:
+                object.__setattr__(self, f.name, np.ascontiguousarray(value))
+
     @classmethod
     def of(cls, start: Start, **own: Any) -> Self:
         """Return a start of this kind with the same axes."""

@@ -21,9 +21,7 @@ from skae._density_ratio import (
     of_pairs,
     whole_bound,
 )
-from skae._linear_views import (
-    Moments,
-)
+from skae._solvers import Moments
 
 
 def views(n=200, d_x=5, d_y=4, seed=0):

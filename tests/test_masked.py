@@ -775,6 +775,52 @@ def test_few_rows_are_completed_no_worse_than_by_means():
     assert np.mean(errors[MaskedImputer]) < np.mean(errors[SimpleImputer])
 
 
+NAN = np.nan
+DEGENERATE = {
+    "constant": [[NAN, 3.0, NAN, NAN], [NAN, NAN, 3.0, 3.0]],
+    "constant beside a varying column": [[0.5, 3.0], [NAN, 3.0], [1.0, NAN], [2, 3]],
+    "one cell": [[NAN, NAN], [NAN, NAN], [1e15, NAN]],
+    "one column": [[NAN], [NAN], [0.0], [0.0]],
+    "zeros": [[NAN, 0.0, NAN], [0.0, NAN, NAN], [NAN, 0.0, 0.0]],
+    "copies": [[-0.235443573521853, 1.831752993247077, NAN]] * 3,
+}
+
+
+@pytest.mark.filterwarnings("ignore:No cell is known")
+@pytest.mark.parametrize("k", [None, 1])
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("cls", [MaskedAutoencoder, MaskedImputer])
+def test_tables_without_variance_are_completed(cls, name, k):
+    X = np.array(DEGENERATE[name])
+    model = cls(k, random_state=0).fit(X)
+    if cls is MaskedImputer:
+        completed = model.transform(X)
+    else:
+        completed = model.impute(X)
+        assert np.isfinite(model.score_samples(X)).all()
+        assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(completed).all()
+    empty = np.isnan(X).all(0)
+    if "varying" not in name:  # what else could it be
+        of_columns = np.broadcast_to(np.nanmax(X[:, ~empty], 0), X[:, ~empty].shape)
+        shown = completed if cls is MaskedImputer else completed[:, ~empty]
+        assert_allclose(shown, of_columns, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_far_from_zero_nothing_else_is_completed(k):
+    X = with_holes(correlated())
+    model = MaskedAutoencoder(k, max_iter=0, random_state=0)
+    completed = model.fit(X).impute(X)
+    assert_allclose(model.fit(X + 1e9).impute(X + 1e9) - 1e9, completed, atol=1e-5)
+    model = MaskedAutoencoder(k, max_iter=0, random_state=0)
+    near, far = clone(model), clone(model)
+    for batch in np.array_split(X, 3):
+        near.partial_fit(batch)
+        far.partial_fit(batch + 1e9)
+    assert_allclose(far.impute(X + 1e9) - 1e9, near.impute(X), atol=1e-5)
+
+
 def test_an_imputer_takes_tensors_and_large_single_precision():
     X = np.random.RandomState(0).standard_normal((30, 3))
     imputer = MaskedImputer(max_iter=0, random_state=0).fit(X)

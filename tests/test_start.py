@@ -1,5 +1,7 @@
 """The start: its density, and the module that it is at first."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +171,11 @@ def test_a_state_fits_the_module_of_any_other_table_of_its_width(model):
     states = [model.fit(X).module_.state_dict() for X in tables]
     shapes = [{name: v.shape for name, v in state.items()} for state in states]
     assert shapes[0] == shapes[1] == shapes[2]
+
+
+@pytest.mark.parametrize("shape", [(150, 21), (300, 22), (40, 30)])
+def test_a_stored_start_gives_the_same_codes_to_the_last_bit(shape):
+    X = np.random.RandomState(0).standard_normal(shape)
+    start = linear_start(X, 5)  # of axes that PCA has cut out of all of them
+    stored = pickle.loads(pickle.dumps(start))
+    np.testing.assert_array_equal(stored.transform(X), start.transform(X))
