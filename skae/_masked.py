@@ -44,6 +44,7 @@ from ._missing import known_cells, mean_filled
 from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import check_flag, new_random_state
+from ._propensity import Propensity
 from ._rows import check_rows
 from ._solvers import Moments, follow, incremental_start, new_incremental_pca
 from ._start import Start
@@ -52,6 +53,9 @@ from ._trained import TrainedNetwork, inference
 if TYPE_CHECKING:
     from ._losses import Loss
     from ._plan import TrainingPlan
+
+# Rows by which it is told which cells are missing.
+PROPENSITY_ROWS = 10_000
 
 
 class MaskedNetwork(TrainedNetwork):
@@ -238,10 +242,24 @@ def masked_start(
     how = as_rows(X), weight, k, rng
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
     if X.shape[1] <= MOST_COLUMNS:
-        return of_normal(normal_of_rows(*how, shrinkage), k, n, share)
+        start = of_normal(normal_of_rows(*how, shrinkage), k, n, share)
+        return with_propensity(start, X, weight, seed) if share.any() else start
     factors = factors_of_rows(*how)
     axes, variances = factors.axes()
     return _of_axes(factors.mean, axes, variances, factors.noise, n, share)
+
+
+def with_propensity(
+    start: MaskedStart, X: Any, weight: NDArray | None, seed: int
+) -> MaskedStart:
+    """Return a start that knows in which rows cells are missing."""
+    rng = np.random.default_rng(seed)
+    rows, weight = sample_rows(X, weight, PROPENSITY_ROWS, rng)
+    missing = np.isnan(rows)
+    if not missing.any():
+        return start
+    filled = start.filled(rows.astype(np.float64), ~missing)
+    return replace(start, propensity=Propensity.of_rows(filled, missing, weight))
 
 
 def as_rows(X: Any) -> Any:
@@ -470,7 +488,8 @@ class MaskedAutoencoder(BaseAutoencoder):
     loss_curve_ : list of float
         Training loss of each epoch: squared error of hidden cells, as if all of a row's
         were hidden, for rows divided by the one scalar that brings their mean variance
-        to 1.
+        to 1. Cells that are likelier to be missing, given the rest of their rows, count
+        more.
     validation_scores_ : list of float
         R2 of hidden cells of the held-out rows for each epoch, from epoch 0 (the normal
         distribution) on.

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._dataset import RowDataset
-from ._em import floored, shrunk
+from ._em import MOST_COLUMNS, floored, shrunk
 from ._losses import ReconstructionLoss
 from ._missing import MissingCells
 from ._module import BaseModule, LinearResidual
+from ._propensity import MOST_ODDS, Propensity
 from ._start import Start, pca_cells
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class MaskedStart(Start):
 
     missing_share: NDArray | None = None  # (d,), of each column
     share: float | None = None  # by which correlations are shrunk, if all axes are kept
+    propensity: Propensity | None = None  # of cells to be missing, if it was measured
 
     name = "normal distribution"
 
@@ -123,6 +125,8 @@ class MaskedStart(Start):
                 shift / units.scale,
                 self.missing_share,
             )
+            if self.propensity is not None:
+                module.set_propensity(self.propensity, units)
 
 
 class MaskedLoss(ReconstructionLoss):
@@ -177,6 +181,9 @@ class MaskedModule(BaseModule):
     centre: Tensor
     matrices: Tensor
     frequency: Tensor
+    slopes: Tensor
+    level: Tensor
+    mean_odds: Tensor
     rate: Tensor
     block: Tensor
     memory: Tensor
@@ -208,6 +215,10 @@ class MaskedModule(BaseModule):
         self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
         # How often a column is hidden, in relation to others, and how many cells are.
         self.register_buffer("frequency", torch.ones(d))
+        # How much likelier a cell is missing in one row than in another.
+        self.register_buffer("slopes", torch.zeros(d, d if d <= MOST_COLUMNS else 0))
+        self.register_buffer("level", torch.zeros(d))
+        self.register_buffer("mean_odds", torch.ones(d))
         self.register_buffer("rate", torch.tensor(MIN_HIDDEN))
         self.register_buffer("block", torch.from_numpy(block))
         # Training rows, of which some may be those that judge.
@@ -247,6 +258,14 @@ class MaskedModule(BaseModule):
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
         self.rate = torch.tensor(max(share.mean(), MIN_HIDDEN)).to(like)
+
+    def set_propensity(self, propensity: Propensity, units: Start) -> None:
+        """Take over in which rows cells are missing; `units` are those of the rows."""
+        like = self.centre
+        level = propensity.level - units.mean @ propensity.slopes
+        self.slopes = torch.from_numpy(propensity.slopes * units.scale).to(like)
+        self.level = torch.from_numpy(level).to(like)
+        self.mean_odds = torch.from_numpy(propensity.mean_odds).to(like)
 
     def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
         """Remember training rows, among which neighbours are found.
@@ -363,6 +382,7 @@ class MaskedModule(BaseModule):
         """Choose which known cells to hide; return that, and their weights in the loss.
 
         Both have shape (n, n_features). On average the weights add up to that number.
+        While training, cells weigh more where they are likelier to be missing.
         """
         n, d = x.shape
         device, draws = x.device, self.generator
@@ -382,7 +402,19 @@ class MaskedModule(BaseModule):
             hidden = hidden & known
             n_known = known.sum(1, keepdim=True).clamp_min(1)
             weight = weight * d / n_known
-        return hidden, hidden.to(x.dtype) * weight
+        weight = hidden.to(x.dtype) * weight
+        return hidden, weight * self.likeness(x) if self.training else weight
+
+    def likeness(self, x: Tensor) -> Tensor:
+        """Return how much known cells are like missing ones, about 1, (n, n_features).
+
+        Half of what a column is hidden for counts in every row alike.
+        """
+        if not self.slopes.numel():
+            return torch.ones_like(x)
+        most = math.log(MOST_ODDS)
+        odds = (x @ self.slopes - self.level).clamp(-most, most).exp()
+        return 1 + (1 - 0.5 / self.frequency) * (odds / self.mean_odds - 1)
 
     def completed(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return rows with what the start expects in place of what is not shown."""
