@@ -38,7 +38,7 @@ def mean_filled(X: NDArray, weight: NDArray | None, otherwise: Any = 0.0) -> NDA
     known = known_cells(X)
     if known is None:
         return X
-    w = known * (1.0 if weight is None else weight[:, None])
+    w = known * (1.0 if weight is None else weight[:, None].astype(np.float64))
     n, total = w.sum(0), np.where(known, X * w, 0).sum(0)
     return np.where(known, X, np.where(n, total / np.maximum(n, 1e-300), otherwise))
 
