@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.extmath import svd_flip
 
-from skae.text import _correspondence
+from skae.text import TextAutoencoder, _correspondence
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
 
 MODELS = [CorrespondenceAnalysis, LatentSemantics]
@@ -235,6 +235,15 @@ def test_a_large_table_is_decomposed_without_making_it_dense():
     assert peak < 3000 * 50_000 * 8 / 20
     again = CorrespondenceAnalysis.of(counts, 3, seed=1)  # converged, signs too
     assert_allclose(ca.codes(counts), again.codes(counts), atol=1e-6)
+
+
+def test_two_tokens_of_equal_texts_have_no_variance_to_share():
+    for text in ("aac", "bccc", "bbcb"):
+        model = TextAutoencoder(
+            2, analyzer="char", start="lsa", max_iter=0, random_state=7
+        )
+        codes = model.fit([text] * 20).transform([text])
+        assert np.isfinite(codes).all()
 
 
 @pytest.mark.parametrize("small", [2**20, 0])

@@ -370,7 +370,7 @@ def tfidf_axes(table: sp.csr_matrix, k: int, seed: int) -> NDArray:
     if table.shape[1] == 1:  # which TruncatedSVD refuses
         return np.ones((1, 1))
     svd = TruncatedSVD(k, random_state=seed)
-    with np.errstate(invalid="ignore"):  # shares of no variance, if texts are equal
+    with np.errstate(divide="ignore", invalid="ignore"):  # of equal texts, no variance
         svd.fit(table)
     axes = np.zeros((k, table.shape[1]))
     axes[: len(svd.components_)] = svd.components_
