@@ -121,7 +121,7 @@ class PairStart(ViewsStart):
 
     def padded(self, n_components: int) -> Self:
         """Return the same start with so many codes: the first ones, and empty ones."""
-        pairs = self.pairs.padded(max(n_components - self.n_components, 0))
+        pairs = self.pairs.padded(n_components)
         return replace(super().padded(n_components), pairs=pairs)
 
     @property
@@ -278,7 +278,7 @@ class Trial:
         judging = None if weight is None else torch.from_numpy(weight[part])
         codes = torch.from_numpy(u[part]), torch.from_numpy(v[part]), judging
         self.codes.append(codes)
-        pairs = CodePairs.white(axes.correlations).padded(missing)
+        pairs = CodePairs.white(axes.correlations).padded(k)
         self.bound += bound_of(*codes, pairs) * w.sum()
 
     @property

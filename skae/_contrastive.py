@@ -76,6 +76,8 @@ if TYPE_CHECKING:
 
 # Pairs of copies of each row from which what a corruption does is found out.
 DRAWN_COPIES = 4
+# What codes are taken to be at most while float32 has to hold their products.
+FARTHEST = 1e12
 
 
 def coefficients_at(z: Tensor, variances: Tensor, change: Tensor) -> Tensor:
@@ -90,6 +92,11 @@ def coefficients_at(z: Tensor, variances: Tensor, change: Tensor) -> Tensor:
     """
     changed = variances * change[..., 1:, :].exp()
     return coefficients_of(z + change[..., 0, :], changed)
+
+
+def bounded(u: Tensor, v: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+    """Return codes of outliers as far away as float32 can tell."""
+    return u.clamp(-FARTHEST, FARTHEST), v.clamp(-FARTHEST, FARTHEST), *more
 
 
 class ContrastiveLoss(Loss):
@@ -117,7 +124,7 @@ class ContrastiveLoss(Loss):
         weight: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the term ``info_nce``, shape (..., n), given weights of candidates."""
-        return {"info_nce": -info_nce(log_ratio(*output), weight)}
+        return {"info_nce": -info_nce(log_ratio(*bounded(*output)), weight)}
 
     def held_out_terms(
         self,
@@ -127,7 +134,7 @@ class ContrastiveLoss(Loss):
         **compared: Any,
     ) -> dict[str, Tensor]:
         """Return the loss of held-out pairs, their scores, and their codes."""
-        u, v, c = output
+        u, v, c = bounded(*output)
         weight = compared.get("weight")
         if u.ndim == 2:
             loss = -info_nce(log_ratio(u, v, c), weight)
@@ -137,7 +144,7 @@ class ContrastiveLoss(Loss):
             for m, judges in enumerate(weight > 0):
                 scores = log_ratio(u[m, judges], v[m, judges], c[m])
                 loss[m, judges] = -info_nce(scores, weight[m, judges])
-        return {"loss": loss, "of_pairs": of_pairs(*output), "u": u, "v": v}
+        return {"loss": loss, "of_pairs": of_pairs(u, v, c), "u": u, "v": v}
 
     def calibrated(
         self, terms: dict[str, Tensor], data: TrainingData

@@ -108,12 +108,12 @@ class CodePairs:
         parts = self.correlations, self.x_variance, self.y_variance
         return CodePairs(*(part[order] for part in parts))
 
-    def padded(self, missing: int) -> CodePairs:
-        """Return the same with more codes, of which nothing is known."""
-        more = CodePairs.white(np.zeros(missing))
+    def padded(self, k: int) -> CodePairs:
+        """Return that of so many codes: the first, and some that say nothing."""
+        more = CodePairs.white(np.zeros(max(k - len(self.correlations), 0)))
         names = "correlations", "x_variance", "y_variance"
         return CodePairs(
-            *(np.append(getattr(self, n), getattr(more, n)) for n in names)
+            *(np.append(getattr(self, n)[:k], getattr(more, n)) for n in names)
         )
 
 

@@ -540,8 +540,9 @@ class AutoencoderNet(ResumableNet):
             elif not math.isfinite(loss):
                 raise ValueError(
                     f"The loss of the held-out rows is {loss} before training: the "
-                    "networks of the architecture must return finite numbers, and rows "
-                    "of X_val must be near enough to those of X for float32."
+                    "networks of the architecture must return finite numbers, and "
+                    "held-out rows, also those of X_val, be near enough to the others "
+                    "for float32. Is there an outlier?"
                 )
             if not (self._is_eligible(data, epoch) and loss < self.best_loss_):
                 return

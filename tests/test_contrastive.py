@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -345,3 +345,23 @@ def test_a_second_view_needs_one_all_along(halves):
         model.score(left)
     with pytest.raises(ValueError, match="requires y to be passed"):
         model.partial_fit(left)
+
+
+@pytest.mark.filterwarnings("ignore:The first .* correlations")
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_without_an_outlier_may_have_more_dimensions(seed):
+    X, _ = load_diabetes(return_X_y=True)
+    rng = np.random.RandomState(seed)
+    X[rng.randint(len(X))] *= 1e6  # beside which the others hardly vary
+    model = ContrastiveAutoencoder(None, max_iter=1, random_state=0)
+    assert np.isfinite(model.fit(X, X @ rng.standard_normal((10, 3))).score(X)).all()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The first .* correlations", "ignore:The loss became"
+)
+def test_an_outlier_of_many_deviations_can_be_judged():
+    X, _ = load_iris(return_X_y=True)
+    X[3] *= 1e6
+    model = ContrastiveAutoencoder(1, max_iter=2, random_state=0)
+    assert np.isfinite(model.fit(X, X[:, ::-1] ** 2).transform(X)).all()

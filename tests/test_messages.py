@@ -202,8 +202,8 @@ trained on.
 
 >>> model.fit(X, X_val=1e30 * X)
 ValueError: The loss of the held-out rows is inf before training: the networks of the
-architecture must return finite numbers, and rows of X_val must be near enough to those
-of X for float32.
+architecture must return finite numbers, and held-out rows, also those of X_val, be near
+enough to the others for float32. Is there an outlier?
 
 >>> model.set_params(contamination=0.1, max_iter=0)
 >>> monkeypatch.setattr("skae._dataset.SMALL_BYTES", 0)  # so that this is large
