@@ -256,18 +256,21 @@ class BoltzmannMachine:
         def tensor(values: Any) -> Tensor:
             return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
 
-        # Rows less `middle`: the offsets of Gaussian units are not rounded then.
+        # Rows less `middle`, in deviations of the noise of Gaussian units: float32 then
+        # neither rounds their offsets nor overflows.
         middle = self.visible_bias if gaussian_v else np.zeros(len(self.visible_bias))
-        base = self.visible_bias if self.base is None else self.base
-        W, c = tensor(self.weight), tensor(self.hidden_bias)
-        b, b0 = tensor(self.visible_bias - middle), tensor(base - middle)
         noise = float(self.noise) if gaussian_v else 1.0
+        unit = math.sqrt(noise)
+        base = self.visible_bias if self.base is None else self.base
+        W, c = tensor(self.weight / unit), tensor(self.hidden_bias)
+        b = tensor((self.visible_bias - middle) / unit)
+        b0 = tensor((base - middle) / unit)
 
         def visible(mean: Tensor) -> Tensor:
-            return _drawn_tensor(mean, gaussian_v, noise, generator)
+            return _drawn_tensor(mean, gaussian_v, 1.0, generator)
 
         def unnormalised(v: Tensor, a: Tensor, beta: float) -> Tensor:
-            linear = torch.mv(v, torch.lerp(b0, b, beta)) / noise
+            linear = torch.mv(v, torch.lerp(b0, b, beta))
             if gaussian_h:
                 terms = beta * a * c + 0.5 * beta**2 * a.square()
             else:
@@ -278,7 +281,7 @@ class BoltzmannMachine:
         logs = torch.zeros(n_chains, dtype=torch.float64, device=device)
         before = 0.0
         for beta in np.linspace(0, 1, n_temperatures + 1)[1:].tolist():
-            a = (v @ W) / noise
+            a = v @ W
             logs += unnormalised(v, a, beta) - unnormalised(v, a, before)
             if beta < 1:
                 mean = c + beta * a if gaussian_h else beta * (c + a)

@@ -752,6 +752,23 @@ def test_scores_far_away_are_counted_in_the_first_bar():
     assert title.startswith(f"first bar: down to {display.scores[3]:.4g}")
 
 
+def test_rows_of_frames_have_the_names_of_the_index():
+    X = load_iris(as_frame=True).data
+    model = AutoencoderTransformer(1, max_iter=0).fit(X)
+    counted = AnomalyDisplay.from_estimator(model, X, n_samples=2)
+    assert counted.sample_names is None
+    called = X.set_index(pd.Index([f"plant {i}" for i in range(150)]))
+    display = AnomalyDisplay.from_estimator(model, called, n_samples=2)
+    names = [f"plant {i}" for i in display.indices]
+    for shown, expected in (
+        (counted, [f"row {i}" for i in counted.indices]),
+        (display, names),
+    ):
+        assert [t.get_text() for t in shown.axes_[1].get_yticklabels()] == expected
+    lines = AnomalyDisplay.from_estimator(model, called, n_samples=2, kind="line")
+    assert [t.get_text() for t in lines.axes_[1].get_xticklabels()] == names
+
+
 def test_long_names_are_cut():
     X = load_iris(as_frame=True).data
     X.columns = ["$", "a" * 100, "b" * 24, "c" * 25]

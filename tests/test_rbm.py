@@ -690,3 +690,17 @@ def test_single_precision_holds_means_of_hidden_units_in_large_units():
     codes = machine.transform(X)
     assert_allclose(machine.transform(X.astype(np.float32)), codes, atol=1e-5)
     assert np.ptp(codes) > 0
+
+
+def test_the_likelihood_of_large_numbers_is_finite():
+    rng = np.random.RandomState(0)
+    weight, biases = 0.3 * rng.standard_normal((4, 15)), rng.standard_normal(19)
+    small = BoltzmannMachine(weight, biases[:4], biases[4:], "gaussian", noise=0.5)
+    unit = 1e21  # whose square is beyond float32
+    large = replace(
+        small, weight=unit * weight, visible_bias=unit * biases[:4], noise=0.5 * unit**2
+    )
+    cpu = torch.device("cpu")
+    expected = small.exact_log_partition()
+    found = large.annealed(cpu, 200, 500)
+    assert expected + 4 * np.log(unit) == pytest.approx(found.value, abs=0.1)

@@ -17,6 +17,7 @@ from ._figure import (
     grid_of_axes,
     limits_of,
     name_columns,
+    short,
     styled,
 )
 from ._given import check_estimator, in_shape, kind_of, last_step, samples_of
@@ -51,6 +52,8 @@ class AnomalyDisplay:
         rows and columns, with their values if there are few columns.
     feature_names : array-like of str of shape (n_features,), default=None
         Names of the columns of a table.
+    sample_names : array-like of shape (n_samples,), default=None
+        What the most anomalous rows are called; None has their `indices`.
 
     Attributes
     ----------
@@ -96,6 +99,7 @@ class AnomalyDisplay:
         contributions: ArrayLike,
         kind: str = "table",
         feature_names: ArrayLike | None = None,
+        sample_names: ArrayLike | None = None,
     ) -> None:
         self.scores = np.asarray(scores)
         self.offset = offset
@@ -104,6 +108,7 @@ class AnomalyDisplay:
         self.contributions = np.asarray(contributions)
         self.kind = kind
         self.feature_names = feature_names
+        self.sample_names = sample_names
 
     @classmethod
     def from_estimator(
@@ -128,7 +133,8 @@ class AnomalyDisplay:
             :class:`~sklearn.pipeline.Pipeline` that ends in one, whose rows then are
             those that the last step gets.
         X : array-like of shape (n_rows, n_features)
-            Rows, or images or series of the shape that ``fit`` saw.
+            Rows, or images or series of the shape that ``fit`` saw. Those of a pandas
+            frame have the names that its index has.
         n_samples : int, default=6
             How many of the most anomalous rows to draw.
         image_shape : tuple of int, default=None
@@ -165,12 +171,14 @@ class AnomalyDisplay:
         )
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         names = getattr(last, "feature_names_in_", None)
+        index = X.index if hasattr(X, "iloc") else None
         if isinstance(estimator, Pipeline) and len(estimator) > 1:
             before = estimator[:-1]
             X = before.transform(X)
             if names is None and hasattr(before, "get_feature_names_out"):
                 names = before.get_feature_names_out()
         scores = last.score_samples(X)
+        is_counted = index is None or [*index] == [*range(len(scores))]
         indices = np.argsort(scores, kind="stable")[: int(n_samples)]
         rows = _safe_indexing(X, indices)
         samples = samples_of(last, rows, image_shape)
@@ -183,6 +191,7 @@ class AnomalyDisplay:
             contributions=in_shape(errors, image_shape),
             kind=_kind_of(last, samples, kind, image_shape),
             feature_names=names,
+            sample_names=None if is_counted else index[indices],  # type: ignore[index]
         )
         style = {"im_kwargs": im_kwargs, "line_kwargs": line_kwargs}
         return display.plot(ax, hist_kwargs=hist_kwargs, **style)
@@ -271,7 +280,8 @@ class AnomalyDisplay:
                 colour = "white" if shares[i, j] > 0.6 * most else "black"
                 how = {"ha": "center", "va": "center", "fontsize": "small"}
                 ax.text(j, i, f"{self.samples[i, j]:.3g}", color=colour, **how)
-        ax.set_yticks(np.arange(n), [f"row {i}" for i in self.indices])
+        rows = [f"row {i}" for i in self.indices]
+        ax.set_yticks(np.arange(n), self._named(rows))
         names = None if self.feature_names is None else np.asarray(self.feature_names)
         name_columns(ax.xaxis, names, d)
         if names is None or len(ax.get_xticks()) != d:
@@ -306,11 +316,17 @@ class AnomalyDisplay:
             most = 0.0, limits_of(error)[1]
             draw_sample(ax, error, self.kind, most, below, **error_style)
         ax.set_aspect("equal")
-        ax.set_xticks(np.arange(n) + 0.5, [str(i) for i in self.indices])
+        ax.set_xticks(np.arange(n) + 0.5, self._named(list(map(str, self.indices))))
         ax.set_yticks([height / 2, -height / 2], ["values", "squared\nerror"])
         ax.tick_params(length=0, labelsize="small")
         ax.set_xlabel("row")
         ax.spines[:].set_visible(False)
+
+    def _named(self, rows: list[str]) -> list[str]:
+        """Return what the drawn rows are called, `rows` if they have no names."""
+        if self.sample_names is None:
+            return rows
+        return [short(name) for name in np.asarray(self.sample_names, dtype=object)]
 
 
 def _kind_of(estimator: Any, samples: NDArray, kind: str, image_shape: Any) -> str:
