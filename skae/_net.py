@@ -271,6 +271,8 @@ class AutoencoderNet(ResumableNet):
         """Return a copy that is as if a training that goes on had stopped."""
         net = self.copied()
         net._restore_best(True)
+        for parameter in net.module_.parameters():  # as they lie after training
+            parameter.data = parameter.data.contiguous()
         return net
 
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:

@@ -70,13 +70,9 @@ quarter[:, 4:, 4:] = np.nan
 report(quarter)
 
 # %%
-# Larger images
-# -------------
-# ``benchmarks/bench_missing_pixels.py`` does the same with 5000 MNIST digits, which
-# takes minutes: half of the pixels, in training as well, on the left, and a missing
-# quarter of images that are complete in training, for which ``patch_size=7`` hides
-# patches. "start" is the normal distribution, "skae" the masked autoencoder.
+# ``benchmarks/bench_missing_pixels.py`` does both with MNIST, in minutes: half of the
+# pixels, in training as well, and a quarter of images that are complete in training,
+# for which ``patch_size=7`` hides patches ("start" is the normal distribution).
 #
 # .. image:: /_static/missing_pixels.png
-#    :alt: Eight digits with half of their pixels and with three quarters, completed by
-#          neighbours, by a normal distribution and by a masked autoencoder
+#    :alt: digits with half, and with three quarters, of their pixels, and completed
