@@ -198,12 +198,11 @@ def report() -> str:
         rows: list[list[object]] = []
         for table in panel.PANEL:
             row: list[object] = [table]
+            own = [c for key, c in found.items() if key[:2] == (table, pattern)]
+            # Seeds that all systems have had, if there are any.
+            own = [c for c in own if all(s in c for s in systems)] or own
             for system in systems:
-                values = [
-                    c[system]
-                    for (name, p, _), c in found.items()
-                    if (name, p) == (table, pattern) and system in c
-                ]
+                values = [c[system] for c in own if system in c]
                 row.append(mean(values) if values else None)
             if any(value is not None for value in row[1:]):
                 rows.append(row)
@@ -220,6 +219,14 @@ def report() -> str:
         drawn = [r["draws"] for r in records if r["system"] == "skae"]
         header = ["mean", *systems, "skae, draws"]
         lines += [harness.markdown_table(header, [[*row, mean(drawn)]]), ""]
+    classified = [r for r in records if "accuracy" in r]
+    accuracy = list(cells(classified, "accuracy").values())
+    behind = [s for s in systems if 2 * sum(s in c for c in accuracy) > len(accuracy)]
+    everywhere = [c for c in accuracy if all(s in c for s in behind)]
+    if everywhere:
+        row = [f"accuracy behind it, {len(everywhere)} cells"]
+        row += [mean(c[s] for c in everywhere) for s in behind]
+        lines += [harness.markdown_table(["mean", *behind], [row]), ""]
     times = list(cells(records, "fit_seconds").values())
     rows = []
     for system in ("iterative", "trees", "start"):

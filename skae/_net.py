@@ -11,7 +11,7 @@ import dis
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import add
 from types import FrameType
@@ -278,7 +278,8 @@ class AutoencoderNet(ResumableNet):
     def _train_epoch(self, data: TrainingData, epoch: int) -> float:
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
-        self.hooks_, self.take_step_ = self._batch_hooks(), quick_step(self.optimizer_)
+        self.hooks_ = self._batch_hooks()
+        self.take_step_: Callable[[], Any] | None = None  # of autograd's steps
         self.dense_ = self._dense_step(data)
         order = data.dataset.shuffled(data.train, self.shuffler_)
         batches = order.tensor_split(max(1, math.ceil(len(order) / self.batch_size)))
@@ -366,6 +367,8 @@ class AutoencoderNet(ResumableNet):
         if self.hooks_:
             named = list(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=named, batch=x)
+        if self.take_step_ is None:
+            self.take_step_ = quick_step(self.optimizer_)
         self.take_step_()
         if self.hooks_:
             step = {"loss": loss.detach(), "y_pred": output[0].detach()}
@@ -472,7 +475,7 @@ class AutoencoderNet(ResumableNet):
         parts: dict[str, list[Tensor]] = {}
         with (
             torch.inference_mode(),
-            RandomNumbers(self.module_, self.seed) as numbers,
+            RandomNumbers(self.module_, self.seed, self._may_draw_globally) as numbers,
             numbers.drawing(),
         ):
             for rows in data.valid.tensor_split(max(n_parts, 1)):
@@ -495,6 +498,12 @@ class AutoencoderNet(ResumableNet):
                         term = term.flatten().index_select(0, at)
                     parts.setdefault(name, []).append(term)
         return {name: torch.cat(part) for name, part in parts.items()}
+
+    @property
+    def _may_draw_globally(self) -> bool | None:
+        """Whether the module may, if that is known from a training that goes on."""
+        numbers = getattr(self, "numbers_", None)
+        return None if numbers is None else numbers.is_global
 
     def _output(
         self, x: Tensor, known: Tensor | None, given: tuple[Tensor, ...] | None

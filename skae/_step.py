@@ -235,15 +235,19 @@ class RandomNumbers:
 
     A module with a ``generator`` draws from that. Dropout, and parts that are a user's
     own, draw from torch's global generator: inside the block of :meth:`drawing` it is
-    in a state of ours, and it is put back after it.
+    in a state of ours, and it is put back after it. `is_global` says whether there are
+    such parts, where that is known.
     """
 
-    def __init__(self, module: Any, seed: int) -> None:
+    def __init__(self, module: Any, seed: int, is_global: bool | None = None) -> None:
         self.module = module
         device = next(module.parameters()).device
         self.generator = torch.Generator(device).manual_seed(seed)
         self._global: Tensor | None = None
-        if any(_may_draw(part) for whole in module.running for part in whole.modules()):
+        if is_global is None:
+            parts = (part for whole in module.running for part in whole.modules())
+            is_global = any(map(_may_draw, parts))
+        if is_global:
             self._global = torch.Generator().manual_seed(seed).get_state()
 
     def __enter__(self) -> RandomNumbers:
