@@ -221,7 +221,7 @@ def report() -> str:
         lines += [harness.markdown_table(header, [[*row, mean(drawn)]]), ""]
     classified = [r for r in records if "accuracy" in r]
     accuracy = list(cells(classified, "accuracy").values())
-    behind = [s for s in systems if 2 * sum(s in c for c in accuracy) > len(accuracy)]
+    behind = [s for s in systems if 4 * sum(s in c for c in accuracy) > len(accuracy)]
     everywhere = [c for c in accuracy if all(s in c for s in behind)]
     if everywhere:
         row = [f"accuracy behind it, {len(everywhere)} cells"]
