@@ -178,7 +178,7 @@ class AnomalyDisplay:
             if names is None and hasattr(before, "get_feature_names_out"):
                 names = before.get_feature_names_out()
         scores = last.score_samples(X)
-        is_counted = index is None or [*index] == [*range(len(scores))]
+        is_counted = index is None or np.array_equal(index, np.arange(len(scores)))
         indices = np.argsort(scores, kind="stable")[: int(n_samples)]
         rows = _safe_indexing(X, indices)
         samples = samples_of(last, rows, image_shape)
