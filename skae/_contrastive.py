@@ -269,8 +269,8 @@ class ContrastiveModule(BaseModule):
         self, step: DenseStep, x: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what ``forward`` does, by dense networks."""
-        u = step.encoder.forward(x[:, : self.n_x])
-        v = step.decoder.forward(x[:, self.n_x :])
+        u = step.encoder.forward(x[..., : self.n_x])
+        v = step.decoder.forward(x[..., self.n_x :])
         known = (step.values[name] for name in ("z", "variances", "change"))
         return u, v, coefficients_at(*known)
 

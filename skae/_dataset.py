@@ -305,33 +305,30 @@ class TrainingData:
     @property
     def valid_weight(self) -> Tensor | None:
         """Weights of the held-out rows, shape (n_valid,)."""
-        if self.weight is None or self.valid_dataset is not None:
-            return None
-        return self.weight[self.valid]
+        return self.judging(self.valid)
 
     def take_valid(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return held-out rows, and what is known of them."""
         return (self.valid_dataset or self.dataset).take_scattered(rows)
 
     def judging(self, rows: Tensor) -> Tensor | None:
-        """Return weights by which held-out rows count for each other, (..., n).
+        """Return the weights of some held-out rows, shape (n_rows,)."""
+        if self.weight is None or self.valid_dataset is not None:
+            return None
+        return self.weight[rows]
 
-        Those that a stacked module has trained on do not count for it.
-        """
-        weight = None if self.valid_dataset is not None else self.weight
-        weight = None if weight is None else weight[rows]
-        if self.fold_of is None:
-            return weight
-        folds = torch.arange(int(self.fold_of.max()) + 1, device=rows.device)
-        blind = (self.fold_of[rows] == folds[:, None]).float()
-        return blind if weight is None else blind * weight
+    def by_fold(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which of some held-out rows are of each fold.
 
-    def by_fold(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which of some held-out rows are of each fold, and where each row is.
-
-        The first has shape (n_folds, m), where m is the size of the largest fold and a
-        smaller one begins again with its first row; the second has shape (n_rows,), as
-        if the first were flat.
+        Returns
+        -------
+        which : Tensor of int of shape (n_folds, m)
+            Where m is the size of the largest fold. A smaller one begins again with its
+            first row.
+        at : Tensor of int of shape (n_rows,)
+            Where each row is in `which`, as if that were flat.
+        is_own : Tensor of shape (n_folds, m)
+            1, and 0 where a fold has begun again, or has no row.
         """
         assert self.fold_of is not None
         fold = self.fold_of[rows]
@@ -339,17 +336,12 @@ class TrainingData:
         sizes = fold.bincount(minlength=n_folds)
         order, m = fold.argsort(stable=True), int(sizes.max())
         first = sizes.cumsum(0) - sizes
-        place = torch.arange(m, device=rows.device) % sizes.clamp_min(1)[:, None]
-        which = order[(first[:, None] + place).clamp_max(len(rows) - 1)]
+        place = torch.arange(m, device=rows.device)
+        again = place % sizes.clamp_min(1)[:, None]
+        which = order[(first[:, None] + again).clamp_max(len(rows) - 1)]
         at = torch.empty_like(order)
         at[order] = fold[order] * m + torch.arange(len(rows), device=rows.device)
-        return which, at - first[fold]
-
-    def of_held_out(self, rows: Tensor, term: Tensor) -> Tensor:
-        """Return each row's term under the module that has not trained on it."""
-        if self.fold_of is None:
-            return term
-        return term[self.fold_of[rows], torch.arange(len(rows), device=rows.device)]
+        return which, at - first[fold], (place < sizes[:, None]).float()
 
     @property
     def parts(self) -> Tensor:

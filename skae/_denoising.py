@@ -127,7 +127,9 @@ class DenoisingModule(AutoencoderModule, CorruptingModule):
         n_stacked = step.encoder.n_stacked
         if n_stacked is None:
             return self._dense_codes_and_rows(step, self.corrupt(x))
-        x, corrupt = x.expand(n_stacked, *x.shape), self.corrupt
+        corrupt = self.corrupt
+        if x.ndim == 2:
+            x = x.expand(n_stacked, *x.shape)
         if not isinstance(self.corruption, str):  # which takes rows, not stacks of them
             corrupt = vmap(self.corrupt, randomness="different")
         return self._dense_codes_and_rows(step, corrupt(x))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 ALIGNMENT = 16  # floats: a parameter begins at a multiple of 64 bytes
-# Matrices of fewer columns lie column by column where that makes products up to four
-# times faster: weights of layers with few inputs, and codes.
+# Rows of fewer numbers, such as codes, lie column by column: a product is up to four
+# times faster whose result is contiguous along its wider side.
 NARROW = 16
 
 
@@ -111,18 +111,14 @@ class DenseLayers:
     ) -> None:
         like = path[0] if path is not None else weights[0]
         self.n_stacked = len(like) if like.ndim == 3 else None
-        is_stacked = self.n_stacked is not None
-        self.affine = torch.baddbmm if is_stacked else torch.addmm
-        self.product = torch.bmm if is_stacked else torch.mm
-        self.add_product = Tensor.baddbmm_ if is_stacked else Tensor.addmm_
-        self.weights = weights
+        self.weights, self.gradients, self.activations = weights, gradients, activations
         self.transposed = [weight.mT for weight in weights]
-        self.biases = [bias[..., None, :] if is_stacked else bias for bias in biases]
-        self.gradients, self.activations = gradients, activations
+        self.biases = [bias.unsqueeze(-2) for bias in biases]
         self.path = path
+        self.shift: Tensor | None = None  # that the path adds to the last bias
         if path is not None:
-            self.path_transposed = path[0].mT
-            self.path_bias = path[1][..., None, :] if is_stacked else path[1]
+            self.path_transposed, self.path_bias = path[0].mT, path[1].unsqueeze(-2)
+            self.shift = self.path_bias if self.path_bias.any() else None
         self._buffers: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     def _buffers_for(self, n: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -136,35 +132,29 @@ class DenseLayers:
         return self._buffers[n]
 
     def _new_rows(self, like: Tensor, n: int, width: int) -> Tensor:
-        if self.n_stacked is not None:
-            return like.new_empty(self.n_stacked, n, width)
+        stack = like.shape[:-2]
         if width < NARROW:
-            return like.new_empty(width, n).mT
-        return like.new_empty(n, width)
+            return like.new_empty(*stack, width, n).mT
+        return like.new_empty(*stack, n, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
         if self.n_stacked is not None and x.ndim == 2:
-            x = x.expand(self.n_stacked, *x.shape)
+            x = x.expand(self.n_stacked, -1, -1)
         if not self.weights:
-            return self.affine(self.path_bias, x, self.path_transposed)
+            return self.path_bias + x @ self.path_transposed
         outputs = self._buffers_for(x.shape[-2])[0]
         self._inputs, self._saved = [x], []
-        last, h = len(self.weights) - 1, x
-        for i, (weight, bias) in enumerate(
-            zip(self.transposed, self.biases, strict=True)
-        ):
-            if i == last and self.path is not None:
-                bias = bias + self.path_bias
-            y = self.affine(bias, h, weight, out=outputs[i])
-            if i == last:
-                break
-            activation = self.activations[i]
+        h = x
+        for i, activation in enumerate(self.activations):
+            y = affine(self.biases[i], h, self.transposed[i], outputs[i])
             h = activation.apply(y)
             self._inputs.append(h)
             self._saved.append(h if activation.saves_output else y)
+        bias = self.biases[-1] if self.shift is None else self.biases[-1] + self.shift
+        y = affine(bias, h, self.transposed[-1], outputs[-1])
         if self.path is not None:
-            self.add_product(y, x, self.path_transposed)
+            add_product(y, x, self.path_transposed)
         return y
 
     def backward(self, gradient: Tensor, *, by_input: bool = False) -> Tensor:
@@ -175,21 +165,56 @@ class DenseLayers:
         Tensor of shape (..., n, n_in)
             The gradient by the input, with `by_input`.
         """
-        buffers = self._buffers_for(gradient.shape[-2])[1]
         if not self.weights and self.path is not None:
-            return self.product(gradient, self.path[0])
+            return gradient @ self.path[0]
+        buffers = self._buffers_for(gradient.shape[-2])[1]
+        last = len(self.weights) - 1
         d = gradient
-        for i in reversed(range(len(self.weights))):
-            if i < len(self.activations):
+        for i in range(last, -1, -1):
+            if i < last:
                 self.activations[i].backward(d, self._saved[i])
             by_weight, by_bias = self.gradients[i]
-            self.product(d.mT, self._inputs[i], out=by_weight)
+            product(d.mT, self._inputs[i], by_weight)
             torch.sum(d, -2, out=by_bias)
             if i or by_input:
-                d = self.product(d, self.weights[i], out=buffers[i])
+                d = product(d, self.weights[i], buffers[i])
         if by_input and self.path is not None:
-            self.add_product(d, gradient, self.path[0])
+            add_product(d, gradient, self.path[0])
         return d
+
+
+# Products of matrices, and of stacks of them. Where the result lies column by column,
+# ``mm`` writes its transpose, but ``bmm`` a copy, so that we write the transpose.
+
+
+def product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Write ``a @ b``."""
+    if out.ndim == 2:
+        return torch.mm(a, b, out=out)
+    if out.stride(-1) == 1:
+        return torch.bmm(a, b, out=out)
+    torch.bmm(b.mT, a.mT, out=out.mT)
+    return out
+
+
+def affine(bias: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Write ``bias + a @ b``."""
+    if out.ndim == 2:
+        return torch.addmm(bias, a, b, out=out)
+    if out.stride(-1) == 1:
+        return torch.baddbmm(bias, a, b, out=out)
+    torch.baddbmm(bias.mT, b.mT, a.mT, out=out.mT)
+    return out
+
+
+def add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add ``a @ b``."""
+    if out.ndim == 2:
+        out.addmm_(a, b)
+    elif out.stride(-1) == 1:
+        out.baddbmm_(a, b)
+    else:
+        out.mT.baddbmm_(b.mT, a.mT)
 
 
 class FlatGroup:
@@ -209,6 +234,8 @@ class FlatGroup:
             parameters[0].new_zeros(size) for _ in range(4)
         )
         self.n_steps = torch.zeros((), dtype=torch.float32)
+        moments = self.averages, self.squares, self.n_steps
+        self.lists = [[of] for of in (self.values, self.gradients, *moments)]
         for p, state, start in zip(parameters, states, starts, strict=True):
             where = slice(start, start + p.numel())
             p.data = _shaped_as(p, self.values[where]).copy_(p.data)
@@ -222,14 +249,16 @@ class FlatGroup:
 
     def step(self) -> None:
         """Take a step, by the gradients that are in place."""
-        self.n_steps += 1
-        moments = [self.averages], [self.squares], [self.n_steps]
-        fused_adamw(self.group, [self.values], [self.gradients], *moments)
+        self.n_steps.add_(scalar(1.0))
+        fused_adamw(self.group, *self.lists)
 
 
 def _shaped_as(parameter: Tensor, values: Tensor) -> Tensor:
-    """Return a view of numbers that has the shape of a parameter."""
-    if parameter.ndim > 1 and parameter.shape[-1] < NARROW:
+    """Return a view of numbers that has the shape of a parameter.
+
+    A matrix is contiguous along its wider side, which makes its gradient cheaper.
+    """
+    if parameter.ndim > 1 and parameter.shape[-1] < parameter.shape[-2]:
         return values.view(parameter.mT.shape).mT
     return values.view_as(parameter)
 
@@ -414,14 +443,27 @@ def squared_error_gradient(
         Over the rows, and over stacked modules.
     """
     error = reconstruction.sub_(x)
-    n = len(x)
-    n_modules = error.numel() // x.numel()
+    n = x.shape[0]
+    n_modules = error.shape[0] if error.ndim == 3 else 1
     if weight is None:
-        total = torch.dot(error.flatten(), error.flatten())
-        return error.mul_(2 / n), total / (n * n_modules)
-    gradient = error * (weight * (2 / n))[..., None]
-    total = torch.dot(error.flatten(), gradient.flatten())
-    return gradient, total / (2 * n_modules)
+        total = dot(error, error)
+        return error.mul_(scalar(2 / n)), total * scalar(1 / (n * n_modules))
+    gradient = error * (weight * scalar(2 / n)).unsqueeze(-1)
+    return gradient, dot(error, gradient) * scalar(1 / (2 * n_modules))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of the products of two arrays that lie alike."""
+    if not a.is_contiguous():
+        a, b = a.mT, b.mT
+    return torch.dot(a.flatten(), b.flatten())
+
+
+@lru_cache(maxsize=256)
+def scalar(value: float) -> Tensor:
+    """Return a number as a tensor, with which products take half of the time."""
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=torch.float32, device="cpu")
 
 
 def _template(module: Any) -> Any:

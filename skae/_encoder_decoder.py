@@ -280,8 +280,8 @@ class PredictionLoss(ReconstructionLoss):
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return the term ``reconstruction``, shape (..., n)."""
-        known = None if known is None else known[:, self.n_x :]
-        return super().forward(output, x[:, self.n_x :], known)
+        known = None if known is None else known[..., self.n_x :]
+        return super().forward(output, x[..., self.n_x :], known)
 
     def floor(self, start: Start) -> float:
         """Return a share of the variance too small for float32 to see."""
@@ -327,7 +327,7 @@ class PredictionModule(AutoencoderModule):
 
     def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predictions and the codes of a batch, by dense networks."""
-        return super().dense_forward(step, x[:, : self.n_x])
+        return super().dense_forward(step, x[..., : self.n_x])
 
     def dense_backward(
         self,

@@ -295,27 +295,41 @@ class StackedModules(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Return each output of the modules with shape (n_modules, n, ...).
 
-        `given` is what :meth:`prepare` made of the rows, if anything.
+        Parameters
+        ----------
+        x, known : Tensor of shape (n, n_features) or (n_modules, n, n_features)
+            Rows for all of the modules, or for each its own.
+        given : tuple of Tensor of shape (n_modules, n, ...) or None
+            What :meth:`prepare` made of the rows, if anything.
         """
+        more: tuple[Any, ...] = () if given is None else (given,)
         if len(self.separate):
-            parts: list[Any] = [()] * len(self.separate)
-            if given is not None:
-                parts = [(part,) for part in zip(*given, strict=True)]
-            outputs = [
-                module(x, known, *part)
-                for module, part in zip(self.separate, parts, strict=True)
-            ]
+            outputs = []
+            for i, module in enumerate(self.separate):
+                own = [tuple(part[i] for part in parts) for parts in more]
+                outputs.append(module(_own(x, i), _own(known, i), *own))
             return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
         state = dict(zip(self.names, self.stacked, strict=True))
         buffers = dict(zip(self.buffer_names, self.buffers(), strict=True))
+        rows = (x,) if known is None else (x, known)
 
         def call(
-            state: dict[str, Tensor], buffers: dict[str, Tensor], *given: Any
+            state: dict[str, Tensor],
+            buffers: dict[str, Tensor],
+            rows: tuple[Tensor, ...],
+            *given: Any,
         ) -> Any:
-            return functional_call(self.template, (state, buffers), (x, known, *given))
+            known = rows[1] if len(rows) > 1 else None
+            inputs = rows[0], known, *given
+            return functional_call(self.template, (state, buffers), inputs)
 
-        more = () if given is None else (given,)
-        return vmap(call, randomness="different")(state, buffers, *more)
+        axes = 0, 0, 0 if x.ndim == 3 else None, *(0 for _ in more)
+        return vmap(call, axes, randomness="different")(state, buffers, rows, *more)
+
+
+def _own(rows: Tensor | None, i: int) -> Tensor | None:
+    """Return what one of stacked modules gets of rows for all, or each its own."""
+    return rows[i] if rows is not None and rows.ndim == 3 else rows
 
 
 class _Preparing(nn.Module):

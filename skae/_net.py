@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import reduce
+from itertools import repeat
 from operator import add
 from types import FrameType
 from typing import Any, NamedTuple
@@ -32,8 +33,9 @@ from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-# Cells of the rows that are prepared at a time, to train and to judge.
-PREPARED_CELLS, PREPARED_HELD_OUT = 2**16, 2**19
+# Cells of the rows that are taken at a time to train, at least a batch; and of those
+# that are prepared, to train and to judge.
+TAKEN_CELLS, PREPARED_CELLS, PREPARED_HELD_OUT = 2**18, 2**16, 2**19
 
 
 class Batch(NamedTuple):
@@ -60,17 +62,18 @@ class HeldOut(NamedTuple):
 
     Attributes
     ----------
-    x, known, given
-        As in a batch; of shape (n_folds, m, ...) where each fold has its own module
-        prepare it.
+    x, known, weight, given
+        As in a batch; in folds of shape (n_folds, m, ...), for each module the rows
+        that it has not seen.
     at : Tensor of int of shape (n,) or None
         Where each row then is.
     """
 
     x: Tensor
     known: Tensor | None
-    given: tuple[Tensor, ...] | None = None
-    at: Tensor | None = None
+    weight: Tensor | None
+    given: tuple[Tensor, ...] | None
+    at: Tensor | None
 
 
 class AutoencoderNet(ResumableNet):
@@ -297,26 +300,26 @@ class AutoencoderNet(ResumableNet):
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch, given the rows of each."""
         dataset, weight, module = data.dataset, data.train_weight, self.module_
-        if not module.prepares:
-            for rows in parts:
-                x, known = dataset.take(rows)
-                yield Batch(x, known, None if weight is None else weight[..., rows])
-            return
+        cells, most = len(parts[0]) * dataset.shape[1], TAKEN_CELLS
         stacked = isinstance(module, StackedModules)
-        cells = len(parts[0]) * dataset.shape[1] * (module.n_modules if stacked else 1)
-        n_together = max(1, PREPARED_CELLS // max(cells, 1))
+        if module.prepares:
+            cells, most = cells * (module.n_modules if stacked else 1), PREPARED_CELLS
+        n_together = max(1, most // max(cells, 1))
         for start in range(0, len(parts), n_together):
             some = parts[start : start + n_together]
-            sizes = [len(rows) for rows in some]
-            x, known = dataset.take(torch.cat(some))
-            with torch.no_grad(), self.numbers_.drawing():
-                given = module.prepare(x, known)
-            masks = [None] * len(some) if known is None else known.split(sizes)
-            parted = [part.split(sizes, int(stacked)) for part in given]
-            for i, (rows, batch) in enumerate(zip(some, x.split(sizes), strict=True)):
-                own = None if weight is None else weight[..., rows]
-                prepared = tuple(part[i] for part in parted)
-                yield Batch(batch, masks[i], own, prepared)
+            sizes, rows = [len(rows) for rows in some], torch.cat(some)
+            x, known = dataset.take(rows)
+            given: Any = repeat(None)
+            if module.prepares:
+                with torch.no_grad(), self.numbers_.drawing():
+                    prepared = module.prepare(x, known)
+                split = (part.split(sizes, int(stacked)) for part in prepared)
+                given = zip(*split, strict=True)
+            masks: Any = repeat(None) if known is None else known.split(sizes)
+            weights: Any = repeat(None)
+            if weight is not None:
+                weights = weight.index_select(-1, rows).split(sizes, -1)
+            yield from map(Batch, x.split(sizes), masks, weights, given)
 
     def _dense_step(self, data: TrainingData) -> DenseStep | None:
         """Return a faster way to take steps, if there is one."""
@@ -479,7 +482,7 @@ class AutoencoderNet(ResumableNet):
             numbers.drawing(),
         ):
             for rows in data.valid.tensor_split(max(n_parts, 1)):
-                x, known, given, at = self._held_out(data, rows)
+                x, known, weight, given, at = self._held_out(data, rows)
                 if self.dense_ is not None and (known is None or given is not None):
                     output: Any = self.dense_.outputs(x, given)
                 else:
@@ -489,13 +492,11 @@ class AutoencoderNet(ResumableNet):
                         f"forward returned {type(output).__name__}: it must return a "
                         "tuple, the reconstruction first."
                     )
-                compared = {"weight": data.judging(rows)} if together else {}
+                compared = {"weight": weight} if together else {}
                 terms = self.criterion_.held_out_terms(output, x, known, **compared)
                 for name, term in terms.items():
-                    if at is None:
-                        term = data.of_held_out(rows, term)
-                    else:
-                        term = term.flatten().index_select(0, at)
+                    if at is not None:
+                        term = term.flatten(0, 1).index_select(0, at)
                     parts.setdefault(name, []).append(term)
         return {name: torch.cat(part) for name, part in parts.items()}
 
@@ -514,20 +515,20 @@ class AutoencoderNet(ResumableNet):
         return self.module_(x, known, given)
 
     def _held_out(self, data: TrainingData, rows: Tensor) -> HeldOut:
-        """Return held-out rows, prepared by the module that has not seen them.
+        """Return held-out rows, for the module that has not seen them.
 
-        Those of a training are prepared once, if these are all.
+        Those of a training are taken, and prepared, once if these are all.
         """
         if self.judging_ is not None:
             return self.judging_
         x, known = data.take_valid(rows)
-        if not self.module_.prepares:
-            return HeldOut(x, known)
-        at = None
+        weight, at = data.judging(rows), None
         if data.fold_of is not None:
-            which, at = data.by_fold(rows)
+            which, at, is_own = data.by_fold(rows)
             x, known = x[which], None if known is None else known[which]
-        held_out = HeldOut(x, known, self.module_.prepare(x, known), at)
+            weight = is_own if weight is None else is_own * weight[which]
+        given = self.module_.prepare(x, known) if self.module_.prepares else None
+        held_out = HeldOut(x, known, weight, given, at)
         if len(rows) == len(data.valid):
             self.judging_ = held_out
         return held_out

@@ -205,15 +205,6 @@ def test_every_stacked_module_has_weights_of_mean_one_for_the_rows_it_trains_on(
             torch.testing.assert_close(ratio, ratio[0].expand_as(ratio))
 
 
-def test_the_term_of_a_held_out_row_is_that_of_the_module_that_has_not_seen_it():
-    fold_of = torch.arange(60) % 3
-    terms = uniform(3, 4)
-    rows = torch.tensor([0, 4, 5, 7])
-    of_rows = data_of(fold_of=fold_of).of_held_out(rows, terms)
-    expected = [terms[0, 0], terms[1, 1], terms[2, 2], terms[1, 3]]
-    assert of_rows.tolist() == expected
-
-
 @pytest.mark.parametrize("has_weights", [False, True])
 @pytest.mark.parametrize("kind", ["split", "units", "folds"])
 def test_what_is_said_of_a_row_comes_from_others(kind, has_weights):
@@ -250,8 +241,11 @@ def test_held_out_rows_by_fold_come_back(folds):
     rows = torch.randperm(len(fold_of), generator=torch.Generator().manual_seed(0))
     dataset = RowDataset(np.zeros((len(folds), 1)), np.zeros(1), 1.0, CPU)
     data = TrainingData(dataset, rows, rows, fold_of=fold_of)
-    which, at = data.by_fold(rows)
+    which, at, is_own = data.by_fold(rows)
+    assert which.shape == is_own.shape
     assert which.shape[0] == fold_of.max() + 1
     np.testing.assert_array_equal(which.flatten()[at], torch.arange(len(rows)))
     width = which.shape[1]
     np.testing.assert_array_equal(at // width, fold_of[rows])
+    expected = torch.zeros_like(is_own).flatten().index_fill(0, at, 1.0)
+    torch.testing.assert_close(is_own.flatten(), expected)  # each row counts once

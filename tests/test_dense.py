@@ -174,14 +174,17 @@ def test_gradients_are_those_of_autograd(objective, activation):
     assert_is_autograd(lambda: net_of(objective, activation=activation), x=x)
 
 
-@pytest.mark.parametrize("sizes", [(), (4,), (6, 5, 4)])
+@pytest.mark.parametrize("sizes", [(), (4,), (6, 5, 4), (18,)])
+@pytest.mark.parametrize("n_stacked", [0, 3])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("path", [True, False])
 def test_for_any_number_of_layers_with_a_linear_path_and_without(
-    sizes, objective, path
+    sizes, objective, path, n_stacked
 ):
     x = rows_of(objective)
-    assert_is_autograd(lambda: net_of(objective, sizes, path=path), x=x)
+    assert_is_autograd(
+        lambda: net_of(objective, sizes, path=path, n_stacked=n_stacked), x=x
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -244,11 +247,14 @@ def test_a_linear_encoder_stays_as_it_is(n_stacked):
     # Others draw numbers, and stacked modules each their own.
     [*((objective, 0) for objective in OBJECTIVES), (plain, 3), (noisy, 3)],
 )
-def test_outputs_are_those_of_the_module(objective, n_stacked):
+@pytest.mark.parametrize("has_own_rows", [False, True])
+def test_outputs_are_those_of_the_module(objective, n_stacked, has_own_rows):
     """While it does not train: no noise, and the same prefixes and draws."""
     net = net_of(objective, n_stacked=n_stacked)
     x = rows_of(objective)
     step = DenseStep.of(net, x.shape[1])
+    if has_own_rows and n_stacked:
+        x = torch.stack([x + i for i in range(n_stacked)])
     net.module_.eval()
     with Drawing(net).drawing():
         expected = net.module_(x, None)
