@@ -99,8 +99,9 @@ def net_of(
             decoder = MLP(sizes, activation).build((D,), K, generator)[0]
             decoder = LinearResidual(decoder, D, K, gain=False) if path else decoder
         module, loss = objective(encoder, decoder)
+        size = 0.3 * min(1.0, 6 / max(sizes, default=1)) ** 0.5  # codes of any width
         for tensor in (*module.parameters(), *module.buffers()):
-            tensor.data = 0.3 * torch.randn(tensor.shape, generator=generator)
+            tensor.data = size * torch.randn(tensor.shape, generator=generator)
         if objective is contrastive:
             module.variances.abs_().add_(0.5)
         modules.append(module)
