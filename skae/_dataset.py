@@ -157,7 +157,14 @@ class RowDataset:
     fill : callable, optional
         Returns dense rows with something in place of NaN, given the mask of what is
         known. Once for each row, unless the table is on disk.
+
+    Attributes
+    ----------
+    cells_at_once : int
+        Of the rows that it is best to take at a time, at least a batch.
     """
+
+    cells_at_once = 2**18
 
     def __init__(
         self,

@@ -222,10 +222,13 @@ class StackedModules(nn.Module):
             self.register_buffer(f"buffer_{i}", buffer.clone())
 
     def _is_vectorised(self, sample: tuple[Any, ...]) -> bool:
+        n = self.n_modules
         try:
             with RandomNumbers(self, 0) as numbers, numbers.drawing():
                 given = (self.prepare(*sample),) if self.prepares else ()
                 self.train()(*sample, *given)
+                own = (None if t is None else t.expand(n, *t.shape) for t in sample)
+                self.eval()(*own, *given)  # rows of its own, as each is judged by
         except (RuntimeError, ValueError):
             return False
         return True

@@ -33,9 +33,8 @@ from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
-# Cells of the rows that are taken at a time to train, at least a batch; and of those
-# that are prepared, to train and to judge.
-TAKEN_CELLS, PREPARED_CELLS, PREPARED_HELD_OUT = 2**18, 2**16, 2**19
+# Cells of the rows that are prepared at a time, to train and to judge.
+PREPARED_CELLS, PREPARED_HELD_OUT = 2**16, 2**19
 
 
 class Batch(NamedTuple):
@@ -300,7 +299,7 @@ class AutoencoderNet(ResumableNet):
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch, given the rows of each."""
         dataset, weight, module = data.dataset, data.train_weight, self.module_
-        cells, most = len(parts[0]) * dataset.shape[1], TAKEN_CELLS
+        cells, most = len(parts[0]) * dataset.shape[1], dataset.cells_at_once
         stacked = isinstance(module, StackedModules)
         if module.prepares:
             cells, most = cells * (module.n_modules if stacked else 1), PREPARED_CELLS

@@ -95,6 +95,8 @@ MOST_SPECTRAL = 0.999
 MOST_NOISE_STEP = 0.05
 # Rows, and random numbers, that are made ready at a time.
 READY_NUMBERS = 2**18
+# Batches that they are made ready for, at most: a view of each takes its time as well.
+MOST_READY = 256
 # Held-out rows: a share, more of few rows.
 SMALL_SHARE, SHARE = 0.2, 0.1
 
@@ -368,7 +370,7 @@ class Draws:
     def __init__(
         self, shape: tuple[int, int], is_gaussian: bool, seed: int, device: torch.device
     ) -> None:
-        n_batches = max(1, READY_NUMBERS // math.prod(shape))
+        n_batches = min(MOST_READY, max(1, READY_NUMBERS // math.prod(shape)))
         self.numbers = torch.empty(
             n_batches, *shape, dtype=torch.float32, device=device
         )

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skae._module import LinearResidual
-from skae.text._bag_module import BagModule, token_nll
+from skae.text._bag_module import SHARE, BagModule, token_nll
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
 
 both = pytest.mark.parametrize("model", [CorrespondenceAnalysis, LatentSemantics])
@@ -101,6 +101,34 @@ def test_at_most_half_of_the_tokens_are_seen_in_training():
     # A share that is uniform up to 1/2, and a binomial count of the 50 tokens.
     assert_allclose(share.mean(), 0.25, atol=0.02)
     assert_allclose(share.var(), 1 / 48 + (1 / 4 - 1 / 12) / 50, rtol=0.1)
+
+
+def test_texts_that_judge_are_coded_as_a_whole_and_by_halves():
+    x = texts()
+    module, _ = perturbed(*module_of(x))
+    known, coded = x >= 0, []
+    encode = module.encode
+    module.encode = lambda x, known: coded.append(known) or encode(x, known)
+    log_probs, z, of_rest, rest = module.eval()(x)
+    whole, half = coded
+    assert torch.equal(whole, known)
+    assert torch.equal(half ^ rest, known)
+    assert not (half & rest).any()
+    assert 0.4 < half.sum() / known.sum() < 0.6
+    assert_allclose(log_probs.detach(), module.decode(z).detach())
+    expected = module.decode(encode(x, half)).detach()
+    assert_allclose(of_rest.detach(), expected)
+
+
+def test_a_network_takes_no_more_than_a_share_from_the_start():
+    x = texts()
+    module, start = module_of(x)
+    z = start.codes(counts_of(x))
+    for parameter in module.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=30)
+    found = module.decode(torch.from_numpy(100 * z)).detach()
+    taken = torch.from_numpy(start.log_probs(100 * z)) - found
+    assert 1 < taken.max() <= np.log(1 / SHARE) + 1e-9
 
 
 @both

@@ -17,8 +17,10 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .._dataset import TrainingData
 from .._losses import Loss
 from .._module import with_linear_paths
+from .._net import AutoencoderNet
 from .._parameters import check_trainable, naming, resolve_device
 from .._plan import TrainingPlan
 from .._step import one_thread, usual_settings
@@ -104,6 +106,41 @@ class BagLoss(Loss):
         """Return the term ``nll``, of shape (n,)."""
         return {"nll": token_nll(output[0], x, known)}
 
+    def held_out_terms(
+        self,
+        output: tuple[Tensor, ...],
+        x: Tensor,
+        known: Tensor | None = None,
+        **compared: Any,
+    ) -> dict[str, Tensor]:
+        """Return the loss of texts, and of a half of each given the other one."""
+        _, _, of_rest, rest = output
+        completion = token_nll(of_rest, x, rest)
+        return {"loss": self(output, x, known)["nll"], "completion": completion}
+
+
+class BagNet(AutoencoderNet):
+    """A net of which no epoch counts whose codes say less of the tokens unseen.
+
+    A code that fits the very tokens that it was made of may say less of others.
+    Held-out texts are judged as a whole, and by what codes of about half of their
+    tokens say of the other half.
+    """
+
+    start_completion_: float
+
+    def _held_out_terms(self, data: TrainingData) -> dict[str, Tensor]:
+        terms = super()._held_out_terms(data)
+        self.completion_ = float(terms.pop("completion").mean())
+        return terms
+
+    def _is_eligible(self, data: TrainingData, epoch: int) -> bool:
+        if not epoch:
+            self.start_completion_ = self.completion_
+            return True
+        self.history.record("valid_completion", self.completion_)
+        return self.completion_ <= self.start_completion_
+
 
 class TrainedBags:
     """Trained networks, in float64, with the same methods as the start."""
@@ -169,6 +206,7 @@ class BagObjective(TextObjective):
     """The likelihood of the tokens of a text, given a code of some of them."""
 
     keeps_network = False
+    net_class = BagNet
 
     def counted(
         self,
@@ -303,11 +341,12 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         many of them, drawn at random. "auto" goes through 128,000 texts, in at most 50
         epochs. With 0, nothing is trained: the estimator is the start.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that is held out to choose the epoch and to decide between
-        the start and the network, which has to be better by ``1.25 + 30 / n`` standard
-        errors over n texts, at least by 2. "auto" is 20 % below 1000 rows and 10 %
-        from there, of 50,000 tokens at most. Copies of a text are held out together. A
-        network that wins is trained again on all texts.
+        Share of the rows that is held out to choose the epoch and to decide between the
+        start and the network, which has to be better by ``1.25 + 30 / n`` standard
+        errors over n texts, at least by 2, and whose codes of a half of each text must
+        not say less of the other half than those of the start. "auto" is 20 % below
+        1000 rows and 10 % from there, of 50,000 tokens at most. Copies of a text are
+        held out together. A network that wins is trained again on all texts.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.
@@ -347,8 +386,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     best_iter_ : int
         Epoch whose network is used; 0 is the start.
     validation_scores_ : list of float
-        Mean log-likelihood of a token of the held-out texts, in nats, given codes of a
-        part of each text, for each epoch from the start on.
+        Mean log-likelihood of a token of the held-out texts given their codes, in nats,
+        for each epoch from the start on.
     loss_curve_ : list of float
         Training loss of each epoch.
     net_ : skorch.NeuralNet
@@ -369,14 +408,16 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     The order of tokens does not matter: a text is a bag of them. Tokens that were not
     seen in :meth:`fit` do not count, and a text of such tokens alone has the code 0.
 
-    With c the shares of tokens in all texts, the start has
-    ``p(w | z) = c_w max(1 + z' g_w, 0.1)``, normalised: the reconstitution formula of
-    correspondence analysis. Networks add to the code, and to the logarithms of these
-    probabilities. They see a text by up to 128 coordinates of a further correspondence
-    analysis, and tokens by their coordinates there, so that nothing of what is trained
-    grows with the vocabulary. In training, a text is coded from a random part of its
-    tokens, half of them at most, and all of them are predicted: a code is to say what
-    other tokens such a text has, and not to hold the very ones that it was made of.
+    With c the shares of tokens in all texts, the start has ``p(w | z) = c_w max(1 + z'
+    g_w, 0.1)``, normalised: the reconstitution formula of correspondence analysis.
+    Networks add to the code, and to the logarithms of seven tenths of these
+    probabilities: of an odd text they cannot make a token less likely than three tenths
+    of what the formula says. They see a text by up to 128 coordinates of a further
+    correspondence analysis, and tokens by their coordinates there, so that nothing of
+    what is trained grows with the vocabulary. In training, a text is coded from a
+    random part of its tokens, half of them at most, and all of them are predicted: a
+    code is to say what other tokens such a text has, and not to hold the very ones that
+    it was made of.
 
     References
     ----------

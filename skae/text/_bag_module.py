@@ -5,17 +5,21 @@ than there are codes, and tokens have `K` features there. The networks are of th
 that none of what is trained grows with the vocabulary, and rare tokens cannot be learnt
 by heart:
 
-    z   = mean + (z_0 - mean) / (1 + s length / n) + encoder(coordinates)
-    log p(w | z) = log c_w + log max(1 + (1 + t) u' g_w, FLOOR) + features_w' decoder(u)
+    z = mean + (z_0 - mean) / (1 + s length / n) + encoder(coordinates)
+    p(w | z) = SHARE q_w + (1 - SHARE) q_w exp(features_w' decoder(u)) / total
+    q_w = c_w max(1 + (1 + t) u' g_w, FLOOR) / total
 
 with ``z_0`` the code of the start, n the tokens that are seen of a text, and u the code
 in units of the deviations of the start. Networks, s, and t are zero at first. The
 shrinkage s takes the code of a short text, most of which is noise, towards the mean; t
-is how far a code is believed.
+is how far a code is believed. A text of one rare token may be a hundred deviations away
+from the others, where a network says anything: it can take no more than log(1 / SHARE)
+nats from what q says of a token.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,8 @@ from ._correspondence import FLOOR, BagModel, CorrespondenceAnalysis, LatentSema
 MOST_SEEN = 0.5
 # The smallest divisor of a code, by which shrinkage could also make it larger.
 LEAST_DIVISOR = 0.5
+# Of the probabilities, that without a network.
+SHARE = 0.3
 
 
 class BagModule(BaseModule):
@@ -159,11 +165,14 @@ class BagModule(BaseModule):
         u = (z - self.mean) / self.deviations
         slopes = self.slopes * (self.deviations * (1 + self.tilt))
         tilts = torch.addmm(torch.ones_like(self.log_shares), u, slopes.T)
-        logits = self.log_shares + tilts.clamp(min=FLOOR).log()
-        logits = torch.addmm(logits, self.decoder.residual(u), self.features.T)
-        return logits.log_softmax(1)
+        linear = self.log_shares + tilts.clamp(min=FLOOR).log()
+        logits = torch.addmm(linear, self.decoder.residual(u), self.features.T)
+        return torch.logaddexp(
+            linear.log_softmax(1) + math.log(SHARE),
+            logits.log_softmax(1) + math.log(1 - SHARE),
+        )
 
-    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return codes, in training of a random part of the tokens, and what they say.
 
         Parameters
@@ -176,17 +185,21 @@ class BagModule(BaseModule):
         -------
         log_probs : Tensor of shape (n, n_tokens)
         z : Tensor of shape (n, n_components)
+        log_probs_of_rest : Tensor of shape (n, n_tokens)
+            Given codes of about half of the tokens. Not in training.
+        rest : Tensor of bool of shape (n, length)
+            The other half. Not in training.
         """
         known = x >= 0 if known is None else known
-        if not self.training:  # texts that judge are coded as a whole
-            z = self.encode(x, known)
-            return self.decode(z), z
         how: dict[str, Any] = {"generator": self.generator, "device": x.device}
         how["dtype"] = torch.float32
-        chance = torch.rand(len(x), 1, **how) * MOST_SEEN
-        seen = torch.rand(x.shape, **how) < chance
-        z = self.encode(x, known & seen)
-        return self.decode(z), z
+        if self.training:
+            chance = torch.rand(len(x), 1, **how) * MOST_SEEN
+            z = self.encode(x, known & (torch.rand(x.shape, **how) < chance))
+            return self.decode(z), z
+        seen = torch.rand(x.shape, **how) < 0.5
+        z, of_rest = self.encode(x, known), self.decode(self.encode(x, known & seen))
+        return self.decode(z), z, of_rest, known & ~seen
 
 
 def token_nll(log_probs: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:

@@ -71,6 +71,8 @@ class TokenDataset:
     device : torch.device
     """
 
+    cells_at_once = 0  # a batch is no longer than its longest piece
+
     def __init__(
         self,
         sequences: TokenSequences,
