@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skae._module import LinearResidual
+from skae.text._autoencoder import BagLoss, BagNet
 from skae.text._bag_module import SHARE, BagModule, token_nll
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
 
@@ -161,3 +162,21 @@ def test_training_makes_other_texts_likelier(model):
         token_nll(log_probs, x[:200]).mean().backward()
         optimizer.step()
     assert nats() < before - 0.1
+
+
+def test_no_epoch_counts_whose_codes_say_less_of_the_rest():
+    x = texts()
+    module, _ = module_of(x)
+    net = BagNet(module, BagLoss).initialize()
+    with torch.no_grad():
+        log_probs, _, of_rest, rest = output = module.eval()(x)
+    terms = net.criterion_.held_out_terms(output, x)
+    assert_allclose(terms["loss"], token_nll(log_probs, x))
+    assert_allclose(terms["completion"], token_nll(of_rest, x, rest))
+    net.completion_ = 2.0
+    assert net._is_eligible(None, 0)
+    for completion, counts in ((2.1, False), (2.0, True), (1.9, True)):
+        net.history.new_epoch()
+        net.completion_ = completion
+        assert net._is_eligible(None, 1) == counts
+    assert net.history[:, "valid_completion"] == [2.1, 2.0, 1.9]
