@@ -53,7 +53,9 @@ class StoredEstimator(BaseEstimator):
         ImportError
             Without the extra ``skae[safetensors]``.
         OSError
-            If the file cannot be written.
+            If the file cannot be written, and IsADirectoryError if there is a folder.
+        TypeError
+            If `path` is neither a string nor path-like.
 
         Warns
         -----
@@ -75,6 +77,13 @@ class StoredEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"path={path!r}: use the name of a file, or a pathlib.Path."
+            )
+        target = os.path.realpath(os.fsdecode(path))  # not the link to it
+        if os.path.isdir(target):
+            raise IsADirectoryError(f"path={path!r} is a folder: name a file in it.")
         as_bytes = _of_safetensors("save", "save")
         writer = PlainWriter()
         model = json.dumps(writer.write(self, type(self).__name__), allow_nan=False)
@@ -90,7 +99,6 @@ class StoredEstimator(BaseEstimator):
             "model": model,
             "sha256": digest(model, writer.arrays),
         }
-        target = os.path.realpath(os.fsdecode(path))  # not the link to it
         partial = Path(f"{target}.partial")
         try:
             partial.write_bytes(as_bytes(writer.arrays, header))

@@ -415,7 +415,7 @@ def argument_cases(cls):
 
 def value_cases(cls):
     """Yield each parameter of estimators, architectures and methods, and each value."""
-    known = {"self", *VIEWS, *(name for name, _ in inputs.ODD_ARGUMENTS)}
+    known = {"self", "path", *VIEWS, *(name for name, _ in inputs.ODD_ARGUMENTS)}
     for i, text in enumerate(inputs.VALUES):
         value = eval(text, vars(inputs))
         for name in parameters(cls):

@@ -213,6 +213,7 @@ VALUES = {
     "np.float32(0.5)": SHARES + "dropout",
     "1.5": REALS,
     "1e300": REALS.replace("beta", "")
+    .replace("rbm_learning_rate", "")
     .replace("adversarial_weight", "")
     .replace("gradient_penalty", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup

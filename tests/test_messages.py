@@ -742,6 +742,12 @@ cloudpickle.dump.
 UserWarning: The callbacks [<skorch.callbacks.training.EarlyStopping object at 0x...>]
 are not stored: set them again in what is loaded.
 
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save("")
+IsADirectoryError: path='' is a folder: name a file in it.
+
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save(b"model")
+TypeError: path=b'model': use the name of a file, or a pathlib.Path.
+
 >>> file = Path("model.safetensors")
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save(file)
 >>> load(file, trusted=["my.Encoder"])
