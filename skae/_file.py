@@ -55,7 +55,7 @@ class StoredEstimator(BaseEstimator):
         OSError
             If the file cannot be written, and IsADirectoryError if there is a folder.
         TypeError
-            If `path` is neither a string nor path-like.
+            If `path` is neither a string or bytes nor path-like.
 
         Warns
         -----
@@ -77,7 +77,7 @@ class StoredEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        if not isinstance(path, str | os.PathLike):
+        if not isinstance(path, str | bytes | os.PathLike):
             raise TypeError(
                 f"path={path!r}: use the name of a file, or a pathlib.Path."
             )

@@ -745,8 +745,8 @@ are not stored: set them again in what is loaded.
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save("")
 IsADirectoryError: path='' is a folder: name a file in it.
 
->>> AutoencoderTransformer(2, max_iter=0).fit(X).save(b"model")
-TypeError: path=b'model': use the name of a file, or a pathlib.Path.
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save(3)
+TypeError: path=3: use the name of a file, or a pathlib.Path.
 
 >>> file = Path("model.safetensors")
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save(file)
