@@ -141,7 +141,6 @@ ESTIMATORS = {
         2,
         **{**FAST, "hidden_layer_sizes": (4, 3)},
         init="random",
-        pretrain_max_iter=2,
         momentum=0.9,
         rbm_learning_rate=0.2,
         validation_fraction=0.25,

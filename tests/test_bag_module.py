@@ -9,7 +9,7 @@ from torch import nn
 
 from skae._module import LinearResidual
 from skae.text._autoencoder import BagLoss, BagNet
-from skae.text._bag_module import SHARE, BagModule, token_nll
+from skae.text._bag_module import SHARE, BagModule
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
 
 both = pytest.mark.parametrize("model", [CorrespondenceAnalysis, LatentSemantics])
@@ -77,6 +77,12 @@ def test_padding_and_hidden_tokens_change_nothing(model):
     assert_allclose(token_nll(log_probs, x, known), token_nll(log_probs, alone))
 
 
+def token_nll(log_probs, x, known=None):
+    """Negative log-likelihood of texts, given log-probabilities of all tokens."""
+    known = x >= 0 if known is None else known
+    return -(log_probs.gather(1, x.clamp(min=0)) * known).sum(1)
+
+
 def perturbed(module, start):
     with torch.no_grad():
         for parameter in module.parameters():
@@ -96,7 +102,7 @@ def test_at_most_half_of_the_tokens_are_seen_in_training():
     module, _ = module_of(texts())
     seen = []
     module.encode = lambda x, known: seen.append(known) or torch.zeros(len(x), 3)
-    module.decode = lambda z: z
+    module.log_probs_of = lambda z, tokens: z
     module(x, x >= 0)
     share = seen[0].double().mean(1)
     # A share that is uniform up to 1/2, and a binomial count of the 50 tokens.
@@ -110,15 +116,15 @@ def test_texts_that_judge_are_coded_as_a_whole_and_by_halves():
     known, coded = x >= 0, []
     encode = module.encode
     module.encode = lambda x, known: coded.append(known) or encode(x, known)
-    log_probs, z, of_rest, rest = module.eval()(x)
+    log_probs, z, by_half, rest = module.eval()(x)
     whole, half = coded
     assert torch.equal(whole, known)
     assert torch.equal(half ^ rest, known)
     assert not (half & rest).any()
     assert 0.4 < half.sum() / known.sum() < 0.6
-    assert_allclose(log_probs.detach(), module.decode(z).detach())
-    expected = module.decode(encode(x, half)).detach()
-    assert_allclose(of_rest.detach(), expected)
+    for found, codes in ((log_probs, z), (by_half, encode(x, half))):
+        expected = module.decode(codes).gather(1, x.clamp(min=0))
+        assert_allclose(found.detach(), expected.detach())
 
 
 def test_a_network_takes_no_more_than_a_share_from_the_start():
@@ -137,7 +143,7 @@ def test_every_parameter_receives_a_gradient(model):
     x = texts()
     module, _ = perturbed(*module_of(x, model))
     log_probs, _ = module(x)
-    token_nll(log_probs, x).sum().backward()
+    (log_probs * (x >= 0)).sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad != 0).any(), name
@@ -159,7 +165,7 @@ def test_training_makes_other_texts_likelier(model):
     for _ in range(60):
         log_probs, _ = module(x[:200])
         optimizer.zero_grad()
-        token_nll(log_probs, x[:200]).mean().backward()
+        (-log_probs * (x[:200] >= 0)).sum(1).mean().backward()
         optimizer.step()
     assert nats() < before - 0.1
 
@@ -169,10 +175,10 @@ def test_no_epoch_counts_whose_codes_say_less_of_the_rest():
     module, _ = module_of(x)
     net = BagNet(module, BagLoss).initialize()
     with torch.no_grad():
-        log_probs, _, of_rest, rest = output = module.eval()(x)
+        log_probs, _, by_half, rest = output = module.eval()(x)
     terms = net.criterion_.held_out_terms(output, x)
-    assert_allclose(terms["loss"], token_nll(log_probs, x))
-    assert_allclose(terms["completion"], token_nll(of_rest, x, rest))
+    assert_allclose(terms["loss"], -(log_probs * (x >= 0)).sum(1))
+    assert_allclose(terms["completion"], -(by_half * rest).sum(1))
     net.completion_ = 2.0
     assert net._is_eligible(None, 0)
     for completion, counts in ((2.1, False), (2.0, True), (1.9, True)):

@@ -26,7 +26,7 @@ from .._plan import TrainingPlan
 from .._step import one_thread, usual_settings
 from .._trained import inference
 from ..architectures import MLP
-from ._bag_module import BagModule, token_nll
+from ._bag_module import BagModule
 from ._base import LanguageModel, TextEstimator
 from ._correspondence import BagModel, CorrespondenceAnalysis, LatentSemantics
 from ._dataset import EPOCH_TOKENS, Pieces, TokenDataset
@@ -104,7 +104,8 @@ class BagLoss(Loss):
         self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return the term ``nll``, of shape (n,)."""
-        return {"nll": token_nll(output[0], x, known)}
+        known = x >= 0 if known is None else known
+        return {"nll": -(output[0] * known).sum(1)}
 
     def held_out_terms(
         self,
@@ -114,8 +115,8 @@ class BagLoss(Loss):
         **compared: Any,
     ) -> dict[str, Tensor]:
         """Return the loss of texts, and of a half of each given the other one."""
-        _, _, of_rest, rest = output
-        completion = token_nll(of_rest, x, rest)
+        _, _, by_half, rest = output
+        completion = -(by_half * rest).sum(1)
         return {"loss": self(output, x, known)["nll"], "completion": completion}
 
 
@@ -185,8 +186,9 @@ class TrainedBags:
         found = np.empty(len(sequences))
         with inference(self.exact):
             for rows, x, known in self._batches(sequences):
-                log_probs = self.exact.decode(self.exact.encode(x, known))
-                found[rows] = -token_nll(log_probs, x, known).cpu().numpy()
+                z = self.exact.encode(x, known)
+                log_probs = self.exact.log_probs_of(z, x.clamp(min=0))
+                found[rows] = (log_probs * known).sum(1).cpu().numpy()
         return found
 
     def log_probs(self, codes: NDArray) -> NDArray:
