@@ -303,7 +303,7 @@ class Bags:
         return torch.log_softmax(self.decoder(z), 1).double().numpy()
 
 
-def codes(name, n_texts, k, seed):
+def codes(name, n_texts, k, seed, systems=CODERS):
     """Return what codes of every system are worth."""
     corpus = texts.CORPORA[name]()
     order = np.random.default_rng(seed).permutation(len(corpus.texts))
@@ -321,6 +321,8 @@ def codes(name, n_texts, k, seed):
         "skae": fit_skae,
         "alone": fit_bags,
     }.items():
+        if system not in systems:
+            continue
         started = process_time()
         code, log_probs, counts = fit_one(fit, k, seed)
         figures[f"{system} seconds"] = process_time() - started
@@ -428,6 +430,7 @@ def main() -> None:
     parser.add_argument("--texts", nargs="+", type=int, default=TEXTS)
     parser.add_argument("--seconds", nargs="+", type=int, default=SECONDS)
     parser.add_argument("--seeds", nargs="+", type=int, default=range(3))
+    parser.add_argument("--systems", nargs="+", choices=CODERS, default=CODERS)
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
@@ -449,9 +452,11 @@ def main() -> None:
                             continue
                         cell = {"what": what, "corpus": corpus, "tokens": tokens}
                         cell |= {"seconds": seconds, "seed": seed}
-                        figures = WHAT[what](corpus, tokens, seconds, seed)
+                        some = {"systems": given.systems} if is_codes else {}
+                        figures = WHAT[what](corpus, tokens, seconds, seed, **some)
                         figures = {k: float(v) for k, v in figures.items()}
-                        harness.save_record(FILE, key, {**cell, **figures})
+                        others = done.get(key, {}) if is_codes else {}
+                        harness.save_record(FILE, key, {**others, **cell, **figures})
                         print(key, {k: round(v, 4) for k, v in figures.items()})
 
 
