@@ -410,8 +410,11 @@ def report() -> str:
         rows = []
         for key in sorted({(r["corpus"], r["tokens"], r["seconds"]) for r in own}):
             cell = [r for r in own if (r["corpus"], r["tokens"], r["seconds"]) == key]
-            values = [mean(r[f"{s} {figure}"] for r in cell) for s in CODERS]
-            rows.append([*key, len(cell), *values])
+            found = (
+                [r[f"{s} {figure}"] for r in cell if f"{s} {figure}" in r]
+                for s in CODERS
+            )
+            rows.append([*key, len(cell), *(mean(v) if v else None for v in found)])
         header = [f"codes, {figure}", "texts", "k", "seeds", *CODERS]
         sign = 1 if figure == "accuracy" else -1
         below = sum(
