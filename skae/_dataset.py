@@ -312,13 +312,13 @@ class TrainingData:
     @property
     def valid_weight(self) -> Tensor | None:
         """Weights of the held-out rows, shape (n_valid,)."""
-        return self.judging(self.valid)
+        return self.weights_of(self.valid)
 
     def take_valid(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return held-out rows, and what is known of them."""
         return (self.valid_dataset or self.dataset).take_scattered(rows)
 
-    def judging(self, rows: Tensor) -> Tensor | None:
+    def weights_of(self, rows: Tensor) -> Tensor | None:
         """Return the weights of some held-out rows, shape (n_rows,)."""
         if self.weight is None or self.valid_dataset is not None:
             return None

@@ -521,7 +521,7 @@ class AutoencoderNet(ResumableNet):
         if self.judging_ is not None:
             return self.judging_
         x, known = data.take_valid(rows)
-        weight, at = data.judging(rows), None
+        weight, at = data.weights_of(rows), None
         if data.fold_of is not None:
             which, at, is_own = data.by_fold(rows)
             x, known = x[which], None if known is None else known[which]
