@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from skae._module import LinearResidual
+from skae.text import TextAutoencoder
 from skae.text._autoencoder import BagLoss, BagNet
 from skae.text._bag_module import SHARE, BagModule
 from skae.text._correspondence import CorrespondenceAnalysis, LatentSemantics
@@ -50,6 +51,12 @@ def module_of(x, model=CorrespondenceAnalysis, k=3, n_coordinates=6):
     return module, start
 
 
+def token_nll(log_probs, x, known=None):
+    """Negative log-likelihood of texts, given log-probabilities of all tokens."""
+    known = x >= 0 if known is None else known
+    return -(log_probs.gather(1, x.clamp(min=0)) * known).sum(1)
+
+
 @both
 def test_it_starts_exactly_at_the_closed_form(model):
     x = texts()
@@ -75,12 +82,6 @@ def test_padding_and_hidden_tokens_change_nothing(model):
     assert_allclose(hidden, module.encode(alone).detach())
     log_probs = module.decode(module.encode(x)).detach()
     assert_allclose(token_nll(log_probs, x, known), token_nll(log_probs, alone))
-
-
-def token_nll(log_probs, x, known=None):
-    """Negative log-likelihood of texts, given log-probabilities of all tokens."""
-    known = x >= 0 if known is None else known
-    return -(log_probs.gather(1, x.clamp(min=0)) * known).sum(1)
 
 
 def perturbed(module, start):
@@ -186,3 +187,18 @@ def test_no_epoch_counts_whose_codes_say_less_of_the_rest():
         net.completion_ = completion
         assert net._is_eligible(None, 1) == counts
     assert net.history[:, "valid_completion"] == [2.1, 2.0, 1.9]
+
+
+def test_networks_whose_codes_say_less_of_the_rest_are_not_kept(monkeypatch):
+    given = texts(400)[:-1].numpy()
+    model = TextAutoencoder(3, max_iter=20, random_state=0)
+    assert model.fit(given).best_iter_ > 0
+    judged, held_out_terms = [], BagLoss.held_out_terms
+
+    def worse_and_worse(*args, **kwargs):
+        terms = held_out_terms(*args, **kwargs)
+        judged.append(terms)
+        return {**terms, "completion": terms["completion"] + 100 * len(judged)}
+
+    monkeypatch.setattr(BagLoss, "held_out_terms", worse_and_worse)
+    assert model.fit(given).best_iter_ == 0

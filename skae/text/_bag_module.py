@@ -165,10 +165,7 @@ class BagModule(BaseModule):
         return mixed(*self._scores(z))
 
     def log_probs_of(self, z: Tensor, tokens: Tensor) -> Tensor:
-        """Return the log-probabilities of some tokens of each row, of their shape.
-
-        It takes half of the time of :meth:`decode`.
-        """
+        """Return the log-probabilities of some tokens of each row, of their shape."""
         linear, logits, *totals = self._scores(z)
         return mixed(linear.gather(1, tokens), logits.gather(1, tokens), *totals)
 
