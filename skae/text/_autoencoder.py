@@ -363,9 +363,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch.callbacks.Callback or None, default=None
-        Called while the network trains; the history has ``train_loss``, ``valid_loss``,
-        ``valid_completion``, nats of a half of a held-out text given the other, and
-        ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
+        Called while the network trains; the history has ``train_loss``, ``valid_loss``
+        and ``dur``. A :class:`skorch.callbacks.LRScheduler` replaces the one-cycle
         learning rate.
     net_params : dict or None, default=None
         Further parameters of the skorch net, under skorch's names, such as
@@ -398,7 +397,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     module_ : torch.nn.Module
         The network.
     history_ : skorch.history.History
-        That of the net.
+        That of the net. Its ``valid_completion`` are the nats of a half of a held-out
+        text given the other half, on average.
     device_ : torch.device
         Where the network is.
 
