@@ -175,6 +175,82 @@ def test_static_masks_stay_and_dynamic_ones_do_not(masking):
     assert (first.targets == sequences.tokens[first.said[0]]).all()
 
 
+def test_what_ends_a_sentence():
+    text = "a b. (c)?! d... no.1\u3002 e \u2026"
+    for analyzer in ("word", "char", "bpe"):
+        vocabulary = KneserNey(1, analyzer=analyzer).fit([text])._vocabulary
+        ends = vocabulary.ends_sentence
+        assert ends.shape == (vocabulary.n_tokens + 2,)
+        shown = {vocabulary.shown(i).strip() for i in np.flatnonzero(ends)}
+        expected = {".", "?", "!", "\u3002", "\u2026"}
+        assert shown == expected or (analyzer == "bpe" and shown >= {".", "?", "!"})
+    lists = KneserNey(1).fit([["a.", "...", "b", "?!"]])
+    assert lists._vocabulary.ends_sentence.sum() == 2
+    assert not KneserNey(1).fit(np.array([[3, 4]]))._vocabulary.ends_sentence.any()
+
+
+def ordered_module(texts, **changes):
+    """Return a module that learns the order of sentences, and rows and their tokens."""
+    model = MaskedLanguageModel(2, max_iter=0, sentence_order=True, **changes)
+    model.fit(texts)
+    objective, start = model._objective(), model._fit.start
+    module = objective.new_module(start, objective.plan(np.array([9])), 0).train()
+    sequences = model._texts(texts)
+    module.reader = start.reader(sequences)
+    module.generator = torch.Generator().manual_seed(0)
+    dataset = objective.dataset(
+        sequences, objective.pieces(sequences), objective.plan(sequences.lengths)
+    )
+    return module, *dataset.take(torch.arange(dataset.n_rows)), sequences.tokens
+
+
+def test_sentences_are_exchanged_in_half_of_the_rows():
+    texts = ["a b . c d e ! ? f", "a b c .", "g h"] * 100
+    module, x, known, tokens = ordered_module(texts)
+    new, is_pair, is_swapped = module.swapped(x, known)
+    assert is_pair.tolist() == [True, False, False] * 100
+    assert is_swapped[::3].double().mean() == pytest.approx(0.5, abs=0.15)
+    assert torch.equal(new[~is_swapped], x[~is_swapped])
+    names = dict(enumerate("!.?abcdefgh"))
+    moved = tokens[new[is_swapped].numpy()]
+    seen = {"".join(names.get(token, "") for token in row) for row in moved}
+    assert seen == {"cde!?fab.", "fab.cde!?"}
+    rows = new[is_swapped].sort(1)[0]
+    assert torch.equal(rows, x[is_swapped])  # nothing is lost, padding neither
+    assert torch.equal(new[:, -1], x[:, -1])  # nor does the end of a text move
+    # What is hidden is what the start speaks of, wherever it stands.
+    reading = module.read(new, known)
+    assert (reading.targets == tokens[new.numpy()[reading.said]]).all()
+
+
+def test_the_loss_of_the_order_is_as_much_as_a_hidden_token_is():
+    module, x, known, _ = ordered_module(["a b . c d", "e f"] * 50, mask_fraction=0.4)
+    torch.nn.init.constant_(module.order.bias, 0.7)
+    draws = module.generator.get_state()
+    *of_tokens, loss = module(x, known)
+    module.generator.set_state(draws)
+    _, is_pair, is_swapped = module.swapped(x, known)
+    n_hidden = int((of_tokens[0] != 0).sum())
+    p = 1 / (1 + np.exp(-0.7))
+    nats = -np.log(np.where(is_swapped, p, 1 - p)) * is_pair.numpy()
+    expected = nats * n_hidden / int(is_pair.sum())
+    assert_allclose(loss.detach(), expected, rtol=1e-5)
+    assert len(module.eval()(x, known)) == 4  # held-out texts are as they are
+
+
+def test_the_order_of_sentences_is_learnt():
+    rng = np.random.RandomState(0)
+    texts = []
+    for _ in range(300):
+        a, b, c, d = rng.randint(30, size=4)
+        texts.append(f"x{a} came x{b} . and y{c} went y{d} .")
+    model = clone(TEXTS["masked"]).set_params(sentence_order=True, max_length=16)
+    model.set_params(learning_rate_init=0.02, batch_size=16, max_iter=12)
+    losses = model.fit(texts).history_[:, "train_sentence_order"]
+    assert losses[-1] < 0.3 * losses[0]
+    assert isinstance(model.module_.order, torch.nn.Linear)
+
+
 def test_a_row_does_not_know_what_is_hidden_in_its_copies():
     texts = texts_of(20)
     model = MaskedLanguageModel(2, max_iter=0).fit(texts)

@@ -681,6 +681,10 @@ token_pattern='(?u)\\w+|[^\\w\\s]': the vocabulary would be empty. First text: '
 >>> CorrespondenceAnalysis.of(sp.csr_matrix((2, 3)), 1)
 ValueError: No text of X has a token that is in the vocabulary.
 
+>>> MaskedLanguageModel(sentence_order=True).fit(["It is a tree.", "It grows."])
+ValueError: sentence_order=True, but none of the 2 texts of X has two sentences, which end
+with a token of '.', '!' or '?': use sentence_order=False, or texts that have.
+
 >>> KneserNey(min_df=2).fit(["a tree", "the house"])
 ValueError: min_df=2 leaves no token of 2 texts: use at most the number, or share, of
 texts that have one (After pruning, no terms remain. Try a lower min_df or a higher
@@ -767,7 +771,7 @@ LoadError: model.safetensors is damaged: its checksum is not that of its content
 >>> rewrite(file, format="skae 99", written_by="skae 7.0")
 >>> load(file)
 LoadError: model.safetensors has the format 'skae 99', written by skae 7.0: skae ...
-reads 'skae 3'. Load it with the version that wrote it, or fit again.
+reads 'skae 4'. Load it with the version that wrote it, or fit again.
 
 Of a file that somebody has made up:
 

@@ -13,14 +13,17 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from .._objective import Objective
+from .._plan import TrainingPlan
 from .._step import one_thread, usual_settings
 from .._trained import inference
 from ._base import WORDS_AND_SIGNS, LanguageModel, TextEstimator
 from ._correspondence import CorrespondenceAnalysis
 from ._dataset import Pieces, TokenDataset
-from ._network import Reading, TokenModule
+from ._network import Reading, TokenLoss, TokenModule, zero_linear
 from ._objective import LanguageObjective, LanguageStart, TrainedTokens, alike
 from ._pool import Pool
 from ._tokens import TokenSequences
@@ -153,14 +156,74 @@ class MaskedTokenModule(TokenModule):
         Share of the tokens that are hidden.
     dynamic : bool
         Whether others are hidden each time that a text is seen.
+    ends_sentence : ndarray of bool of shape (n_tokens + 2,) or None
+        Which tokens end a sentence. If given, half of the rows have their sentences in
+        another order while training, and a linear layer tells which.
     """
 
+    ends_sentence: Tensor
+
     def __init__(
-        self, encoder: Any, decoder: Any, mask_fraction: float, *, dynamic: bool
+        self,
+        encoder: Any,
+        decoder: Any,
+        mask_fraction: float,
+        *,
+        dynamic: bool,
+        ends_sentence: NDArray | None = None,
     ) -> None:
         super().__init__(encoder, decoder)
         self.mask_fraction = mask_fraction
         self.dynamic = dynamic
+        self.order: nn.Linear | None = None
+        if ends_sentence is not None:
+            self.order = zero_linear(decoder.output.in_features, 1)
+            self.register_buffer("ends_sentence", torch.from_numpy(ends_sentence))
+
+    def forward(self, x: Tensor, known: Tensor) -> tuple[Tensor, ...]:
+        """Return what every module of tokens does, and the loss of the order, (n,).
+
+        The latter is there while training only: of a row of several sentences it is the
+        cross-entropy of whether they are in their order, as much as the mean hidden
+        token counts, and 0 of any other.
+        """
+        if self.order is None or not self.training:
+            return super().forward(x, known)
+        x, is_pair, is_swapped = self.swapped(x, known)
+        reading = self.read(x, known)
+        h = self.hidden(reading, known)
+        mean = (h * known[..., None]).sum(1) / known.sum(1, keepdim=True)
+        logits = self.order(mean)[:, 0]
+        loss = binary_cross_entropy_with_logits(
+            logits, is_swapped.to(logits.dtype), reduction="none"
+        )
+        share = len(reading.targets) / is_pair.sum().clamp_min(1)
+        return *self.in_place(reading, h), loss * is_pair * share
+
+    def swapped(self, x: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Exchange what comes before and after a sentence's end, in half of the rows.
+
+        Returns
+        -------
+        x : Tensor of shape (n, T)
+            Places of tokens; the end of a text stays where it is.
+        is_pair, is_swapped : Tensor of bool of shape (n,)
+            Whether a row has several sentences, and whether they were exchanged.
+        """
+        (n, width), device, end = x.shape, x.device, self.reader.end
+        tokens = torch.from_numpy(self.reader.tokens[x.cpu().numpy()]).to(device).long()
+        begins = sentence_begins(tokens, self.ends_sentence, end) & known
+        is_pair = begins.any(1)
+        draws = torch.rand(
+            n, width + 1, generator=self.generator, device=device, dtype=torch.float32
+        )
+        cut = (draws[:, :width] * begins).argmax(1, keepdim=True)
+        is_swapped = is_pair & (draws[:, width] < 0.5)
+        length = (known & (tokens != end)).sum(1, keepdim=True)
+        steps = torch.arange(width, device=device).expand_as(x)
+        moved = (steps + cut) % length.clamp_min(1)
+        moves = is_swapped[:, None] & (steps < length)
+        return x.gather(1, torch.where(moves, moved, steps)), is_pair, is_swapped
 
     def read(self, x: Tensor, known: Tensor) -> Reading:
         """Hide tokens of rows, and return what the start says of them."""
@@ -174,6 +237,27 @@ class MaskedTokenModule(TokenModule):
         hidden = (known & (draw < self.mask_fraction)).cpu().numpy()
         hidden &= self.reader.tokens[places] != self.reader.end
         return self.reader.read(places, hidden)
+
+
+def sentence_begins(tokens: Tensor, ends_sentence: Tensor, end: int) -> Tensor:
+    """Return where a sentence begins that another one comes before, (n, T)."""
+    is_end = ends_sentence[tokens]
+    begins = torch.zeros_like(is_end)
+    begins[:, 1:] = is_end[:, :-1] & ~is_end[:, 1:] & (tokens[:, 1:] != end)
+    return begins
+
+
+class MaskedLoss(TokenLoss):
+    """The negative log-likelihood of hidden tokens, and that of the order."""
+
+    def forward(
+        self, output: tuple[Tensor, ...], x: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the terms of tokens, and ``sentence_order`` if it is trained, (n,)."""
+        terms = super().forward(output[:4], x, known)
+        if len(output) > 4:
+            terms["sentence_order"] = output[4]
+        return terms
 
 
 class TrainedMasked(TrainedTokens):
@@ -237,6 +321,8 @@ class MaskedObjective(LanguageObjective):
 
     causal = False
     draws_per_row = 4
+    # Which tokens end a sentence, if the order of sentences is learnt.
+    ends_sentence: NDArray | None = None
 
     def counted(
         self,
@@ -261,7 +347,14 @@ class MaskedObjective(LanguageObjective):
         """Return the module to train."""
         params = self.params
         share, dynamic = float(params.mask_fraction), params.masking == "dynamic"
-        return MaskedTokenModule(encoder, decoder, share, dynamic=dynamic)
+        ends = self.ends_sentence
+        return MaskedTokenModule(
+            encoder, decoder, share, dynamic=dynamic, ends_sentence=ends
+        )
+
+    def loss(self, plan: TrainingPlan) -> MaskedLoss:
+        """Return the loss of tokens, and of the order of sentences."""
+        return MaskedLoss()
 
     def n_predicted(
         self, sequences: TokenSequences, pieces: Pieces, rows: NDArray
@@ -299,6 +392,11 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         always the same (BERT).
     mask_fraction : float, default=0.15
         Share of the tokens that are hidden in training, in (0, 1).
+    sentence_order : bool, default=False
+        Learn also whether the sentences of a text are in their order (ALBERT): in half
+        of the rows, what comes before and after one of their ends is exchanged while
+        training. It has no say in which epoch is kept. A sentence ends with a token of
+        ``.``, ``!``, ``?``, or an ellipsis; texts of one sentence take no part.
     architecture : Transformer or None, default=None
         The network: :class:`skae.architectures.Transformer`, whose `share_layers` and
         `embedding_rank` make it an ALBERT. None has its defaults.
@@ -409,6 +507,9 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
 
     Liu et al. (2019), RoBERTa: A robustly optimized BERT pretraining approach.
 
+    Lan et al. (2020), ALBERT: A lite BERT for self-supervised learning of language
+    representations. ICLR.
+
     Salazar, Liang, Nguyen & Kirchhoff (2020), Masked language model scoring. ACL.
 
     Examples
@@ -426,6 +527,7 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         **TextEstimator._parameter_constraints,
         "masking": [StrOptions({"dynamic", "static"})],
         "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "sentence_order": ["boolean"],
     }
 
     def __init__(
@@ -434,6 +536,7 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         *,
         masking: str = "dynamic",
         mask_fraction: float = 0.15,
+        sentence_order: bool = False,
         architecture: Any = None,
         analyzer: str | Callable[[Any], Iterable[str]] = "word",
         lowercase: bool = True,
@@ -457,6 +560,7 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         self.n_components = n_components
         self.masking = masking
         self.mask_fraction = mask_fraction
+        self.sentence_order = sentence_order
         self.architecture = architecture
         self.analyzer = analyzer
         self.lowercase = lowercase
@@ -476,6 +580,28 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params
+
+    def _fitted_texts(self, X: Any) -> TokenSequences:
+        """Find the vocabulary, and whether there is an order of sentences to learn."""
+        sequences = super()._fitted_texts(X)
+        if self.sentence_order:
+            tokens = torch.from_numpy(sequences.tokens[None]).long()
+            ends = torch.from_numpy(self._vocabulary.ends_sentence)
+            if not sentence_begins(tokens, ends, sequences.end).any():
+                raise ValueError(
+                    f"sentence_order=True, but none of the {len(sequences)} texts of X "
+                    "has two sentences, which end with a token of '.', '!' or '?': use "
+                    "sentence_order=False, or texts that have."
+                )
+        return sequences
+
+    def _objective(self) -> Objective:
+        """Return what is trained, with the parameters as they are now."""
+        objective = super()._objective()
+        assert isinstance(objective, MaskedObjective)
+        if self.sentence_order:
+            objective.ends_sentence = self._vocabulary.ends_sentence
+        return objective
 
     def _log_prob(self, sequences: TokenSequences) -> NDArray:
         return self._fit.model.log_prob(sequences)

@@ -266,23 +266,27 @@ class TokenModule(BaseModule):
             Those of :class:`Mixture`; 0 where nothing is predicted.
         """
         reading = self.read(x, known)
-        said = torch.from_numpy(reading.said).to(x.device)
-        zeros = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
-        return tuple(
-            zeros.masked_scatter(said, log_prob)
-            for log_prob in self.log_prob(reading, known)
-        )
+        return self.in_place(reading, self.hidden(reading, known))
+
+    def in_place(self, reading: Reading, h: Tensor) -> tuple[Tensor, ...]:
+        """Return what :meth:`forward` does, given what layers make of rows."""
+        said = torch.from_numpy(reading.said).to(h.device)
+        zeros = torch.zeros(said.shape, dtype=torch.float32, device=h.device)
+        at_places = self._at_places(reading, h[said])
+        return tuple(zeros.masked_scatter(said, log_prob) for log_prob in at_places)
 
     def log_prob(self, reading: Reading, known: Tensor) -> tuple[Tensor, ...]:
         """Return the same at the m places of a reading."""
-        h = self.hidden(reading, known)
+        return self._at_places(reading, self.hidden_at_places(reading, known))
+
+    def _at_places(self, reading: Reading, h: Tensor) -> tuple[Tensor, ...]:
         targets = torch.from_numpy(reading.targets).to(h.device)
         given = as_tensors(h, reading.log_prob, reading.evidence)
         return self.decoder(h, *given, targets)
 
     def log_probs(self, reading: Reading, known: Tensor, log_probs: NDArray) -> NDArray:
         """Return log-probabilities of all tokens there, given the start's."""
-        h = self.hidden(reading, known)
+        h = self.hidden_at_places(reading, known)
         given = as_tensors(h, log_probs, reading.evidence)
         return self.decoder.distribution(h, *given).double().cpu().numpy()
 
@@ -294,10 +298,13 @@ class TokenModule(BaseModule):
             self.decoder.most.data.fill_(MOST / MOST_RATE)
 
     def hidden(self, reading: Reading, known: Tensor) -> Tensor:
-        """Return what layers make of the places of a reading, (m, embed_dim)."""
-        inputs = torch.from_numpy(reading.inputs).to(known.device)
+        """Return what layers make of rows, (n, T, embed_dim)."""
+        return self.encoder(torch.from_numpy(reading.inputs).to(known.device), known)
+
+    def hidden_at_places(self, reading: Reading, known: Tensor) -> Tensor:
+        """Return the same at the m places of a reading."""
         said = torch.from_numpy(reading.said).to(known.device)
-        return self.encoder(inputs, known)[said]
+        return self.hidden(reading, known)[said]
 
 
 def as_tensors(like: Tensor, *arrays: NDArray) -> list[Tensor]:

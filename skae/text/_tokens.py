@@ -21,6 +21,8 @@ from .._sklearn import BaseEstimator
 UNKNOWN, END, MASK = "<unk>", "</s>", "<mask>"
 # An integer array has these in place of a token.
 PADDING, MASKED = -1, -2
+# What a token is made of that ends a sentence.
+SENTENCE_ENDS = frozenset(".!?\u2026\u3002\uff01\uff1f")
 # Tokens that byte pairs are merged into, at most, unless max_features says so.
 N_BYTE_PAIRS = 1000
 N_BYTES = 256
@@ -300,6 +302,15 @@ class Vocabulary(BaseEstimator):
         if isinstance(self._splitter, BytePairs):
             return self._splitter.join([self.tokens[token]])
         return self.tokens[token]
+
+    @property
+    def ends_sentence(self) -> NDArray:
+        """Whether each number a token may have, or a hidden one, ends a sentence."""
+        ends = np.zeros(self.n_tokens + 2, dtype=bool)
+        for i in range(len(self.tokens)):
+            signs = str(self.shown(i)).strip()
+            ends[i] = bool(signs) and SENTENCE_ENDS.issuperset(signs)
+        return ends
 
     def _numbered(
         self, split: list[Sequence[Any]], *, masks: bool = False
