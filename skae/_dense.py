@@ -370,11 +370,8 @@ class DenseStep:
         """
         template = _template(net.module_)
         if (
-            _is_by_hand(type(template))
+            is_dense(template, n_features)
             and type(net.criterion_).forward is template.dense_loss.forward
-            and _are_dense(template, n_features)
-            and not _has_any_global_hook()
-            and not any(_has_hook(part) for part in template.modules())
             and FlatAdamW.can_hold(net.optimizer_)
         ):
             if earlier is not None and earlier.optimizer.holds(net.optimizer_):
@@ -498,14 +495,18 @@ def _parts(network: nn.Module | None, name: str) -> Iterator[tuple[str, nn.Modul
         yield name, network
 
 
-def _are_dense(module: BaseModule, n_features: int) -> bool:
-    """Whether both networks of a module are dense layers, of the right widths."""
+def is_dense(module: BaseModule, n_features: int) -> bool:
+    """Whether a module has its gradient by hand, and dense layers as its networks."""
+    if not _is_by_hand(type(module)) or _has_any_global_hook():
+        return False
+    if any(map(_has_hook, module.modules())):
+        return False
     of_encoder, of_decoder = module.dense_widths(n_features)
-    is_dense = _is_dense(module.encoder, **of_encoder)
-    return is_dense and _is_dense(module.decoder, **of_decoder)
+    encoder_is = _is_dense_network(module.encoder, **of_encoder)
+    return encoder_is and _is_dense_network(module.decoder, **of_decoder)
 
 
-def _is_dense(
+def _is_dense_network(
     network: nn.Module, n_in: int | None = None, n_out: int | None = None
 ) -> bool:
     """Whether a network is dense layers, with a linear path beside them or without.

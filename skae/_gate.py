@@ -194,13 +194,13 @@ class StackedModules(nn.Module):
     ----------
     modules : sequence of BaseModule
         Same classes and shapes, different weights and buffers.
-    sample : tuple of Tensor or None
-        What ``forward`` takes, to try the vectorised pass on. None: it is known to
-        fail.
+    vectorised : bool or tuple of Tensor
+        Whether the vectorised pass is known to work. If not, what ``forward`` takes, to
+        try it on.
     """
 
     def __init__(
-        self, modules: Sequence[BaseModule], sample: tuple[Any, ...] | None
+        self, modules: Sequence[BaseModule], vectorised: bool | tuple[Any, ...]
     ) -> None:
         super().__init__()
         # In a list, so that it is not registered as a part with parameters of its own.
@@ -208,9 +208,10 @@ class StackedModules(nn.Module):
         self.separate = nn.ModuleList()
         parameters, buffers = stack_module_state(list(modules))
         self._stack(parameters, buffers)
-        if sample is not None and self._is_vectorised(sample):
+        if not isinstance(vectorised, bool):
+            vectorised = self._is_vectorised(vectorised)
             self._stack(parameters, buffers)  # the trial may have changed some
-        else:
+        if not vectorised:
             self._stack({}, {})
             self.separate.extend(modules)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._callbacks import UNWATCHED, FitTask
 from ._dataset import RowDataset, TrainingData, as_tensor
+from ._dense import is_dense
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
 from ._module import BaseModule
@@ -226,11 +227,11 @@ class Training:
             module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
             modules.append(module)
         architecture = self.objective.params.architecture
-        few = None
-        if getattr(architecture, "is_vectorised", True):
-            few = data.dataset.take(data.train[:2])
+        vectorised: Any = is_dense(modules[0], data.dataset.shape[1])
+        if not vectorised and getattr(architecture, "is_vectorised", True):
+            vectorised = data.dataset.take(data.train[:2])
         how = {"keep_best": False, "callbacks": None}
-        net = self._net_of(StackedModules(modules, few), **how)
+        net = self._net_of(StackedModules(modules, vectorised), **how)
         if net.verbose:
             print(f"{len(modules)} networks, each blind to one fold:")
         return net.partial_fit(data, task=self.task)

@@ -682,8 +682,8 @@ token_pattern='(?u)\\w+|[^\\w\\s]': the vocabulary would be empty. First text: '
 ValueError: No text of X has a token that is in the vocabulary.
 
 >>> MaskedLanguageModel(sentence_order=True).fit(["It is a tree.", "It grows."])
-ValueError: sentence_order=True, but none of the 2 texts of X has two sentences, which end
-with a token of '.', '!' or '?': use sentence_order=False, or texts that have.
+ValueError: sentence_order=True, but none of the 2 texts of X has two sentences, which
+end with a token of '.', '!' or '?': use sentence_order=False, or texts that have.
 
 >>> KneserNey(min_df=2).fit(["a tree", "the house"])
 ValueError: min_df=2 leaves no token of 2 texts: use at most the number, or share, of

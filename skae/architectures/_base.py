@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from .._sklearn import BaseEstimator
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def unset(kind: Callable[..., Layer], *sizes: Any, **more: Any) -> Layer:
+    """Return a layer of float32 whose weights are still to be set.
+
+    torch's own would be drawn from its global generator.
+    """
+    layer: Any = _without_draws(kind)(*sizes, dtype=torch.float32, device="cpu", **more)
+    layer.__class__ = kind
+    return layer
+
+
+@lru_cache
+def _without_draws(kind: Any) -> Any:
+    return type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
 
 
 class Architecture(BaseEstimator, ABC):

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from sklearn.base import clone
 from torch import nn
-from torch.nn.utils import skip_init
 
-from ._base import Architecture
+from ._base import Architecture, unset
 from ._mlp import MLP, check_sizes, make_activation
 
 
@@ -75,7 +74,7 @@ def make_convolution(
     **sizes: Any,
 ) -> nn.Module:
     """Return a convolution with Glorot-normal weights times `gain` and zero bias."""
-    layer = skip_init(kind, n_in, n_out, dtype=torch.float32, **sizes)
+    layer: Any = unset(kind, n_in, n_out, **sizes)
     nn.init.xavier_normal_(layer.weight, gain=gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

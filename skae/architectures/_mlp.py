@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._base import Architecture
+from ._base import Architecture, unset
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -68,10 +68,7 @@ def make_linear(
     n_in: int, n_out: int, gain: float, generator: torch.Generator
 ) -> nn.Linear:
     """Return a linear layer with Glorot-normal weights times `gain` and zero bias."""
-    layer = nn.Linear(1, 1, device="meta")  # of a width that may be 0
-    layer.in_features, layer.out_features = n_in, n_out
-    layer.weight = nn.Parameter(torch.empty(n_out, n_in, dtype=torch.float32))
-    layer.bias = nn.Parameter(torch.empty(n_out, dtype=torch.float32))
+    layer = unset(nn.Linear, n_in, n_out)
     nn.init.xavier_normal_(layer.weight, gain=gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

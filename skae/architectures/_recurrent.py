@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from ._base import Architecture
+from ._base import Architecture, unset
 from ._mlp import MAX_SIZE, check_boolean, make_linear
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -33,15 +34,14 @@ def make_recurrent(
     (Saxe et al. 2014), which keeps the length of what they pass on. Biases are zero,
     except for 1 at an LSTM's forget gate (Jozefowicz et al. 2015).
     """
-    layers = CELLS[cell](
+    layers: Any = unset(
+        CELLS[cell],
         n_in,
         hidden_size,
         num_layers,
         batch_first=True,
         bidirectional=bidirectional,
-        device="meta",  # which skip_init would do, if it knew these layers
-        dtype=torch.float32,
-    ).to_empty(device="cpu")
+    )
     for name, parameter in layers.named_parameters():
         gates = parameter.detach().split(hidden_size)
         for i, gate in enumerate(gates):

@@ -20,7 +20,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, pad, scaled_dot_product_attention
 
-from ._base import Architecture
+from ._base import Architecture, unset
 from ._convolutional import check_image
 from ._mlp import MAX_SIZE, check_boolean, make_linear
 
@@ -55,10 +55,10 @@ def normal_linear(
     generator: torch.Generator,
 ) -> nn.Linear:
     """Return a linear layer with normal weights and zero bias."""
-    layer = nn.Linear(n_in, n_out, bias=bias, device="meta")
-    layer.weight = normal_parameter(n_out, n_in, std=std, generator=generator)
+    layer = unset(nn.Linear, n_in, n_out, bias=bias)
+    nn.init.normal_(layer.weight, 0.0, std, generator=generator)
     if bias:
-        layer.bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float32, device="cpu"))
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -14,6 +14,7 @@ from .._dataset import TrainingData
 from .._losses import Loss
 from .._module import BaseModule
 from .._net import AutoencoderNet, Batch
+from ..architectures._base import unset
 from ..architectures._transformer import (
     TokenEmbedding,
     TransformerLayers,
@@ -184,9 +185,9 @@ def of_targets(log_p: Tensor, targets: Tensor) -> Tensor:
 
 def zero_linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer that starts at zero."""
-    layer = nn.Linear(n_in, n_out, device="meta")
-    layer.weight = nn.Parameter(torch.zeros(n_out, n_in, dtype=torch.float32))
-    layer.bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float32))
+    layer = unset(nn.Linear, n_in, n_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
     return layer
 
 
