@@ -276,20 +276,22 @@ class StackedModules(nn.Module):
         x, known : Tensor of shape (n, n_features) or (n_modules, n, n_features)
             Rows for all of the modules, or for each its own.
         """
-        n = self.n_modules
-        own = x.expand(n, *x.shape) if x.ndim == 2 else x
-        masks: Any = [None] * n if known is None else known.expand_as(own)
-        outputs = [self._prepared_by(i, own[i], masks[i]) for i in range(n)]
-        return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
-
-    def _prepared_by(self, i: int, x: Tensor, known: Tensor | None) -> Any:
-        """Return what one of the modules prepares."""
         if len(self.separate):
-            module: Any = self.separate[i]
-            return module.prepare(x, known)
+            modules: Any = self.separate
+            outputs = [
+                module.prepare(_own(x, i), _own(known, i))
+                for i, module in enumerate(modules)
+            ]
+            return tuple(torch.stack(part) for part in zip(*outputs, strict=True))
+        rows = [
+            t if t is None or t.ndim == 3 else t.expand(self.n_modules, *t.shape)
+            for t in (x, known)
+        ]
         buffers = zip(self.buffer_names, self.buffers(), strict=True)
-        own = {f"module.{name}": buffer[i] for name, buffer in buffers}
-        return functional_call(_Preparing(self.template), own, (x, known))
+        own = {f"module.{name}": buffer for name, buffer in buffers}
+        prepared: tuple[Tensor, ...]
+        prepared = functional_call(_Preparing(self.template), own, tuple(rows))
+        return prepared
 
     def forward(
         self,

@@ -370,7 +370,8 @@ class MaskedModule(BaseModule):
     def prepare(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, ...]:
         """Hide cells, and return completed rows, what is missing of them, and weights.
 
-        What :meth:`neighbors` returns comes after that.
+        What :meth:`neighbors` returns comes after that. As in what follows, modules may
+        be stacked: buffers and rows then have a leading axis.
         """
         hidden, weight = self.hidden(x, known)
         shown = ~hidden if known is None else known & ~hidden
@@ -381,76 +382,79 @@ class MaskedModule(BaseModule):
     def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose which known cells to hide; return that, and their weights in the loss.
 
-        Both have shape (n, n_features). On average the weights add up to that number.
-        While training, cells weigh more where they are likelier to be missing.
+        Both have shape (..., n, n_features). On average the weights add up to that
+        number. While training, cells weigh more where they are likelier to be missing.
         """
-        n, d = x.shape
-        device, draws = x.device, self.generator
+        rows, d = x.shape[:-1], x.shape[-1]
         low, high = self.mask_fraction
-        share = self.rate.expand(n, 1)
+        rate = self.rate[..., None, None]
+        draws: dict[str, Any] = {"generator": self.generator}
+        draws.update(device=x.device, dtype=x.dtype)
+        share, mean = rate, rate
         if self.training:
-            uniform = torch.rand(n, 1, generator=draws, device=device, dtype=x.dtype)
-            share = low + (high - low) * uniform
-        uniform = torch.rand(
-            n, self.n_blocks, generator=draws, device=device, dtype=x.dtype
-        )
-        often = (share * self.frequency).clamp_max(MOST_HIDDEN)
-        hidden = uniform[:, self.block] < often
-        mean = 0.5 * (low + high) if self.training else self.rate
+            share = low + (high - low) * torch.rand(*rows, 1, **draws)
+            mean = torch.full_like(rate, 0.5 * (low + high))
+        often = (share * self.frequency[..., None, :]).clamp_max(MOST_HIDDEN)
+        block = self.block[..., None, :].expand(*rows, d)
+        hidden = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block) < often
         weight = 1 / mean
         if known is not None:
             hidden = hidden & known
-            n_known = known.sum(1, keepdim=True).clamp_min(1)
+            n_known = known.sum(-1, keepdim=True).clamp_min(1)
             weight = weight * d / n_known
         weight = hidden.to(x.dtype) * weight
         return hidden, weight * self.likeness(x) if self.training else weight
 
     def likeness(self, x: Tensor) -> Tensor:
-        """Return how much known cells are like missing ones, about 1, (n, n_features).
+        """Return how much known cells are like missing ones, of the shape of `x`.
 
-        Half of what a column is hidden for counts in every row alike.
+        It is about 1. Half of what a column is hidden for counts in every row alike.
         """
         if not self.slopes.numel():
             return torch.ones_like(x)
         most = math.log(MOST_ODDS)
-        odds = (x @ self.slopes - self.level).clamp(-most, most).exp()
-        return 1 + (1 - 0.5 / self.frequency) * (odds / self.mean_odds - 1)
+        level, mean = self.level[..., None, :], self.mean_odds[..., None, :]
+        odds = (x @ self.slopes - level).clamp(-most, most).exp()
+        return 1 + (1 - 0.5 / self.frequency[..., None, :]) * (odds / mean - 1)
 
     def completed(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return rows with what the start expects in place of what is not shown."""
-        if len(self.matrices[0]):
+        if self.matrices.numel():
             return self._completed_by_blocks(x, shown)
-        k = self.loadings.shape[1]
+        k, centre = self.loadings.shape[-1], self.centre[..., None, :]
         step = max(1, PIECE_NUMBERS // max(k * k, 1))
-        if len(x) > step:
-            parts = zip(x.split(step), shown.split(step), strict=True)
-            return torch.cat([self.completed(*part) for part in parts])
+        if x.shape[-2] > step:
+            parts = zip(x.split(step, -2), shown.split(step, -2), strict=True)
+            return torch.cat([self.completed(*part) for part in parts], -2)
         o = shown.to(x.dtype)
         if not k:
-            return x * o + self.centre * (1 - o)
-        centred = (x - self.centre) * o * self.inverse_root
+            return x * o + centre * (1 - o)
+        centred = (x - centre) * o * self.inverse_root[..., None, :]
         precision = self._precision(o) + torch.eye(k, dtype=x.dtype, device=x.device)
         root = torch.linalg.cholesky_ex(precision)[0]
         codes = torch.cholesky_solve((centred @ self.scaled)[..., None], root)[..., 0]
-        expected = codes @ self.loadings.T + self.centre
-        return torch.where(shown, x, expected)
+        return torch.where(shown, x, codes @ self.loadings.mT + centre)
 
     def _completed_by_blocks(self, x: Tensor, shown: Tensor) -> Tensor:
         """Return the same by the smaller of two blocks, as in ``_incomplete.py``."""
-        d = x.shape[1]
-        by_known = 2 * shown.sum(1, keepdim=True) <= d  # (n, 1)
-        cells = torch.where(by_known, shown, ~shown)
+        d, centre = x.shape[-1], self.centre[..., None, :]
+        covariance, precision = self.matrices.unbind(-3)
+        by_known = 2 * shown.sum(-1, keepdim=True) <= d  # (..., n, 1)
+        centred = torch.where(shown, x - centre, 0.0)
+        given = torch.where(by_known, centred, centred @ precision).flatten(0, -2)
+        cells = torch.where(by_known, shown, ~shown).flatten(0, -2)
+        # Which of all matrices each row of all modules takes a block of.
+        number = torch.arange(precision.numel() // d**2, device=x.device)
+        number = 2 * number.view(*precision.shape[:-2], 1, 1)
+        which = torch.where(by_known, number, number + 1).flatten()[:, None, None]
         order = cells.sum(1).argsort()  # so that little has to be filled up
         places = cells[order].to(torch.uint8).argsort(dim=1, descending=True)
-        centred = torch.where(shown, x - self.centre, 0.0)
-        given = torch.where(by_known, centred, centred @ self.matrices[1])
-        solved = torch.empty_like(x)
+        solved = torch.empty_like(given)
         step = max(1, 4 * BLOCK_NUMBERS // d**2)
         for rows, at in zip(order.split(step), places.split(step), strict=True):
             at = at[:, : max(1, int(cells[rows[-1:]].sum()))]
             o = cells[rows].gather(1, at).to(x.dtype)
-            which = (~by_known[rows]).long()[:, :, None]
-            flat = (which * d + at[:, :, None]) * d + at[:, None, :]
+            flat = (which[rows] * d + at[:, :, None]) * d + at[:, None, :]
             blocks = self.matrices.view(-1).take(flat)
             blocks *= o[:, :, None] * o[:, None, :]
             blocks.diagonal(dim1=1, dim2=2).add_(1 - o)
@@ -458,18 +462,20 @@ class MaskedModule(BaseModule):
             right = given[rows].gather(1, at) * o
             values = torch.cholesky_solve(right[:, :, None], root)[:, :, 0]
             solved[rows] = torch.zeros_like(given[rows]).scatter_(1, at, values)
-        expected = torch.where(by_known, solved @ self.matrices[0], -solved)
-        return torch.where(shown, x, expected + self.centre)
+        solved = solved.view_as(x)
+        expected = torch.where(by_known, solved @ covariance, -solved)
+        return torch.where(shown, x, expected + centre)
 
     def _precision(self, o: Tensor) -> Tensor:
-        """Return the sums of ``v v'`` over the shown cells, shape (n, k, k)."""
-        d, k = self.scaled.shape
+        """Return the sums of ``v v'`` over the shown cells, shape (..., n, k, k)."""
+        d, k = self.scaled.shape[-2:]
         if d * k * k <= MOST_NUMBERS:
-            products = self.scaled[:, :, None] * self.scaled[:, None, :]
-            return (o @ products.flatten(1)).unflatten(1, (k, k))
+            products = self.scaled[..., :, None] * self.scaled[..., None, :]
+            return (o @ products.flatten(-2)).unflatten(-1, (k, k))
         step = max(1, PIECE_NUMBERS // (d * k))
-        parts = [(self.scaled.T * p[:, None, :]) @ self.scaled for p in o.split(step)]
-        return torch.cat(parts)
+        scaled = self.scaled[..., None, :, :]
+        parts = [(scaled.mT * p[..., None, :]) @ scaled for p in o.split(step, -2)]
+        return torch.cat(parts, -3)
 
     def neighbors(
         self, x: Tensor, shown: Tensor, own: Tensor | None
@@ -478,39 +484,40 @@ class MaskedModule(BaseModule):
 
         Parameters
         ----------
-        x, shown : Tensor of shape (n, n_features)
+        x, shown : Tensor of shape (..., n, n_features)
             Rows completed by the start, and which cells count for distances.
-        own : Tensor of shape (n,) or None
+        own : Tensor of shape (..., n) or None
             Hashes of the rows, which are not their own neighbours.
 
         Returns
         -------
-        squares : Tensor of shape (n, k)
+        squares : Tensor of shape (..., n, k)
             Squared distances, by the mean of those of a row.
-        values, known : Tensor of shape (n, k, n_features)
+        values, known : Tensor of shape (..., n, k, n_features)
             The neighbours, with 0 where they are not known.
         """
         o, m = shown.to(x.dtype), self.memory
         # sum_o (x - m)^2, but for what is the same for all of memory, is a product.
-        rows = torch.cat([o, -2 * o * x, torch.ones_like(o[:, :1])], 1)
+        rows = torch.cat([o, -2 * o * x, torch.ones_like(o[..., :1])], -1)
         far = torch.where(self.may_see, 0.0, FAR).to(m)
-        keys = torch.cat([m.square(), m, far[:, None]], 1).T
-        k = min(N_NEIGHBORS, len(m))
+        keys = torch.cat([m.square(), m, far[..., None]], -1).mT
+        n_seen = m.shape[-2]
+        k = min(N_NEIGHBORS, n_seen)
+        step = max(1, CACHED_NUMBERS // max(m.numel() // m.shape[-1], 1))
         found = [
-            smallest(part @ keys, min(k + 1, len(m)))
-            for part in rows.split(max(1, CACHED_NUMBERS // max(len(m), 1)))
+            smallest(part @ keys, min(k + 1, n_seen)) for part in rows.split(step, -2)
         ]
-        squares, which = map(torch.cat, zip(*found, strict=True))
-        squares = (squares + (o * x.square()).sum(1, keepdim=True)).clamp_min(0)
+        squares, which = (torch.cat(parts, -2) for parts in zip(*found, strict=True))
+        squares = (squares + (o * x.square()).sum(-1, keepdim=True)).clamp_min(0)
         if own is not None:  # which is among the nearest, or as good as others are
-            is_own = own[:, None] == self.memory_hash[which]
+            is_own = own[..., None] == rows_at(self.memory_hash, which)
             squares = squares.masked_fill(is_own, FAR)
         squares, at = squares.topk(k, largest=False)
-        which = which.gather(1, at)
-        known = self.memory_known[which]
-        mean = squares.mean(1, keepdim=True)
+        which = which.gather(-1, at)
+        known = rows_at(self.memory_known, which)
+        mean = squares.mean(-1, keepdim=True)
         relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
-        return relative, m[which] * known, known
+        return relative, rows_at(m, which) * known, known
 
     def _beyond(
         self, x: Tensor, squares: Tensor, values: Tensor, known: Tensor
@@ -573,22 +580,30 @@ def row_hash(x: Tensor) -> Tensor:
     return (bits * place * 0x2545F4914F6CDD1D).sum(-1)
 
 
+def rows_at(values: Tensor, which: Tensor) -> Tensor:
+    """Return the rows, (..., m, *), that each module has at places, (..., n, k)."""
+    if which.ndim == 2:
+        return values[which]
+    first = torch.arange(len(values), device=which.device) * values.shape[1]
+    return values.flatten(0, 1)[which + first[:, None, None]]
+
+
 def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k smallest of each row, and their places, both of shape (n, k).
+    """Return the k smallest of each row, and their places, both of shape (..., n, k).
 
     They are in those blocks that have the k smallest minima, which is quicker to find
     out than by comparing all.
     """
-    n, size = values.shape
+    size = values.shape[-1]
     if size < 2 * BLOCK * k:
         return values.topk(k, largest=False)
     # A block is a column of the first `BLOCK * n_blocks`, written in `BLOCK` lines.
     n_blocks = size // BLOCK
-    lines = values[:, : n_blocks * BLOCK].unflatten(1, (BLOCK, n_blocks))
-    chosen = lines.amin(1).topk(k, largest=False, sorted=False)[1]  # (n, k)
+    lines = values[..., : n_blocks * BLOCK].unflatten(-1, (BLOCK, n_blocks))
+    chosen = lines.amin(-2).topk(k, largest=False, sorted=False)[1]  # (..., n, k)
     line = torch.arange(BLOCK, device=values.device)[:, None] * n_blocks
-    places = (chosen[:, None, :] + line).flatten(1)
+    places = (chosen[..., None, :] + line).flatten(-2)
     rest = torch.arange(n_blocks * BLOCK, size, device=values.device)
-    places = torch.cat([places, rest.expand(n, -1)], 1)
-    found, at = values.gather(1, places).topk(k, largest=False)
-    return found, places.gather(1, at)
+    places = torch.cat([places, rest.expand(*values.shape[:-1], -1)], -1)
+    found, at = values.gather(-1, places).topk(k, largest=False)
+    return found, places.gather(-1, at)

@@ -102,10 +102,11 @@ class BaseModule(nn.Module):
 
         It takes no gradient, and is done for several batches at once. Rows that judge
         are prepared once for all epochs: what is drawn for them is the same in each.
+        Of stacked modules the rows, and the buffers, have a leading axis.
 
         Returns
         -------
-        tuple of Tensor of shape (n, ...)
+        tuple of Tensor of shape (n, ...), or (n_modules, n, ...)
         """
         raise NotImplementedError
 

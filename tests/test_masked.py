@@ -1,5 +1,6 @@
 """The masked autoencoder and the imputer: what is expected of missing cells."""
 
+import copy
 import itertools
 import pickle
 import warnings
@@ -35,6 +36,7 @@ from skae._em import (
     fit_normal,
     strongest,
 )
+from skae._gate import StackedModules
 from skae._incomplete import IncompleteRows
 from skae._masked import patches
 from skae._masked_module import MaskedModule, row_hash, smallest
@@ -463,13 +465,41 @@ def test_held_out_rows_are_prepared_once_by_their_own_fold(X, monkeypatch):
     prepare = MaskedModule.prepare
 
     def counted(module, x, known):
-        shapes.append((module.training, len(x)))
+        shapes.append((module.training, tuple(x.shape[:-1])))
         return prepare(module, x, known)
 
     monkeypatch.setattr(MaskedModule, "prepare", counted)
     MaskedAutoencoder(**FAST).fit(X)
     judging = [n for training, n in shapes if not training]
-    assert judging == [160] * 5  # 40 rows of a fold, four times, for all of the epochs
+    assert judging == [(5, 160)]  # 40 rows of a fold, four times, for all of the epochs
+
+
+@pytest.mark.parametrize(("k", "d"), [(None, 6), (2, 6), (3, 150)])
+def test_stacked_modules_prepare_what_each_prepares_alone(k, d, monkeypatch):
+    """Given what is hidden: covariances, neighbours and masks are each module's own."""
+    X = with_holes(correlated(n=60, d=d), 0.3)
+    model = MaskedAutoencoder(k, **FAST).fit(X)
+    modules = []
+    for i in range(3):
+        rows = X[20 * i : 20 * i + 20]
+        other = MaskedAutoencoder(k, **FAST).fit(rows)._fit.start
+        module = copy.deepcopy(model.net_.module_).eval()
+        other.padded(model.n_components_).apply(module, model._fit.start)
+        module.memory = module.memory[torch.randperm(len(module.memory))]
+        module.memory_hash = torch.arange(len(module.memory)) + 100 * i
+        module.may_see = torch.arange(len(module.memory)) % 3 != i
+        modules.append(module)
+    x, known = modules[0].memory[:10], modules[0].memory_known[:10].bool()
+    hidden = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+
+    def hide(module, x, known):
+        return (hidden & known).expand_as(x), hidden.to(x).expand_as(x)
+
+    monkeypatch.setattr(MaskedModule, "hidden", hide)
+    expected = [module.prepare(x, known) for module in modules]
+    together = StackedModules(modules, True).prepare(x, known)
+    for part, parts in zip(together, zip(*expected, strict=True), strict=True):
+        assert_allclose(part, torch.stack(parts), rtol=2e-3, atol=2e-3)
 
 
 def test_recurrent_folds_prepare_one_after_the_other():
