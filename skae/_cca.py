@@ -11,7 +11,7 @@ of rows that had no part in their axes.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ class PairStart(ViewsStart):
         By which the covariances of the views were shrunk.
     """
 
-    pairs: CodePairs = None  # type: ignore[assignment]
-    shrinkage: float = 0.0
+    pairs: CodePairs = field(kw_only=True)
+    shrinkage: float = field(kw_only=True)
 
     name = "canonical correlations"
 

@@ -14,7 +14,7 @@ noise of variance v, E = L / (L + v) U': every principal direction is shrunk.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -56,14 +56,15 @@ FITTED_COPIES = 4
 class LinearDenoiser(Start):
     """The best linear estimate of PCA's codes from corrupted rows, decoded by PCA."""
 
-    denoiser: NDArray | None = None  # (k, d)
+    denoiser: NDArray = field(kw_only=True)  # (k, d)
 
     name = "linear denoiser"
+
+    turned = ("components", "denoiser")
 
     @property
     def encoding(self) -> NDArray:
         """Map from centred corrupted rows to clean codes, shape (k, d)."""
-        assert self.denoiser is not None
         return self.denoiser
 
     @property
@@ -71,12 +72,6 @@ class LinearDenoiser(Start):
         """By how many nats the encoder changes volumes: codes that shrink say less."""
         stretch = np.linalg.svd(self.encoding, compute_uv=False)
         return float(np.log(np.maximum(stretch, SMALLEST_STRETCH)).sum())
-
-    def padded(self, n_components: int) -> LinearDenoiser:
-        """Return the same start with empty axes up to `n_components`."""
-        missing = max(n_components - self.n_components, 0)
-        denoiser = np.pad(self.encoding, ((0, missing), (0, 0)))
-        return replace(super().padded(n_components), denoiser=denoiser)
 
     def model(self, module: BaseModule) -> TrainedNetwork:
         """Return what the module at this start is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
@@ -74,9 +74,8 @@ class RankedRegression(ViewsStart):
         That of ridge regression, for rows in their own units.
     """
 
-    # Required, but after fields without defaults none can be.
-    rotations: NDArray = None  # type: ignore[assignment]
-    penalty: float = 0.0
+    rotations: NDArray = field(kw_only=True)
+    penalty: float = field(kw_only=True)
 
     name = "reduced-rank regression"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from ._solvers import Moments, linear_start
 from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 N_FOLDS = 5
 # What stands for no shrinkage where rows fill fewer dimensions than others did.
@@ -39,13 +36,11 @@ class ViewsStart(Start):
         Dimensions in which each view varies.
     """
 
-    # Required, but after fields without defaults none can be.
-    n_x: int = 0
-    loadings: NDArray = None  # type: ignore[assignment]
-    ranks: tuple[int, int] = (0, 0)
+    n_x: int = field(kw_only=True)
+    loadings: NDArray = field(kw_only=True)
+    ranks: tuple[int, int] = field(kw_only=True)
 
     turned: ClassVar[tuple[str, ...]] = ("components", "loadings")
-    """What has another sign if a code has."""
 
     @property
     def x(self) -> slice:
@@ -57,24 +52,6 @@ class ViewsStart(Start):
         """Columns of the second view: the same, where both are one."""
         d = len(self.mean)
         return slice(self.n_x if self.n_x < d else 0, d)
-
-    def padded(self, n_components: int) -> Self:
-        """Return the same start with so many codes: the first ones, and empty ones."""
-        missing = max(n_components - self.n_components, 0)
-        own: dict[str, Any] = {
-            name: np.pad(getattr(self, name)[:n_components], ((0, missing), (0, 0)))
-            for name in self.turned
-        }
-        return replace(super().padded(n_components), **own)
-
-    def with_signs_of(self, previous: Start) -> Self:
-        """Return the same start with codes that point to where earlier ones did."""
-        signs = np.sign(np.sum(self.components * previous.components, axis=1))
-        signs[signs == 0] = 1.0
-        own: dict[str, Any] = {
-            name: getattr(self, name) * signs[:, None] for name in self.turned
-        }
-        return replace(self, **own)
 
     def filled(self, X: NDArray, known: NDArray | None) -> NDArray:
         """Return rows with the mean in place of what is missing: the end of series."""

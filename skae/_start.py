@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ class Start:
 
     is_fallback = True
     """Whether it can be used in place of a network."""
+
+    turned: ClassVar[tuple[str, ...]] = ("components",)
+    """What has a row for each code, and another sign if the code has."""
 
     def __post_init__(self) -> None:
         """Let matrices lie as they do when they were stored: products round by it."""
@@ -170,10 +173,14 @@ class Start:
         """Return the same start with so many axes: the first ones, and empty ones."""
         missing = max(n_components - self.n_components, 0)
         kept, zeros = slice(n_components), np.zeros(missing)
+        own: dict[str, Any] = {
+            name: np.pad(getattr(self, name)[kept], ((0, missing), (0, 0)))
+            for name in self.turned
+        }
         ratio = self.explained_variance_ratio[kept]
         return replace(
             self,
-            components=np.pad(self.components[kept], ((0, missing), (0, 0))),
+            **own,
             explained_variance=np.append(self.explained_variance[kept], zeros),
             explained_variance_ratio=np.append(ratio, zeros),
         )
@@ -182,7 +189,10 @@ class Start:
         """Return the same start with axes that point to where earlier ones did."""
         signs = np.sign(np.sum(self.components * previous.components, axis=1))
         signs[signs == 0] = 1.0
-        return replace(self, components=self.components * signs[:, None])
+        own: dict[str, Any] = {
+            name: getattr(self, name) * signs[:, None] for name in self.turned
+        }
+        return replace(self, **own)
 
     # Missing cells
 
