@@ -74,8 +74,6 @@ CORRUPTIONS: dict[str, Corruption] = {
     "masking": masking,
     "salt_and_pepper": salt_and_pepper,
 }
-
-
 # Those of which a linear model knows all that it needs.
 LINEAR_EFFECTS = ("gaussian", "swap", "masking")
 

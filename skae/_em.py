@@ -25,7 +25,7 @@ from sklearn.utils.extmath import svd_flip
 
 from ._dataset import as_dense, row_chunks, sample_rows
 from ._incomplete import IncompleteRows
-from ._missing import MissingCells
+from ._missing import CHUNK_NUMBERS, MissingCells
 from ._solvers import Moments
 from ._split import DistinctRows, distinct_rows, row_hashes
 
@@ -55,7 +55,6 @@ FEW_ROWS_SHARE = 0.3
 VARIANCE_FLOOR = 1e-9
 # So are deviations below this share of a column's mean, and variances below that.
 ROUNDING, SMALLEST = 1e-14, 1e-290
-CHUNK_NUMBERS = 2**18  # of the matrices of some rows: 2 MB
 MOST_NUMBERS = 2**26  # of the sums over rows in wide tables: 512 MB
 
 

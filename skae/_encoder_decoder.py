@@ -101,10 +101,8 @@ class RankedRegression(ViewsStart):
 
     def predictions(self, X: NDArray) -> NDArray:
         """Return what is predicted for dense rows of the first view, shape (n, d_y)."""
-        codes = self.x_codes(X)
-        return codes @ self.components.astype(X.dtype) + self.mean[self.y].astype(
-            X.dtype
-        )
+        mean, axes = self.mean[self.y].astype(X.dtype), self.components.astype(X.dtype)
+        return self.x_codes(X) @ axes + mean
 
 
 class RidgeSolution:
@@ -448,11 +446,13 @@ class Predicting(TwoViews):
         else:
             units, views, trials, earlier = solver
             x, trials = standardised(units, views, X), copy.deepcopy(trials)
+            without = RidgeSolution(earlier, views[0])
             for trial in trials:
-                trial.judge(RidgeSolution(earlier, views[0]), x, weight)
+                trial.judge(without, x, weight)
             moments = earlier + Moments.of(x, weight)
-        penalty = best_penalty(trials)
-        if not is_auto(params.ridge_alpha):
+        if is_auto(params.ridge_alpha):
+            penalty = best_penalty(trials)
+        else:
             squares = moments.n * scale_of_x(units) ** 2
             penalty = float(params.ridge_alpha) / float(squares)
         solution, C = RidgeSolution(moments, views[0]), moments.covariance

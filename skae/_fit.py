@@ -220,9 +220,8 @@ def fit(
         given = _likely(objective, given, pca)
     rows, distinct, deciding = _distinct(given, pca)
     if rows is not given and earlier is None:
-        pca = _find_pca(
-            objective, rows, rng
-        )  # of these rows and weights, in this order
+        # Of these rows and weights, in this order.
+        pca = _find_pca(objective, rows, rng)
     plan = _plan(params, rows, distinct)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
@@ -413,11 +412,10 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     _check_range(objective, given)
     rows = all_rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
     if contamination_of(objective):
-        pca = (
-            earlier.start
-            if earlier
-            else _find_pca(objective, rows, new_random_state(0))
-        )
+        if earlier is None:
+            pca = _find_pca(objective, rows, new_random_state(0))
+        else:
+            pca = earlier.start
         rows = _likely(objective, rows, pca)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)

@@ -146,10 +146,10 @@ class AutoencoderNet(ResumableNet):
     callbacks_: list[tuple[str, Callback]]
     # Of a training that is going on: what takes its steps, and held-out rows.
     dense_: DenseStep | None = None
+    judging_: HeldOut | None = None
     # Averages of the weights, of a net that keeps them.
     averages_: list[Tensor] | None = None
     n_averaged_ = 0
-    judging_: HeldOut | None = None
     # What scikit-learn's callbacks see of it.
     task_ = UNWATCHED
 

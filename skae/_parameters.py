@@ -278,11 +278,13 @@ OWN_PARAMETERS = {
     "optimizer__weight_decay": "alpha",
     "max_epochs": "max_iter",
     "seed": "random_state",
-    **{
-        name: name
-        for name in ("batch_size", "callbacks", "device", "n_iter_no_change", "tol")
-    },
-    **{name: name for name in ("verbose", "warm_start")},
+    "batch_size": "batch_size",
+    "callbacks": "callbacks",
+    "device": "device",
+    "n_iter_no_change": "n_iter_no_change",
+    "tol": "tol",
+    "verbose": "verbose",
+    "warm_start": "warm_start",
 }
 # Those that it decides itself.
 DECIDED = ("module", "criterion", "keep_best", "restore_start", "loss_floor")

@@ -269,7 +269,7 @@ class BoltzmannMachine:
         b0 = tensor((base - middle) / unit)
 
         def visible(mean: Tensor) -> Tensor:
-            return _drawn_tensor(mean, gaussian_v, 1.0, generator)
+            return _drawn_tensor(mean, gaussian_v, generator)
 
         def unnormalised(v: Tensor, a: Tensor, beta: float) -> Tensor:
             linear = torch.mv(v, torch.lerp(b0, b, beta))
@@ -287,7 +287,7 @@ class BoltzmannMachine:
             logs += unnormalised(v, a, beta) - unnormalised(v, a, before)
             if beta < 1:
                 mean = c + beta * a if gaussian_h else beta * (c + a)
-                h = _drawn_tensor(mean, gaussian_h, 1.0, generator)
+                h = _drawn_tensor(mean, gaussian_h, generator)
                 v = visible(torch.lerp(b0, b, beta) + beta * (h @ W.T))
             before = beta
         k = len(self.hidden_bias)
@@ -314,14 +314,16 @@ def _drawn(mean: NDArray, units: str, variance: float, rng: RandomState) -> NDAr
 
 
 def _drawn_tensor(
-    natural: Tensor, is_gaussian: bool, variance: float, generator: torch.Generator
+    natural: Tensor, is_gaussian: bool, generator: torch.Generator
 ) -> Tensor:
-    """Draw units, given their means or, of Bernoulli units, the logits of these."""
+    """Draw units, given their means or, of Bernoulli units, the logits of these.
+
+    Gaussian units have variance 1.
+    """
+    random = torch.empty_like(natural, memory_format=torch.contiguous_format)
     if is_gaussian:
-        noise = torch.empty_like(natural, memory_format=torch.contiguous_format)
-        return natural + math.sqrt(variance) * noise.normal_(generator=generator)
-    uniform = torch.empty_like(natural, memory_format=torch.contiguous_format)
-    return (uniform.uniform_(generator=generator) < natural.sigmoid()).to(natural)
+        return natural + random.normal_(generator=generator)
+    return (random.uniform_(generator=generator) < natural.sigmoid()).to(natural)
 
 
 def _log_sum_of_states(
@@ -710,8 +712,8 @@ def independent_start(
     mean, scale = moments(X, weight, units[0])
     total = float(X.shape[0] if weight is None else weight.sum())
     b = base_rates(mean, total) if units[0] == "bernoulli" else mean
-    zeros = np.zeros((len(mean), k)), b, np.zeros(k)
-    return BoltzmannMachine(*zeros, *units, scale**2, b, seed), mean, scale
+    parameters = np.zeros((len(mean), k)), b, np.zeros(k)
+    return BoltzmannMachine(*parameters, *units, scale**2, b, seed), mean, scale
 
 
 def gaussian_start(
@@ -1090,19 +1092,15 @@ class RBM(
         self._publish(gaussian_machine(pca, k, seed), seed, n_iter + 1, False)
 
     @property
-    def _is_gaussian(self) -> bool:
-        return self.visible == "gaussian"
-
-    @property
     def _is_closed(self) -> bool:
         """Whether the start is the machine of the largest likelihood."""
         return self.visible == self.hidden == "gaussian"
 
     def _stored(self) -> dict[str, Any]:
         attributes = super()._stored()
-        return (
-            {**attributes, "_trainer": None} if "_trainer" in attributes else attributes
-        )
+        if "_trainer" in attributes:
+            attributes["_trainer"] = None
+        return attributes
 
     def _checked(self, X: Any, *, reset: bool, min_rows: int | None = None) -> Any:
         X = check_rows(self, X, reset=reset, min_rows=min_rows)
@@ -1151,7 +1149,7 @@ class RBM(
         """Return what trains a machine, or goes on from an earlier call."""
         persistent = self.persistent
         if isinstance(persistent, str):
-            persistent = not self._is_gaussian
+            persistent = self.visible == "bernoulli"
         how = float(self.momentum), int(self.n_gibbs_steps), bool(persistent)
         steps, device = Steps(size, *how), resolve_device(self.device)
         if earlier is not None and (earlier.steps, earlier.device) == (steps, device):
@@ -1377,15 +1375,14 @@ class RBM(
         machine, rng = self._machine, new_random_state(random_state)
         base = machine.visible_bias if machine.base is None else machine.base
         mean = expit(base) if machine.visible == "bernoulli" else base
-        V = _drawn(
-            np.tile(mean, (int(n_samples), 1)), machine.visible, machine.noise, rng
-        )
+        means = np.tile(mean, (int(n_samples), 1))
+        V = _drawn(means, machine.visible, machine.noise, rng)
         for _ in range(int(n_gibbs_steps) - 1):
             V = machine.sampled(V, rng)
         H = _drawn(machine.hidden_mean(V), machine.hidden, 1.0, rng)
-        rows, noise = machine.visible_mean(H), machine.noise
+        rows = machine.visible_mean(H)
         if check_flag("add_noise", add_noise):
-            rows = _drawn(rows, machine.visible, noise, rng)
+            rows = _drawn(rows, machine.visible, machine.noise, rng)
         return rows
 
     def free_energy(self, X: ArrayLike) -> NDArray:

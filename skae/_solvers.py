@@ -214,8 +214,7 @@ def _select(
     n: float,
 ) -> Start:
     """Keep the leading axes of an eigendecomposition sorted by variance."""
-    d = len(mean)
-    k = n_components
+    d, k = len(mean), n_components
     if isinstance(k, str):  # "mle"
         if n < d:
             raise ValueError(
@@ -227,15 +226,14 @@ def _select(
         cumulative = np.cumsum(variances) / max(total, np.finfo(float).tiny)
         k = min(int(np.searchsorted(cumulative, k, side="right")) + 1, len(variances))
     rank = int(min(n, d))
-    rest = max(total - float(variances[:k].sum()), 0.0)
+    kept = variances[:k]
+    rest = max(total - float(kept.sum()), 0.0)
     return Start(
         n_samples=n,
         mean=mean,
         components=axes[:k],
-        explained_variance=variances[:k],
-        explained_variance_ratio=variances[:k] / total
-        if total > 0
-        else 0 * variances[:k],
+        explained_variance=kept,
+        explained_variance_ratio=kept / total if total > 0 else 0 * kept,
         noise_variance=rest / (rank - k) if rank > k else 0.0,
         scale=_scalar_scale(total, d),
     )
@@ -293,11 +291,11 @@ def _weighted_sparse_start(
         weighted = root * u.ravel()
         return X.T @ weighted - mean * weighted.sum()
 
-    operator = LinearOperator(
+    centred = LinearOperator(
         X.shape, matvec=lambda v: forward(v.ravel()), rmatvec=backward, dtype=np.float64
     )
     start = check_random_state(random_state).uniform(-1, 1, min(X.shape))
-    _, singular, axes = svds(operator, k=k, v0=start)
+    _, singular, axes = svds(centred, k=k, v0=start)
     _, axes = svd_flip(None, axes[::-1], u_based_decision=False)
     squares = X.multiply(X).T @ root**2 - n * mean**2
     total = float(squares.sum()) / (n - 1)

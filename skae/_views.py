@@ -28,9 +28,7 @@ from ._base import NetworkEstimator
 from ._callbacks import FitTask, with_callbacks
 from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
 from ._fit import fit, partial_fit
-from ._linear_views import (
-    ViewsStart,
-)
+from ._linear_views import ViewsStart
 from ._missing import known_cells
 from ._module import OfSamples
 from ._objective import Objective

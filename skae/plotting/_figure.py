@@ -184,10 +184,9 @@ def draw_sample(
 
 
 def name_columns(axis: Any, names: NDArray | None, n: int) -> None:
-    """Name the columns of a table at an axis, if there is room for all names."""
+    """Name the columns of a table at an x-axis, if there is room for all names."""
     if names is None or n > MOST_NAMES:
         step = max(1, math.ceil(n / 10))
         axis.set_ticks(np.arange(0, n, step))
         return
-    rotation = 90 if axis.axis_name == "x" and sum(len(str(x)) for x in names) else 0
-    axis.set_ticks(np.arange(n), [short(name) for name in names], rotation=rotation)
+    axis.set_ticks(np.arange(n), [short(name) for name in names], rotation=90)

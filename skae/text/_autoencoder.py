@@ -30,7 +30,7 @@ from ._bag_module import BagModule
 from ._base import LanguageModel, TextEstimator
 from ._correspondence import BagModel, CorrespondenceAnalysis, LatentSemantics
 from ._dataset import EPOCH_TOKENS, Pieces, TokenDataset
-from ._objective import N_CODES, TextObjective, TextStart
+from ._objective import TextObjective, TextStart
 from ._tokens import TokenSequences
 
 # scikit-learn's: words of two letters or more.
@@ -222,8 +222,7 @@ class BagObjective(TextObjective):
             sequences = sequences.take(np.unique(sequences.texts[counts]))
         table = sequences.counts()
         n_distinct = len(sequences.distinct())
-        k, n_tokens = self.params.n_components, table.shape[1]
-        k = min(N_CODES, n_tokens) if k is None else int(k)
+        k, n_tokens = self.n_codes(table), table.shape[1]
         n_axes = min(max(k, n_distinct // TEXTS_PER_COORDINATE), n_tokens)
         n_axes = min(n_axes, max(k, MOST_COORDINATES))
         if whole is not None:

@@ -286,8 +286,8 @@ class TrainedMasked(TrainedTokens):
         pieces = Pieces.of(sequences, self.max_length)
         dataset = TokenDataset(sequences, pieces, 1, 1, self.device)
         reader, parts = self.start.reader(sequences), []
-        for rows in np.split(np.arange(len(pieces)), np.arange(1, len(pieces))):
-            x, known = dataset.take(torch.from_numpy(rows))
+        for row in range(len(pieces)):
+            x, known = dataset.take(torch.tensor([row]))
             at = x.cpu().numpy()
             hidden = sequences.tokens[at] == sequences.mask
             hidden &= known.cpu().numpy()

@@ -352,13 +352,10 @@ class NGrams:
             begin = np.searchsorted(level.grams, first)
             size = np.searchsorted(level.grams, first + self.n_tokens) - begin
             # The places of all n-grams of all rows, one row after another.
-            place = np.arange(size.sum()) + np.repeat(
-                begin + size - size.cumsum(), size
-            )
-            row, token = (
-                np.repeat(rows, size),
-                level.grams[place] - np.repeat(first, size),
-            )
+            shift = np.repeat(begin + size - size.cumsum(), size)
+            place = np.arange(size.sum()) + shift
+            row = np.repeat(rows, size)
+            token = level.grams[place] - np.repeat(first, size)
             left = level.counts[place] - taken(level.counts[place], level.discounts)
             p[row, token] += scale[row, k] * left
         np.log(p, out=p)

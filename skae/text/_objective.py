@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -138,9 +139,13 @@ class TextObjective(Objective):
 
     def analysis(self, sequences: TokenSequences, seed: int) -> CorrespondenceAnalysis:
         """Return correspondence analysis of texts, with as many codes as asked for."""
-        counts, k = sequences.counts(), self.params.n_components
-        k = min(N_CODES, counts.shape[1]) if k is None else int(k)
-        return CorrespondenceAnalysis.of(counts, k, seed=seed)
+        counts = sequences.counts()
+        return CorrespondenceAnalysis.of(counts, self.n_codes(counts), seed=seed)
+
+    def n_codes(self, counts: sp.csr_matrix) -> int:
+        """Return how many codes texts have, given how often each has each token."""
+        k = self.params.n_components
+        return min(N_CODES, counts.shape[1]) if k is None else int(k)
 
 
 class LanguageStart(TextStart):

@@ -18,7 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from .._parameters import naming
 from .._sklearn import BaseEstimator
 
-UNKNOWN, END, MASK = "<unk>", "</s>", "<mask>"
+UNKNOWN, MASK = "<unk>", "<mask>"
 # An integer array has these in place of a token.
 PADDING, MASKED = -1, -2
 # What a token is made of that ends a sentence.
