@@ -79,6 +79,7 @@ def test_each_batch_is_sifted(mixed):
     for batch in batches:
         dirty.partial_fit(batch)
     assert model.get_covariance().trace() < 0.8 * dirty.get_covariance().trace()
+    assert model.n_samples_ == dirty.n_samples_ == len(mixed)  # as of fit
 
 
 @pytest.mark.parametrize("contamination", [-0.1, 0.51, 1, "auto", None])
