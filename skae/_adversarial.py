@@ -29,6 +29,7 @@ from ._base import BaseAutoencoder
 from ._dataset import STATISTICS_ROWS, TrainingData, row_chunks, sample_rows
 from ._dense import DenseStep, squared_error_gradient
 from ._discriminator import Discriminator, DiscriminatorPass
+from ._fit import Fit
 from ._losses import ReconstructionLoss
 from ._module import BaseModule
 from ._net import AutoencoderNet
@@ -721,6 +722,12 @@ class AdversarialAutoencoder(BaseAutoencoder):
         self.callbacks = callbacks
         self.net_params = net_params
 
+    def _publish(self, fit: Fit) -> None:
+        """Take over a fit, without what was found out of the rows of an earlier one."""
+        super()._publish(fit)
+        for name in ("prior_distance_", "labels_"):
+            self.__dict__.pop(name, None)
+
     def _finish(self, X: Any) -> None:
         """Find how far the training rows' codes are from the prior, and clusters."""
         rng = np.random.default_rng(self._fit.seed)
@@ -728,7 +735,6 @@ class AdversarialAutoencoder(BaseAutoencoder):
         codes = torch.from_numpy(self._in_prior(rows))
         prior = copy.deepcopy(self._fit.net.module_.prior).cpu()
         self.prior_distance_ = SlicedDistance(prior, self._fit.seed)(codes)
-        self.__dict__.pop("labels_", None)  # of an earlier fit
         if self.n_clusters is not None:
             self.labels_ = self._clusters(X)
 

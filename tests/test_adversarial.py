@@ -236,6 +236,16 @@ def test_clusters_of_separate_groups_are_the_groups(blobs, max_iter):
     assert not hasattr(model, "cluster_centers_")
 
 
+def test_a_batch_leaves_nothing_of_what_fit_found_of_its_rows(blobs):
+    X, _ = blobs
+    model = AdversarialAutoencoder(2, n_clusters=3, **SMALL).fit(X)
+    assert len(model.labels_) == len(X)
+    model.partial_fit(X[:50])
+    assert not hasattr(model, "labels_")
+    assert not hasattr(model, "prior_distance_")
+    assert model.fit(X).prior_distance_ > 0
+
+
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("max_iter", [0, 10])
 def test_centres_of_clusters_are_the_means_of_their_codes(blobs, max_iter, whiten):
