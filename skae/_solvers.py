@@ -253,7 +253,12 @@ def _weighted_start(
         X = X.toarray()
     n, d = float(weight.sum()), X.shape[1]
     k = _full_rank_if_none(n_components, round(n), d)
-    mean = np.asarray(weight @ X, dtype=np.float64).ravel() / n
+    # What is read in pieces is not to be cast to float64 as a whole.
+    pieces = row_chunks(X) if is_streamed(X) else [slice(None)]
+    total = np.zeros(d)
+    for rows in pieces:
+        total += np.asarray(weight[rows] @ X[rows]).ravel()
+    mean = total / n
     root = np.sqrt(weight)
     if sp.issparse(X):
         return _weighted_sparse_start(X, k, mean, root, n, random_state)

@@ -1,5 +1,7 @@
 """How PCA is found, against scikit-learn's own solvers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -74,6 +76,20 @@ def test_a_weighted_start_is_pca_of_repeated_rows(X, k):
     assert_same_start(
         linear_start(X, k, weight.astype(float)), linear_start(repeated, k)
     )
+
+
+def test_many_weighted_rows_are_not_cast_as_a_whole(monkeypatch):
+    rng = np.random.RandomState(0)
+    X, weight = rng.randint(256, size=(20_000, 50)).astype(np.uint8), rng.rand(20_000)
+    expected = linear_start(X.astype(np.float64), 3, weight)
+    n_bytes = 8 * 50 * 500
+    monkeypatch.setattr(skae._dataset.row_chunks, "__defaults__", (n_bytes,))
+    tracemalloc.start()
+    start = linear_start(X, 3, weight)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * X.size / 4
+    assert_same_start(start, expected)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
