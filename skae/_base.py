@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,11 +26,10 @@ from ._onnx import OnnxMixin
 from ._parameters import check_flag, naming, unchanged_on_error
 from ._rows import (
     Rows,
+    check_codes,
     check_groups,
-    check_kind,
     check_range,
     check_rows,
-    check_values,
     check_weights,
     used_rows,
 )
@@ -366,12 +365,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
             `n_components_`, or at most that with ``ordered=True``.
         """
         check_is_fitted(self)
-        check_kind(X)
-        X = X.detach() if isinstance(X, torch.Tensor) else X
-        with naming("X"):
-            dtypes = [np.float64, np.float32]
-            Z = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
-        check_values(Z)
+        Z = check_codes(X)
         missing = self.n_components_ - Z.shape[1]
         if missing > 0 and getattr(self._fit.objective.params, "ordered", False):
             Z = np.pad(Z, ((0, 0), (0, missing)))

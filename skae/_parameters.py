@@ -241,6 +241,14 @@ def resolve_device(device: Any) -> torch.device:
         ) from error
 
 
+def device_or_cpu(device: Any) -> torch.device:
+    """Return the device that something was fitted on, or the CPU where it is none."""
+    try:
+        return resolve_device(device)
+    except ValueError:  # it was fitted on another machine
+        return torch.device("cpu")
+
+
 def check_callbacks(callbacks: Any, reconstructs: bool) -> list[Any] | None:
     """Return callbacks as a list.
 

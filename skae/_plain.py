@@ -25,7 +25,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from ._net import AutoencoderNet
-from ._parameters import resolve_device
+from ._parameters import device_or_cpu
 
 # Classes of other packages that an estimator may have instances of.
 OTHERS = (
@@ -377,10 +377,7 @@ class PlainReader:
         settings, kind = state["settings"], state["class"]
         if not issubclass(kind, AutoencoderNet):
             raise NotPlainError(f"{name_of(kind)} is no net")
-        try:
-            resolve_device(settings.get("device", "cpu"))
-        except ValueError:  # it was trained on another machine
-            settings["device"] = "cpu"
+        settings["device"] = str(device_or_cpu(settings.get("device", "cpu")))
         net = kind(state["module"], state["criterion"], **settings).initialize()
         net.module_.eval()
         for epoch in state["epochs"]:

@@ -29,7 +29,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, logsumexp
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_array, check_scalar
+from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -40,8 +40,8 @@ from ._file import StoredEstimator
 from ._onnx import OnnxMixin
 from ._parameters import (
     check_flag,
+    device_or_cpu,
     is_auto,
-    naming,
     new_random_state,
     new_torch_generator,
     resolve_device,
@@ -49,10 +49,9 @@ from ._parameters import (
 )
 from ._plan import MAX_HELD_OUT, MIN_ROWS, SMALL_TABLE
 from ._rows import (
-    check_kind,
+    check_codes,
     check_range,
     check_rows,
-    check_values,
     check_weights,
     used_rows,
 )
@@ -1295,11 +1294,7 @@ class RBM(
             If `X` has not `n_components` columns, or NaN or infinity.
         """
         check_is_fitted(self)
-        check_kind(X)
-        with naming("X"):
-            dtypes = [np.float64, np.float32]
-            H = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
-        check_values(H)
+        H = check_codes(X)
         d, k = self._machine.weight.shape
         if H.shape[1] != k:
             raise ValueError(
@@ -1468,7 +1463,7 @@ class RBM(
         check_is_fitted(self)
         if self._partition is None:
             with usual_settings(), one_thread:
-                device = resolve_device(self.device)
+                device = device_or_cpu(self.device)
                 self._partition = self._machine.log_partition(device)
         return self._partition
 

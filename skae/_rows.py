@@ -9,7 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
 
 from ._dataset import LARGE_BYTES, row_chunks
 from ._parameters import naming
@@ -155,6 +157,23 @@ def check_kind(X: Any) -> None:
             "divide by a unit."
         )
     check_unmasked("X", X)
+
+
+def check_codes(X: Any) -> NDArray:
+    """Return codes of shape (n_samples, n_codes) as float32 or float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but finite real numbers of two axes.
+    """
+    check_kind(X)
+    X = X.detach() if isinstance(X, Tensor) else X
+    with naming("X"):
+        dtypes = [np.float64, np.float32]
+        codes = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
+    check_values(codes)
+    return codes
 
 
 def check_unmasked(name: str, values: Any) -> None:

@@ -396,6 +396,21 @@ def test_a_long_way_to_a_clear_lead_is_taken(monkeypatch, images):
     assert len(asked) == 3
 
 
+def test_a_machine_of_another_computer_has_its_likelihood_here(images):
+    model = RBM(4, max_iter=1, random_state=0).fit(images[0][:100])
+    expected = model.score_samples(images[0][:5])
+    model.fit(images[0][:100]).set_params(device="cuda:99")  # as in a file of it
+    assert_array_equal(model.score_samples(images[0][:5]), expected)
+
+
+def test_hidden_units_may_be_a_tensor(images):
+    model = RBM(4, max_iter=1, random_state=0).fit(images[0][:100])
+    H = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    expected = model.inverse_transform(H.numpy())
+    found = model.inverse_transform(H.requires_grad_())
+    assert_allclose(found, expected, rtol=1e-6)
+
+
 # Batches
 
 
