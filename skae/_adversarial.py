@@ -560,6 +560,8 @@ class AdversarialAutoencoder(BaseAutoencoder):
         estimate to about 0.01 then); each code has a part of it
         in proportion to the error that fixing this code at its mean would add. For PCA
         that is PCA's own ratio.
+    singular_values_ : ndarray of shape (n_components,)
+        Singular values of the centred rows, PCA's own.
     noise_variance_ : float
         Variance of what the codes leave over, in each of the
         ``n_features - n_components`` other dimensions, for held-out rows where
@@ -587,7 +589,6 @@ class AdversarialAutoencoder(BaseAutoencoder):
         The net that trained it.
     device_ : torch.device
         Where it is.
-
     prior_distance_ : float
         How far the codes of the training rows (1000 of them at most) are from the
         prior: their sliced Epps-Pulley distance, about .1 for draws of the prior itself

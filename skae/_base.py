@@ -1,4 +1,4 @@
-"""BaseAutoencoder: the face that every estimator shows."""
+"""The faces of estimators: what all with a network show, and those of one view."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class NetworkEstimator(
 
 
 class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
-    """The face of every estimator; see :class:`skae.AutoencoderTransformer`.
+    """The face of estimators of one view; see :class:`skae.AutoencoderTransformer`.
 
     A concrete estimator defines its parameters and names its objective.
     """

@@ -981,6 +981,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
             The second view, row by row; not needed where :meth:`fit` got none, for
             two corrupted copies of each row.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the pairs, in the mean and as what others are told from.
 
         Returns
         -------

@@ -300,7 +300,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Print a line for each epoch, and whether the start or the network is used.
     random_state : int, RandomState or None, default=None
         Seeds the initial weights, the held-out rows, the order of the rows, the
-        corruption and PCA's randomised solver. Global random states are never touched.
+        corruption and PCA's randomised solver. None takes them from ``numpy.random``,
+        whose seed is thus honoured; torch's random state is never touched.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch.callbacks.Callback or None, default=None
@@ -328,16 +329,17 @@ class DenoisingAutoencoder(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Mean of the rows.
     components_ : ndarray of shape (n_components, n_features)
-        PCA's principal axes: the linear path of the decoder. At most
-        ``min(n_samples, n_features)`` of them where ``init="random"`` has more codes.
+        Loadings of the columns on the codes, by least squares over the training rows
+        (10,000 of them at most).
     explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Share of the variance of the training rows that each code explains. The sum is
         the R2 of the reconstruction (of 1000 rows, if there are more, and so an
         estimate to about 0.01 then); each code has a part of it
-        in proportion to the error that fixing this code at its mean would add. For PCA
-        that is PCA's own ratio.
+        in proportion to the error that fixing this code at its mean would add.
+    singular_values_ : ndarray of shape (n_components,)
+        Singular values of the centred rows, PCA's own.
     noise_variance_ : float
         Variance of what the codes leave over, in each of the
         ``n_features - n_components`` other dimensions, for held-out rows where

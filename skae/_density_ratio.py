@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Rows below which those of the training rows are not trusted.
+# Rows below which the training rows' own correlations are not trusted.
 TRUSTED = 40
 # The largest correlation, of a column that both views have.
 MOST_CORRELATED = 1 - 1e-6

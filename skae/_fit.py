@@ -112,7 +112,7 @@ class Fit:
 
     @property
     def n_parameters(self) -> int:
-        """How many multiplications a row is at least."""
+        """How many multiplications a network takes for a row, at least; 0 without."""
         if not isinstance(self.model, TrainedNetwork):
             return 0
         return sum(p.numel() for p in self.net.module_.parameters())

@@ -193,15 +193,14 @@ class MaskedImputer(
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers, or one width; the decoder mirrors them.
         "auto" is ``(64,)`` below 1000 rows, or ``(64, 32)`` for a single code, and
-        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes. Only used
-        when `architecture` is None.
+        ``(256, 128)`` from there, or ``(256, 128, 64)`` for one or two codes.
     activation : str, default="relu"
         ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, ``"elu"``, ``"gelu"``
-        or ``"silu"``. Only used when `architecture` is None.
+        or ``"silu"``.
     alpha : float or "auto", default="auto"
         Weight decay (AdamW's, decoupled from the gradient). "auto" is
-        ``min(1, 5 * d / n)`` for n distinct rows and d columns (those of a step, with
-        :class:`~skae.architectures.Recurrent`).
+        ``min(1, 5 * d / n)`` for n distinct rows and d columns, of which a category has
+        one for each of its values.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from
@@ -218,10 +217,8 @@ class MaskedImputer(
         more (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
         network that wins is trained again on all rows. The network has to be better by
         ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
-        split; below 10 distinct rows, or 5 held-out ones, the
-        normal distribution is kept.
-        Recurrent networks and Transformers, which train one after the other, have folds
-        below 200 rows only.
+        split; below 10 distinct rows, or 5 held-out ones, the normal distribution is
+        kept.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest.

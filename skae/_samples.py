@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def takes_padding(architecture: Any) -> bool:
-    """Whether series may end in NaN: the one pattern of missing cells so far."""
+    """Whether series may end in NaN, because others are longer."""
     return bool(getattr(architecture, "handles_padding", False))
 
 

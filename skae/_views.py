@@ -458,6 +458,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
             As in :meth:`fit`; the first batch needs more rows than `n_components`, and
             all labels.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the pairs, in the loss and in the moments.
 
         Returns
         -------

@@ -9,13 +9,13 @@ an ``nn.EmbeddingBag``, and a distribution over tokens that is linear in the cod
 
 Correspondence analysis (Benzecri 1973; Greenacre 1984) is the singular value
 decomposition ``U S V'`` of ``sqrt(L_i / sum L) (x_i - c) / sqrt(c + kappa)``, with
-``W = V / sqrt(c + kappa)``, less its mean ``c' W``, ``norm(n_i) = L_i``, and ``g = V
-sqrt(c + kappa) / c``. Without smoothing, kappa
-= 0, these are its textbook formulas: codes are the principal coordinates of rows, and
-``c_w (1 + z' g_w)`` is the reconstitution formula. It is to counts what PCA is to
-numbers: to second order in ``x - c`` it has the largest likelihood of all models with k
-codes. Texts count by their length, as they do in the likelihood, because a token of a
-long text says as much as one of a short text.
+``W = V / sqrt(c + kappa)``, less its mean ``c' W``, ``norm(n_i) = L_i``, and
+``g = V sqrt(c + kappa) / c``. Without smoothing, with kappa = 0, these are its textbook
+formulas: codes are the principal coordinates of rows, and ``c_w (1 + z' g_w)`` is the
+reconstitution formula. It is to counts what PCA is to numbers: to second order in
+``x - c`` it has the largest likelihood of all models with k codes. Texts count by their
+length, as they do in the likelihood, because a token of a long text says as much as one
+of a short text.
 
 Latent semantic analysis (Deerwester et al. 1990) is the truncated singular value
 decomposition of tf-idf. It has no decoder; its own ``g`` is found by least squares of
