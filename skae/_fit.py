@@ -230,8 +230,10 @@ def fit(
         objective.check_reached(start)
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
-    else:
-        return earlier
+    else:  # nothing is trained, but what parameters say of codes and scores holds
+        counted = {"n_samples": all_given.X.shape[0], "dtype": float_dtype(given.X)}
+        kept = replace(earlier, objective=objective, neighbors=None, **counted)
+        return kept.with_scores(all_given, rows)
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
     training = Training(objective, objective.plan_at(start, plan), start, seed, task)

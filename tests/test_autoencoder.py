@@ -220,6 +220,20 @@ def test_training_goes_on_under_the_present_settings(curve):
     assert model.net_.optimizer_.param_groups[0]["lr"] == 1e-2
 
 
+def test_warm_start_without_any_epoch_heeds_what_is_no_matter_of_training(curve):
+    model = new(1, max_iter=20, n_neighbors=3, warm_start=True).fit(curve)
+    codes, error = model.transform(curve), model.reconstruction_error(curve)
+    distances = -model.score_samples(curve)
+    assert (distances >= 0).all()
+    model.set_params(max_iter=0, whiten=True, n_neighbors=None, contamination=0.1)
+    model.fit(curve)
+    white = codes / np.sqrt(model.explained_variance_)
+    assert_allclose(model.transform(curve), white, rtol=1e-6)
+    assert_allclose(model.reconstruction_error(curve), error, rtol=1e-6)
+    assert not np.allclose(model.score_samples(curve), -distances)
+    assert (model.predict(curve) == -1).mean() == pytest.approx(0.1, abs=0.01)
+
+
 def test_warm_start_without_any_epoch_keeps_the_codes(curve):
     model = new(1, hidden_layer_sizes=(32,), max_iter=30).fit(curve)
     assert model.best_iter_ > 0
