@@ -149,7 +149,13 @@ class Reconstruction(Objective):
 
     def start(self, pca: Start, X: Any, weight: NDArray | None, seed: int) -> Start:
         """Return PCA."""
-        if self.params.init == "random" and self.params.linear_encoder:
+        is_random = self.params.init == "random"
+        if is_random and self.params.n_components == 0:
+            raise ValueError(
+                'n_components=0 with init="random": without a code there is only the '
+                'mean, and so init has to be "pca".'
+            )
+        if is_random and self.params.linear_encoder:
             raise ValueError(
                 'linear_encoder=True with init="random": the linear encoder is PCA, '
                 'and so init has to be "pca".'

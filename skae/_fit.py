@@ -436,7 +436,7 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         score = net.criterion_.score(improvement.mean_loss, start)
         scores = [*earlier.validation_scores, score]
         improvement = earlier.improvement.followed_by(improvement)
-    if plan.max_iter:
+    if training.plan.max_iter:  # none without a code
         net.partial_fit(data, epochs=1)
     is_open = improvement.exceeds(training.threshold(math.inf, in_folds=False))
     is_open = is_open or not start.is_fallback

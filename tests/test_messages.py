@@ -268,6 +268,10 @@ the later steps are left out.
 
 # Parameters
 
+>>> AutoencoderTransformer(0, init="random").fit(X)
+ValueError: n_components=0 with init="random": without a code there is only the mean,
+and so init has to be "pca".
+
 >>> AutoencoderTransformer(init="random", linear_encoder=True).fit(X)
 ValueError: linear_encoder=True with init="random": the linear encoder is PCA, and so
 init has to be "pca".

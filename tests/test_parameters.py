@@ -5,6 +5,7 @@ import pytest
 import torch
 from estimators import CLASSES
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from skorch.callbacks import (
     BatchScoring,
     Callback,
@@ -56,6 +57,17 @@ def test_n_components_above_the_rank_names_the_way_out(X):
         new(5).fit(X)
     with pytest.raises(ValueError, match=r"n_components=4 .*=3"):
         new(4).fit(X[:3])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("max_iter", [0, 2])
+def test_without_a_code_there_is_the_mean(X, max_iter, method):
+    model = getattr(new(0, max_iter=max_iter), method)(X)
+    assert model.transform(X).shape == (150, 0)
+    assert model.n_iter_ == 0
+    expected = PCA(0).fit(X).score(X)
+    assert model.score(X) == pytest.approx(expected)
+    assert model.partial_fit(X[:50]).transform(X).shape == (150, 0)
 
 
 @pytest.mark.parametrize("max_iter", [0, 2])
