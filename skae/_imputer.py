@@ -613,8 +613,15 @@ def missing_as_nan(missing: NDArray) -> NDArray:
 
 
 def equals(value: Any, marker: Any) -> bool:
-    """Whether a value is the marker of missing cells."""
+    """Whether a value is the marker of missing cells: -1.0 is what -1 is."""
+    if is_number(value) and is_number(marker):
+        return bool(value == marker)
     return type(value) is type(marker) and value == marker
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which False and True are not here."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def raw_columns(X: Any) -> list[Any]:

@@ -873,6 +873,24 @@ def test_a_marker_of_nullable_columns_is_like_nan(marker):
     assert np.isfinite(by_marker).all()
 
 
+@pytest.mark.parametrize("marker", [-1, -1.0])
+@pytest.mark.parametrize("dtype", [int, float, "float32", "Int64"])
+def test_a_number_marks_cells_of_every_type_of_numbers(marker, dtype):
+    """Beside categories cells are compared one by one."""
+    x = pd.Series(np.where(np.arange(40) % 4 == 0, -1, np.arange(40)), dtype=dtype)
+    codes = np.where(np.arange(40) % 5 == 0, -1, np.arange(40) % 2)
+    frame = pd.DataFrame({"x": x, "code": codes.astype(float), "kind": list("ab") * 20})
+    imputer = MaskedImputer(
+        missing_values=marker,
+        categorical_features=["code", "kind"],
+        max_iter=0,
+        random_state=0,
+    )
+    completed = imputer.fit_transform(frame)
+    assert imputer.categories_[1] == [0.0, 1.0]
+    assert not (completed[["x", "code"]] == -1).any(axis=None)
+
+
 def test_categories_that_fit_has_seen_may_be_new_to_a_type():
     frame = pd.DataFrame({"c": pd.Categorical(list("xy") * 30), "n": [0.0, 1.0] * 30})
     new = pd.DataFrame({"c": pd.Categorical(["x", None]), "n": [0.0, 1.0]})
