@@ -993,7 +993,8 @@ class RBM(
             elif self.max_iter:
                 task.begin(n_iter)
                 how = mean, scale, seed, task
-                machine, reason = self._trained(rows, weight, start, *how)
+                found = self._trained(rows, weight, start, *how)
+                machine, n_iter, reason = found
             self._publish(machine, seed, n_iter, machine is not start)
             self._trainer = self._solver = None
             task.end()
@@ -1167,15 +1168,16 @@ class RBM(
         scale: float,
         seed: int,
         task: FitTask,
-    ) -> tuple[BoltzmannMachine, str]:
-        """Return the trained machine, or the start, and why it is kept."""
+    ) -> tuple[BoltzmannMachine, int, str]:
+        """Return the trained machine or the start, the passes, and why that is kept."""
         n, generator = X.shape[0], new_torch_generator(seed)
-        n_held_out = self._n_held_out(n)
+        n_held_out, n_iter = self._n_held_out(n), 0
         if n_held_out is not None and n_held_out < MIN_HELD_OUT:
-            return start, (
+            reason = (
                 f"because fewer than {MIN_HELD_OUT} held-out rows, here {n_held_out}, "
                 "say nothing: take more rows, a larger validation_fraction, or None"
             )
+            return start, n_iter, reason
         held_out = choose_held_out(n, None, n_held_out or 0, generator).long()
         trains = torch.ones(n, dtype=torch.bool)
         trains[held_out] = False
@@ -1194,19 +1196,21 @@ class RBM(
             task.begin_epoch()
             order = dataset.shuffled(rows, generator)
             trainer.run(dataset, order, w, rates[epoch])
-            stops = task.end_epoch(epoch + 1)
+            n_iter = epoch + 1
+            stops = task.end_epoch(n_iter)
             if not trainer.is_finite:
-                return start, (
-                    f"because training diverged in pass {epoch + 1}: take a smaller "
+                reason = (
+                    f"because training diverged in pass {n_iter}: take a smaller "
                     f"learning_rate than {self.learning_rate!r}"
                 )
+                return start, n_iter, reason
             if self.verbose:
-                print(f"RBM: pass {epoch + 1} of {epochs}")
+                print(f"RBM: pass {n_iter} of {epochs}")
             if stops:
                 break
         machine = trainer.trained()
         if n_held_out is None:
-            return machine, ""
+            return machine, n_iter, ""
         chosen = np.sort(held_out.numpy())
         of_rows = None if weight is None else weight[chosen]
         gain = _gain(start, machine, X, chosen, of_rows, trainer.device)
@@ -1215,12 +1219,13 @@ class RBM(
             kept = "trained machine" if is_better else "start"
             print(f"RBM: the {kept} is kept, by {gain:.3f} nats per held-out row")
         if is_better:
-            return machine, ""
-        return start, (
+            return machine, n_iter, ""
+        reason = (
             "because held-out rows are not surely likelier under the trained machine "
             f"(by at least {gain:.3g} nats per row), and its features are the same for "
             "every row: take a smaller learning_rate, or validation_fraction=None"
         )
+        return start, n_iter, reason
 
     def _n_held_out(self, n: int) -> int | None:
         """Return how many of `n` distinct rows are held out; None if none is to be."""

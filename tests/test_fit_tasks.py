@@ -96,7 +96,7 @@ def test_a_callback_can_stop_a_training():
     assert model.n_iter_ == recorder.n_epochs == 3
     recorder = Recorder(stop_after=2)
     model = RBM(2, visible="gaussian", max_iter=9).set_callbacks(recorder).fit(table())
-    assert recorder.n_epochs == 2
+    assert model.n_iter_ == recorder.n_epochs == 2
 
 
 @pytest.mark.parametrize("how", [{}, {"validation_fraction": 0.25}])
