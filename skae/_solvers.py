@@ -29,6 +29,9 @@ from ._start import Start
 
 # A table of so many times more rows than columns is solved by its covariance.
 TALL = 10
+# A mean whose square is so many times the least variance is taken off before squares
+# are summed up: they would have no digits left for the variances.
+FAR = 1e8
 # PCA's own parameters, which say how it is found.
 SOLVER_PARAMETERS = (
     "svd_solver",
@@ -86,6 +89,12 @@ def linear_start(
             pca.fit(X)
         except ArpackError:  # where no entry of a sparse table differs from zero
             pca.set_params(svd_solver="covariance_eigh").fit(X)
+        sums_squares = pca._fit_svd_solver == "covariance_eigh"
+        least = min([*pca.explained_variance_, pca.noise_variance_])
+        if sums_squares and not sp.issparse(X) and (pca.mean_**2).max() > FAR * least:
+            mean = pca.mean_
+            pca.fit(X - mean)
+            pca.mean_ = mean + pca.mean_
     pca.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
     return as_start(pca)
 

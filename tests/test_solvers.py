@@ -1,6 +1,7 @@
 """How PCA is found, against scikit-learn's own solvers."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,23 @@ def test_constant_data_have_scale_one():
 @pytest.mark.parametrize("k", [1, 3, 13, None, 0.5, 0.9999])
 def test_a_dense_start_is_pca(X, k):
     assert_is_pca(linear_start(X, k), PCA(k).fit(X))
+
+
+@pytest.mark.parametrize("k", [1, 3, None, 0.5, "mle"])
+@pytest.mark.parametrize("offset", [1e6, 1e9])
+def test_rows_far_from_zero_keep_their_digits(X, k, offset):
+    rows = np.round(np.tile((X - X.mean(0)) / X.std(0), (2, 1)), 3)
+    moved = linear_start(rows + offset, k)
+    expected = replace(linear_start(rows, k), mean=rows.mean(0) + offset)
+    assert_same_start(moved, expected, rtol=1e-6)
+
+
+def test_a_large_constant_column_has_no_variance(X):
+    rows = np.c_[np.tile(X, (2, 1)), np.full(2 * len(X), 1.7e15 + 0.3)]
+    start, expected = linear_start(rows, 3), PCA(3).fit(rows[:, :-1])
+    assert_allclose(start.explained_variance, expected.explained_variance_)
+    assert_allclose(start.components[:, :-1], expected.components_, atol=1e-8)
+    assert_allclose(start.components[:, -1], 0, atol=1e-8)
 
 
 @pytest.mark.parametrize("k", [1, 3, None, 0.5, 0.9999])
