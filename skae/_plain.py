@@ -234,7 +234,8 @@ def net_state(net: AutoencoderNet) -> dict[str, Any]:
         for kind in (NeuralNet, AutoencoderNet)
         for name, parameter in inspect.signature(kind).parameters.items()
     }
-    apart = ("module", "criterion", "callbacks", "kwargs")
+    # No rows are split by skorch, and the copy of a split does not equal the default.
+    apart = ("module", "criterion", "callbacks", "kwargs", "train_split")
     settings = {
         name: value
         for name, value in net.__dict__.items()

@@ -1,5 +1,6 @@
 """Files of fitted estimators, by `save` and `load`, skops and joblib."""
 
+import copy
 import math
 import os
 import pickle
@@ -110,6 +111,21 @@ def test_what_is_stored_comes_back(model, given, tmp_path, monkeypatch):
     if hasattr(model, "partial_fit"):  # with a new optimizer
         loaded.partial_fit(*given)
         assert np.isfinite(loaded.transform(given[0])).all()
+
+
+@pytest.mark.parametrize("changed", ["deepcopy", "pickle", "partial_fit", "warm_start"])
+def test_what_has_been_copied_or_trained_further_comes_back(changed, path):
+    model, X = load(path), table()
+    model.set_params(warm_start=True)
+    change = {
+        "deepcopy": copy.deepcopy,
+        "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+        "partial_fit": lambda model: model.partial_fit(X),
+        "warm_start": lambda model: model.fit(X),
+    }
+    model = change[changed](model)
+    model.save(path)
+    assert_same(model, load(path), X)
 
 
 def test_an_estimator_of_byte_pairs_comes_back(tmp_path):
