@@ -76,6 +76,8 @@ PCA_CLASSES = (
     VAE,
 )
 
+FOLDED = AutoencoderTransformer, MaskedAutoencoder
+
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
 
 ESTIMATORS = {
@@ -147,17 +149,18 @@ ESTIMATORS = {
     ),
     "contractive": ContractiveAutoencoder(**FAST),
     "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
+    # Other networks take a split, for speed; two have folds of convolutions. Which
+    # networks there are is not the business of objectives, so that a few of them do.
     **{
         f"{cls.__name__}, Convolutional": cls(
             2,
             max_iter=2,
             random_state=0,
             architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
+            validation_fraction="auto" if cls in FOLDED else 0.25,
         )
         for cls in CLASSES
     },
-    # Folds of recurrent networks train one after the other: a split, for speed. Which
-    # networks there are is not the business of objectives, so that three of these do.
     **{
         f"{cls.__name__}, Recurrent": cls(
             2,
@@ -201,6 +204,7 @@ TWO_VIEWS = {
         max_iter=2,
         random_state=0,
         architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
+        validation_fraction=0.25,
     ),
     "pairs, Recurrent": ContrastiveAutoencoder(
         1,
@@ -219,6 +223,7 @@ TWO_VIEWS = {
         max_iter=2,
         random_state=0,
         architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
+        validation_fraction=0.25,
     ),
     "encoder-decoder, Recurrent": EncoderDecoder(
         1,

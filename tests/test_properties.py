@@ -367,6 +367,7 @@ PUBLIC = [
 ]
 
 
+@settings(max_examples=25)  # recurrent networks take their time
 @given(
     series(),
     st.sampled_from(PUBLIC),
