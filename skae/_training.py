@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ._callbacks import UNWATCHED, FitTask
 from ._dataset import RowDataset, TrainingData, as_tensor
-from ._dense import is_dense
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
 from ._module import BaseModule
@@ -227,8 +226,8 @@ class Training:
             module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
             modules.append(module)
         architecture = self.objective.params.architecture
-        vectorised: Any = is_dense(modules[0], data.dataset.shape[1])
-        if not vectorised and getattr(architecture, "is_vectorised", True):
+        vectorised: Any = False
+        if getattr(architecture, "is_vectorised", True):  # a user's parts may not be
             vectorised = data.dataset.take(data.train[:2])
         how = {"keep_best": False, "callbacks": None}
         net = self._net_of(StackedModules(modules, vectorised), **how)

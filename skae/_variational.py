@@ -595,7 +595,8 @@ class VAE(BaseAutoencoder):
         Print a line for each epoch, and whether PCA or the network is used.
     random_state : int, RandomState or None, default=None
         Seeds the initial weights, the held-out rows, the order of the rows, the draws
-        and PCA's randomised solver. Global random states are never touched.
+        and PCA's randomised solver. None takes them from ``numpy.random``, whose seed
+        is thus honoured; torch's random state is never touched.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
     callbacks : list of skorch.callbacks.Callback or None, default=None
@@ -628,8 +629,8 @@ class VAE(BaseAutoencoder):
     mean_ : ndarray of shape (n_features,)
         Mean of the rows.
     components_ : ndarray of shape (n_components, n_features)
-        PCA's principal axes: the linear path of the encoder. At most
-        ``min(n_samples, n_features)`` of them where ``init="random"`` has more codes.
+        Loadings of the columns on the codes, by least squares over the training rows
+        (10,000 of them at most): the principal axes while PCA is used.
     explained_variance_ : ndarray of shape (n_components,)
         Variance of each code over the training rows (10,000 of them at most).
     explained_variance_ratio_ : ndarray of shape (n_components,)
@@ -638,6 +639,8 @@ class VAE(BaseAutoencoder):
         estimate to about 0.01 then); each code has a part of it in proportion to the
         error that fixing this code at its mean would add. For PCA that is PCA's own
         ratio.
+    singular_values_ : ndarray of shape (n_components,)
+        Singular values of the centred rows, PCA's own.
     noise_variance_ : float
         Variance of a row around its reconstruction, in each column: PCA's, or the
         learnt one, widened to what held-out rows show it to be if that is more. 0 with

@@ -401,8 +401,10 @@ class AveragedNet(AutoencoderNet):
             return
         weights = [weight.data for weight in self.module_.parameters()]
         self._use(self.averages_)
-        super()._validate_epoch(data, epoch, loss)
-        self._use(weights)
+        try:
+            super()._validate_epoch(data, epoch, loss)
+        finally:
+            self._use(weights)
 
     def _use(self, values: list[Tensor]) -> None:
         for weight, value in zip(self.module_.parameters(), values, strict=True):
