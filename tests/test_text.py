@@ -348,6 +348,17 @@ def test_every_promised_attribute_is_there(estimator, X):
         assert hasattr(estimator, name), name
 
 
+def test_texts_of_a_generator_are_fitted_and_transformed():
+    """A pipeline fits and transforms at once, and reads a generator once."""
+    texts = texts_of(40)
+    model = skae.text.TextAutoencoder(2, max_iter=0, random_state=0)
+    codes = clone(model).fit_transform(text for text in texts)
+    assert_array_equal(codes, model.fit_transform(texts))
+    model.set_output(transform="pandas")
+    frame = model.fit_transform(pd.Series(texts, index=range(40, 80)))
+    assert frame.index.tolist() == list(range(40, 80))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_lsa_is_truncated_svd_behind_tfidf(seed):
     texts = texts_of(80)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -325,6 +325,27 @@ class TextEstimator(TextModel, NetworkEstimator):
             self._publish(fit(objective, sequences, task))
             task.end()
         return self
+
+    def fit_transform(self, X: Iterable[Any], y: Any = None, **params: Any) -> NDArray:
+        """Fit, and return the codes of the same texts.
+
+        Parameters
+        ----------
+        X : list or Series of str, list of lists of tokens, or ndarray of int
+            Texts, as for :meth:`fit`.
+        y : any, default=None
+            Ignored.
+        **params : dict
+            Passed to :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_components)
+            A frame if :meth:`set_output` asks for one.
+        """
+        # An iterator is at its end after the fit.
+        texts = list(X) if isinstance(X, Iterator) else X
+        return super().fit_transform(texts, y, **params)
 
     def transform(self, X: Iterable[Any]) -> NDArray:
         """Return the codes of texts.
