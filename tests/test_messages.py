@@ -708,6 +708,10 @@ ValueError: min_df=2 has no meaning with analyzer="bpe": use 1.
 ValueError: max_features=100 with analyzer="bpe": each of the 256 bytes is a token, so
 use at least 256.
 
+>>> KneserNey(analyzer="bpe").fit(["a tree", "half \ud800 a letter"])
+ValueError: Text 1 of X is 'half \ud800 a letter' (str): each text must be one that
+UTF-8 can encode, of which byte pairs are made.
+
 >>> monkeypatch.setitem(sys.modules, "tokenizers", None)
 >>> KneserNey(analyzer="bpe").fit(["a tree"])
 ImportError: analyzer="bpe" needs the extra skae[tokenizers]: python -m pip install

@@ -454,6 +454,9 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
         for i, item in enumerate(items):
             if not isinstance(item, str):
                 raise _no_text(i, item, "a string")
+            if analyzer == "bpe" and not _is_encoded(item):
+                wanted = "one that UTF-8 can encode, of which byte pairs are made"
+                raise _no_text(i, item, wanted)
         return items, "texts"
     if not isinstance(items[0], list | tuple | np.ndarray):
         raise _no_text(0, items[0], "a string, or a list of tokens")
@@ -504,6 +507,15 @@ def _no_text(row: int, item: Any, wanted: str, has: str = " is") -> ValueError:
         f"Text {row} of X{has} {_shown(item)} ({type(item).__name__}): each text must "
         f"be {wanted}."
     )
+
+
+def _is_encoded(text: str) -> bool:
+    """Whether a text has bytes, which half of a surrogate pair has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(value: Any) -> str:
