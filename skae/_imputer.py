@@ -109,7 +109,9 @@ class CategoryColumn:
         except TypeError:  # of several types, which have no order
             categories = sorted(categories, key=lambda value: (str(type(value)), value))
         w = weight[~missing] / max(weight[~missing].sum(), np.finfo(float).tiny)
-        shares = np.array([w[present == value].sum() for value in categories])
+        places = {value: i for i, value in enumerate(categories)}
+        which = [places[value] for value in present.tolist()]
+        shares = np.bincount(which, weights=w, minlength=len(categories))
         variance = float((shares * (1 - shares)).sum())
         return cls(categories, variance**0.5 if variance > 0 else 1.0)
 
@@ -539,7 +541,7 @@ class MaskedImputer(
         columns = []
         for j, column in enumerate(raw):
             if j in self._categorical:
-                columns.append(np.asarray(column, dtype=object))
+                columns.append(checked_categories(column, column_name(X, j)))
                 continue
             missing = self._missing(np.asarray(column, dtype=object))
             try:
@@ -686,6 +688,26 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
                 f"names of columns, or numbers from 0 to {len(names) - 1}."
             )
     return found
+
+
+def checked_categories(column: Any, name: str) -> NDArray:
+    """Return a column of categories as objects.
+
+    Raises
+    ------
+    TypeError
+        For what cannot be looked up, such as a list.
+    """
+    values = np.asarray(column, dtype=object)
+    for value in values:
+        try:
+            hash(value)
+        except TypeError as error:
+            raise TypeError(
+                f"Column {name} of X has {value!r} as a category: use strings, numbers "
+                f"or tuples. ({error})"
+            ) from error
+    return values
 
 
 def is_categorical(column: Any) -> bool:

@@ -891,6 +891,14 @@ def test_a_number_marks_cells_of_every_type_of_numbers(marker, dtype):
     assert not (completed[["x", "code"]] == -1).any(axis=None)
 
 
+def test_tuples_are_categories():
+    kinds = [("a", 1), ("b", 2), None, ("a", 1)] * 10
+    frame = pd.DataFrame({"kind": kinds, "x": np.arange(40.0)})
+    imputer = MaskedImputer(categorical_features=["kind"], max_iter=0, random_state=0)
+    completed = imputer.fit_transform(frame)
+    assert set(completed["kind"]) == {("a", 1), ("b", 2)}
+
+
 def test_categories_that_fit_has_seen_may_be_new_to_a_type():
     frame = pd.DataFrame({"c": pd.Categorical(list("xy") * 30), "n": [0.0, 1.0] * 30})
     new = pd.DataFrame({"c": pd.Categorical(["x", None]), "n": [0.0, 1.0]})

@@ -634,6 +634,11 @@ columns, or numbers from 0 to 1.
 ValueError: categorical_features=[True] has 1 flags, but X has 2 columns: give one for
 each, or names of columns.
 
+>>> lists = colours.assign(colour=[["red"], ["blue"], ["red"]])
+>>> MaskedImputer(categorical_features=["colour"]).fit(lists)
+TypeError: Column 'colour' of X has ['red'] as a category: use strings, numbers or
+tuples. (unhashable type: 'list')
+
 >>> MaskedImputer(categorical_features="from_dtype").fit(X)
 ValueError: categorical_features="from_dtype" needs a frame: give the numbers of the
 columns.
