@@ -713,7 +713,10 @@ def checked_categories(column: Any, name: str) -> NDArray:
 def is_categorical(column: Any) -> bool:
     """Whether a frame's column is of categories or of text, by its type."""
     kind = str(column.dtype).lower()
-    return kind.startswith(("category", "categorical", "enum", "object", "str", "bool"))
+    of_arrow = ("large_string", "dictionary")
+    return kind.startswith(
+        ("category", "categorical", "enum", "object", "str", "bool", *of_arrow)
+    )
 
 
 def like_column(given: Any, completed: NDArray) -> Any:

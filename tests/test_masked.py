@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -897,6 +898,18 @@ def test_tuples_are_categories():
     imputer = MaskedImputer(categorical_features=["kind"], max_iter=0, random_state=0)
     completed = imputer.fit_transform(frame)
     assert set(completed["kind"]) == {("a", 1), ("b", 2)}
+
+
+def test_every_type_of_arrows_texts_is_one_of_categories():
+    kinds = pd.Series(["a", None, "b", "b"] * 10)
+    types = [pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+    columns = {str(i): kinds.astype(pd.ArrowDtype(t)) for i, t in enumerate(types)}
+    frame = pd.DataFrame({**columns, "x": np.arange(40.0)})
+    imputer = MaskedImputer(categorical_features="from_dtype", max_iter=0)
+    completed = imputer.fit_transform(frame)
+    assert list(imputer.categories_) == [0, 1]
+    assert completed.dtypes.tolist() == frame.dtypes.tolist()
+    assert completed.notna().all(axis=None)
 
 
 def test_categories_that_fit_has_seen_may_be_new_to_a_type():
