@@ -247,6 +247,18 @@ def sentence_begins(tokens: Tensor, ends_sentence: Tensor, end: int) -> Tensor:
     return begins
 
 
+def check_sentences(sequences: TokenSequences, ends_sentence: NDArray) -> None:
+    """Raise a ValueError if no text has an order of sentences."""
+    tokens = torch.from_numpy(sequences.tokens[None]).long()
+    ends = torch.from_numpy(ends_sentence)
+    if not sentence_begins(tokens, ends, sequences.end).any():
+        raise ValueError(
+            f"sentence_order=True, but none of the {len(sequences)} texts of X has two "
+            "sentences, which end with a token of '.', '!' or '?': use "
+            "sentence_order=False, or texts that have."
+        )
+
+
 class MaskedLoss(TokenLoss):
     """The negative log-likelihood of hidden tokens, and that of the order."""
 
@@ -335,6 +347,8 @@ class MaskedObjective(LanguageObjective):
         if whole is not None:
             pool = recounted(whole.pool, sequences, counts)
             return replace(whole, pool=pool)
+        if self.ends_sentence is not None:
+            check_sentences(sequences, self.ends_sentence)
         once = sequences.distinct()
         share = float(self.params.mask_fraction)
         n_tokens, inner = sequences.n_tokens, np.flatnonzero(once.tokens != once.end)
@@ -580,20 +594,6 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params
-
-    def _fitted_texts(self, X: Any) -> TokenSequences:
-        """Find the vocabulary, and whether there is an order of sentences to learn."""
-        sequences = super()._fitted_texts(X)
-        if self.sentence_order:
-            tokens = torch.from_numpy(sequences.tokens[None]).long()
-            ends = torch.from_numpy(self._vocabulary.ends_sentence)
-            if not sentence_begins(tokens, ends, sequences.end).any():
-                raise ValueError(
-                    f"sentence_order=True, but none of the {len(sequences)} texts of X "
-                    "has two sentences, which end with a token of '.', '!' or '?': use "
-                    "sentence_order=False, or texts that have."
-                )
-        return sequences
 
     def _objective(self) -> Objective:
         """Return what is trained, with the parameters as they are now."""
