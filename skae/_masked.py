@@ -38,7 +38,6 @@ from ._masked_module import (
     MaskedLoss,
     MaskedModule,
     MaskedStart,
-    row_hash,
 )
 from ._missing import known_cells, mean_filled
 from ._module import BaseModule
@@ -93,7 +92,7 @@ class MaskedNetwork(TrainedNetwork):
             module.generator = None
             shown = known & ~hidden
             filled = module.completed(x, shown)
-            rebuilt = module.decode(module.codes_of(filled, shown, row_hash(x)))
+            rebuilt = module.decode(module.codes_of(filled, shown, known))
             errors = [((y - x).square() * hidden).sum(0) for y in (filled, rebuilt)]
         of_start, of_network = (e.cpu().double().numpy() for e in errors)
         return of_start, of_network

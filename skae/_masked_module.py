@@ -42,6 +42,7 @@ MOST_ROWS, MOST_NUMBERS = 16_384, 2**22
 # Distances are compared in blocks of so many.
 BLOCK = 8
 FAR = 1e30  # a squared distance
+NOT_THERE = 1e3  # the relative one of a neighbour that is left out
 CACHED_NUMBERS = 2**19  # of distances at a time
 PIECE_NUMBERS = 2**20  # of the matrices, and of the neighbours, of rows at a time
 BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
@@ -188,7 +189,6 @@ class MaskedModule(BaseModule):
     block: Tensor
     memory: Tensor
     memory_known: Tensor
-    memory_hash: Tensor
     may_see: Tensor
 
     def __init__(
@@ -224,7 +224,6 @@ class MaskedModule(BaseModule):
         # Training rows, of which some may be those that judge.
         self.register_buffer("memory", torch.zeros(0, d))
         self.register_buffer("memory_known", torch.zeros(0, d))
-        self.register_buffer("memory_hash", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("may_see", torch.zeros(0, dtype=torch.bool))
 
     # What is known before training
@@ -283,7 +282,6 @@ class MaskedModule(BaseModule):
             at = torch.arange(most, device=rows.device) * len(rows) // most
             rows, may_see = rows[at], may_see[at]
         x, known = dataset.take_scattered(rows)
-        self.memory_hash = row_hash(x)
         known = torch.ones_like(x, dtype=torch.bool) if known is None else known
         self.memory = self.completed(x, known).to(self.memory)
         self.memory_known = known.to(self.memory)
@@ -376,7 +374,8 @@ class MaskedModule(BaseModule):
         hidden, weight = self.hidden(x, known)
         shown = ~hidden if known is None else known & ~hidden
         filled = self.completed(x, shown)
-        near = self.neighbors(filled, shown, row_hash(x))
+        own = torch.ones_like(shown) if known is None else known
+        near = self.neighbors(filled, shown, own)
         return filled, (~shown).to(x.dtype), weight, *near
 
     def hidden(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -486,8 +485,10 @@ class MaskedModule(BaseModule):
         ----------
         x, shown : Tensor of shape (..., n, n_features)
             Rows completed by the start, and which cells count for distances.
-        own : Tensor of shape (..., n) or None
-            Hashes of the rows, which are not their own neighbours.
+        own : Tensor of shape (..., n, n_features) or None
+            What of the rows was known before cells were hidden. Rows of training are
+            not their own neighbours then, and neither is what might be a copy: what is
+            known of the same cells, and agrees in those that are shown.
 
         Returns
         -------
@@ -509,14 +510,20 @@ class MaskedModule(BaseModule):
         ]
         squares, which = (torch.cat(parts, -2) for parts in zip(*found, strict=True))
         squares = (squares + (o * x.square()).sum(-1, keepdim=True)).clamp_min(0)
-        if own is not None:  # which is among the nearest, or as good as others are
-            is_own = own[..., None] == rows_at(self.memory_hash, which)
-            squares = squares.masked_fill(is_own, FAR)
+        if own is not None:
+            # What is hidden has no say in who is left out. If rows were that agree in
+            # all cells, what is hidden would be what nobody who looks alike has.
+            same_cells = rows_at(self.memory_known, which) == own[..., None, :]
+            agree = (rows_at(m, which) == x[..., None, :]) | ~shown[..., None, :]
+            squares = squares.masked_fill((same_cells & agree).all(-1), FAR)
         squares, at = squares.topk(k, largest=False)
         which = which.gather(-1, at)
-        known = rows_at(self.memory_known, which)
-        mean = squares.mean(-1, keepdim=True)
+        there = (squares < 0.5 * FAR).to(x.dtype)
+        known = rows_at(self.memory_known, which) * there[..., None]
+        total = (squares * there).sum(-1, keepdim=True)
+        mean = total / there.sum(-1, keepdim=True).clamp_min(1)
         relative = squares / mean.clamp_min(torch.finfo(torch.float32).tiny)
+        relative = torch.where(there > 0, relative, NOT_THERE)
         return relative, rows_at(m, which) * known, known
 
     def _beyond(
@@ -570,14 +577,6 @@ class MaskedModule(BaseModule):
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the codes of rows, completed by the start, shape (n, n_components)."""
         return self.codes_of(x, known, None)
-
-
-def row_hash(x: Tensor) -> Tensor:
-    """Return a number for each row of float32, equal for equal rows, shape (n,)."""
-    bits = x.contiguous().view(torch.int32).long() * 0x9E3779B97F4A7C1
-    bits = bits ^ (bits >> 29)
-    place = torch.arange(1, 2 * x.shape[-1], 2, device=x.device)
-    return (bits * place * 0x2545F4914F6CDD1D).sum(-1)
 
 
 def rows_at(values: Tensor, which: Tensor) -> Tensor:

@@ -220,7 +220,6 @@ def masked_net(kind, n_stacked):
         module.set_missing(loadings, noise, 0.1 * rng.standard_normal(D), None)
         module.memory = torch.randn(30, D, generator=generator)
         module.memory_known = (torch.rand(30, D, generator=generator) < 0.3).float()
-        module.memory_hash = torch.arange(30)
         module.may_see = torch.arange(30) % 4 > 0
         modules.append(module)
     module = StackedModules(modules, (rows(), None)) if n_stacked else modules[0]

@@ -40,7 +40,7 @@ from skae._em import (
 from skae._gate import StackedModules
 from skae._incomplete import IncompleteRows
 from skae._masked import patches
-from skae._masked_module import MaskedModule, row_hash, smallest
+from skae._masked_module import MaskedModule, smallest
 from skae.architectures import Convolutional, Modules, Recurrent, Transformer
 
 NAN = np.nan
@@ -494,7 +494,6 @@ def test_stacked_modules_prepare_what_each_prepares_alone(k, d, training, monkey
         other.padded(model.n_components_).apply(module, start)
         module.memory = module.completed(x, known)
         module.memory_known = known.float()
-        module.memory_hash = row_hash(x)
         module.may_see = torch.arange(60) % 3 != i
         modules.append(module)
 
@@ -523,8 +522,7 @@ def test_no_row_is_its_own_neighbour_while_training():
     model = MaskedAutoencoder(**FAST).fit(X)
     module, n = model.module_, len(model.module_.memory)
     x, known = module.memory, module.memory_known.bool()
-    own = module.memory_hash
-    beyond = module.nearest(x, known, own)
+    beyond = module.nearest(x, known, known)
     free = module.nearest(x, known, None)
     assert beyond.shape == (n, 2, 4)
     # A row that sees itself has nothing to learn from the sharper average.
@@ -546,11 +544,58 @@ def test_the_smallest_are_found_in_blocks():
         assert_array_equal(values.gather(1, places), found)
 
 
-def test_equal_rows_have_equal_hashes():
-    x = torch.rand(1000, 3)
-    assert len(row_hash(x).unique()) == 1000
-    assert_array_equal(row_hash(x[[5]]), row_hash(x)[[5]])
-    assert_array_equal(row_hash(x.flip(1))[0] == row_hash(x)[0], False)
+def remembering(X):
+    """A module whose neighbours are the rows of X, and these with their known cells."""
+    module = MaskedAutoencoder(**FAST).fit(X).module_
+    known = torch.from_numpy(~np.isnan(X))
+    module.memory = torch.from_numpy(np.nan_to_num(X)).float()
+    module.memory_known = known.float()
+    module.may_see = torch.ones(len(X), dtype=torch.bool)
+    return module, module.memory.clone(), known
+
+
+def test_what_is_hidden_has_no_say_in_who_is_a_neighbour():
+    """Else nobody would have it of those that look alike, and that would tell."""
+    X = np.random.RandomState(0).randint(0, 3, (200, 4)).astype(np.float64)
+    module, x, known = remembering(X)
+    shown = known.clone()
+    shown[:, 0] = False
+    expected = module.neighbors(x, shown, known)
+    alike = (X[:, None, 1:] == X[:, 1:]).all(-1).sum(1)  # one of which is the row
+    assert_array_equal(expected[2].any(-1).sum(1), np.clip(11 - alike, 0, 10))
+    x[:, 0] = 5 - x[:, 0]
+    for part, other in zip(module.neighbors(x, shown, known), expected, strict=True):
+        assert_array_equal(part, other)
+
+
+def test_rows_with_other_gaps_are_no_copies():
+    X = np.tile([[0.0, 1.0, 5.0], [3.0, 2.0, 7.0]], (30, 1))
+    X[::4, 0] = NAN
+    module, x, known = remembering(X)
+    shown = known.clone()
+    shown[:, [0, 2]] = False
+    squares, values, seen = (part[2] for part in module.neighbors(x, shown, known))
+    assert known[2].all()
+    alike = squares < 1e-6
+    assert_array_equal(values[alike], np.tile([0.0, 1.0, 5.0], (alike.sum(), 1)))
+    assert not seen[alike, 0].any()
+    assert alike.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_independent_columns_of_few_values_are_completed_by_the_mean(seed, is_drawn):
+    rng = np.random.RandomState(seed)
+    X, new = rng.randint(0, 3, (2, 300, 4)).astype(np.float64)
+    gaps, hidden = (np.repeat(rng.rand(300, 1) < 0.5, 4, 1) for _ in range(2))
+    gaps[:, 2:] = hidden[:, 2:] = False
+    X[gaps] = NAN
+    X = X[rng.randint(0, 300, 300)] if is_drawn else X
+    shown = np.where(hidden, NAN, new)
+    completed = MaskedImputer(random_state=seed).fit(X).transform(shown)
+    by_mean = SimpleImputer().fit(X).transform(shown)
+    errors = [((Y - new)[hidden] ** 2).mean() for Y in (completed, by_mean)]
+    assert errors[0] < 1.01 * errors[1]
 
 
 def test_patches():
