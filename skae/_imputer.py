@@ -516,16 +516,16 @@ class MaskedImputer(
         """Return the columns of a checked table: of floats, or of objects."""
         check_kind(X)
         X = X.detach() if isinstance(X, torch.Tensor) else X
-        asked = self.categorical_features
-        if asked is None and isinstance(self.missing_values, Real):
-            marks_nan = is_missing(self.missing_values)
+        asked, marker = self.categorical_features, self.missing_values
+        marks_nan = not isinstance(marker, Real) or is_missing(marker)
+        if asked is None and isinstance(marker, Real):
             rows = as_numbers(self, X, reset, 2 if reset else 1, sparse=False)
             names = getattr(self, "feature_names_in_", None)
             check_values(rows, names, missing=marks_nan, to_fit=reset)
             if reset:
                 self._categorical: set[int] = set()
             if not marks_nan:
-                rows = np.where(rows == self.missing_values, np.nan, rows)
+                rows = np.where(rows == marker, np.nan, rows)
             return list(rows.T)
         validate_data(self, X, reset=reset, skip_check_array=True)
         raw = raw_columns(X)
@@ -543,16 +543,19 @@ class MaskedImputer(
             if j in self._categorical:
                 columns.append(checked_categories(column, column_name(X, j)))
                 continue
-            missing = self._missing(np.asarray(column, dtype=object))
+            values = np.asarray(column, dtype=object)
+            gaps = [is_missing(v) or (marks_nan and equals(v, marker)) for v in values]
             try:
-                numbers = np.where(missing, np.nan, column).astype(np.float64)
+                numbers = np.where(gaps, np.nan, column).astype(np.float64)
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"Column {column_name(X, j)} of X is not numeric: name it in "
                     f"categorical_features. ({error})"
                 ) from error
             with naming(f"column {column_name(X, j)}"):
-                check_values(numbers[:, None], missing=True, to_fit=False)
+                check_values(numbers[:, None], missing=marks_nan, to_fit=False)
+            if not marks_nan:
+                numbers = np.where(numbers == marker, np.nan, numbers)
             columns.append(numbers)
         return columns
 

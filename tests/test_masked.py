@@ -927,6 +927,15 @@ def test_a_marker_of_nullable_columns_is_like_nan(marker):
     assert np.isfinite(by_marker).all()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "Int64"])
+def test_nan_beside_another_marker_is_an_error(dtype):
+    frame = pd.DataFrame({"a": [1.0, 2.0, NAN, -1.0] * 5, "k": ["x", "y"] * 10})
+    frame["a"] = frame["a"].astype(dtype)
+    imputer = MaskedImputer(missing_values=-1, categorical_features=["k"], max_iter=0)
+    with pytest.raises(ValueError, match=r"column 'a': .* contains NaN .*row 2"):
+        imputer.fit(frame)
+
+
 @pytest.mark.parametrize("marker", [-1, -1.0])
 @pytest.mark.parametrize("dtype", [int, float, "float32", "Int64"])
 def test_a_number_marks_cells_of_every_type_of_numbers(marker, dtype):
