@@ -49,8 +49,9 @@ BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
 TINY = 1e-200
-# Share of the known cells that is hidden from a network that is judged, at least.
-MIN_HIDDEN = 0.1
+# Share of the known cells that is hidden from a network that is judged. It is small, so
+# that of a row hardly less is seen than when its missing cells are completed.
+JUDGED_HIDDEN = 0.1
 # A column is not hidden more often than that.
 MOST_HIDDEN = 0.95
 
@@ -185,7 +186,6 @@ class MaskedModule(BaseModule):
     slopes: Tensor
     level: Tensor
     mean_odds: Tensor
-    rate: Tensor
     block: Tensor
     memory: Tensor
     memory_known: Tensor
@@ -213,13 +213,12 @@ class MaskedModule(BaseModule):
         self.register_buffer("inverse_root", torch.ones(d))  # of the noise
         self.register_buffer("centre", torch.zeros(d))
         self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
-        # How often a column is hidden, in relation to others, and how many cells are.
+        # How often a column is hidden, in relation to others.
         self.register_buffer("frequency", torch.ones(d))
         # How much likelier a cell is missing in one row than in another.
         self.register_buffer("slopes", torch.zeros(d, d if d <= MOST_COLUMNS else 0))
         self.register_buffer("level", torch.zeros(d))
         self.register_buffer("mean_odds", torch.ones(d))
-        self.register_buffer("rate", torch.tensor(MIN_HIDDEN))
         self.register_buffer("block", torch.from_numpy(block))
         # Training rows, of which some may be those that judge.
         self.register_buffer("memory", torch.zeros(0, d))
@@ -256,7 +255,6 @@ class MaskedModule(BaseModule):
             return
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
-        self.rate = torch.tensor(max(share.mean(), MIN_HIDDEN)).to(like)
 
     def set_propensity(self, propensity: Propensity, units: Start) -> None:
         """Take over in which rows cells are missing; `units` are those of the rows."""
@@ -386,22 +384,20 @@ class MaskedModule(BaseModule):
         """
         rows, d = x.shape[:-1], x.shape[-1]
         low, high = self.mask_fraction
-        rate = self.rate[..., None, None]
-        draws: dict[str, Any] = {"generator": self.generator}
-        draws.update(device=x.device, dtype=x.dtype)
-        share, mean = rate, rate
+        like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
+        draws = {"generator": self.generator, **like}
+        share, mean = torch.full((1,), JUDGED_HIDDEN, **like), JUDGED_HIDDEN
         if self.training:
             share = low + (high - low) * torch.rand(*rows, 1, **draws)
-            mean = torch.full_like(rate, 0.5 * (low + high))
+            mean = 0.5 * (low + high)
         often = (share * self.frequency[..., None, :]).clamp_max(MOST_HIDDEN)
         block = self.block[..., None, :].expand(*rows, d)
         hidden = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block) < often
-        weight = 1 / mean
+        each: float | Tensor = 1 / mean
         if known is not None:
             hidden = hidden & known
-            n_known = known.sum(-1, keepdim=True).clamp_min(1)
-            weight = weight * d / n_known
-        weight = hidden.to(x.dtype) * weight
+            each = each * d / known.sum(-1, keepdim=True).clamp_min(1)
+        weight = hidden.to(x.dtype) * each
         return hidden, weight * self.likeness(x) if self.training else weight
 
     def likeness(self, x: Tensor) -> Tensor:

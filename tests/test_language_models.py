@@ -18,11 +18,13 @@ NAMES += [name[::-1] for name in NAMES[:6]] + ["tanja", "jan", "hans", "josa", "
 NAMES += ["mono", "nan", "joan", "moritz", "tom", "ina", "anton", "ann", "nora"]
 
 
-@pytest.fixture(params=["n-grams", "causal", "causal, ALBERT"])
+@pytest.fixture(params=["n-grams", "causal", "causal, ALBERT", "causal, in pieces"])
 def generative(request, monkeypatch):
     """Models that predict what follows, with a network if they have one."""
     forced_open(monkeypatch)
-    model = clone(TEXTS[request.param]).set_params(analyzer="char").fit(NAMES)
+    name, *is_cut = request.param.split(", in ")
+    changes = {"analyzer": "char", **({"max_length": 2} if is_cut else {})}
+    model = clone(TEXTS[name]).set_params(**changes).fit(NAMES)
     assert not hasattr(model, "max_iter") or model._fit.model is not model._fit.start
     return model
 

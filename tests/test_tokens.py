@@ -195,9 +195,10 @@ def test_hashes_are_equal_for_equal_texts_only():
 
 
 @pytest.mark.parametrize("max_length", [2, 3, 7, 100])
-def test_pieces_have_every_token_once(max_length):
+@pytest.mark.parametrize("causal", [False, True])
+def test_pieces_have_every_token_once(max_length, causal):
     sequences = vocabulary("char").fit_encode(["abcdefg", "", "ab", "a" * 30])
-    pieces = Pieces.of(sequences, max_length)
+    pieces = Pieces.of(sequences, max_length, causal=causal)
     assert pieces.lengths.max() <= max_length
     assert pieces.lengths.min() >= 1
     places = pieces.places(np.arange(len(pieces)))

@@ -28,7 +28,7 @@ class TrainedCausal(TrainedTokens):
     def log_prob(self, sequences: TokenSequences) -> NDArray:
         """Return the log-probability of each token in nats, shape (n_total,)."""
         reader, log_prob = self.start.reader(sequences), np.zeros(len(sequences.tokens))
-        pieces = Pieces.of(sequences, self.max_length)
+        pieces = Pieces.of(sequences, self.max_length, causal=True)
         dataset = TokenDataset(sequences, pieces, 1, 1, self.device)
         for rows in alike(pieces.lengths):
             x, known = dataset.take(torch.from_numpy(rows))
@@ -45,10 +45,11 @@ class TrainedCausal(TrainedTokens):
         Returns
         -------
         ndarray of shape (n_texts, n_tokens)
-            Of long texts the network sees the tokens before the place.
+            Of long texts the network sees the piece that the place is in.
         """
         reader = self.start.reader(sequences)
-        first = np.maximum(sequences.starts, places + 1 - self.max_length)
+        before = places - sequences.starts
+        first = places - before % self.max_length
         rows = Pieces(first, places + 1 - first, np.arange(len(sequences)))
         dataset = TokenDataset(sequences, rows, 1, 1, self.device)
         x, known = dataset.take(torch.arange(len(rows)))

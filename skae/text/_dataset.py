@@ -34,15 +34,25 @@ class Pieces:
     text: NDArray
 
     @classmethod
-    def of(cls, sequences: TokenSequences, max_length: int) -> Pieces:
-        """Cut texts into as few pieces as possible, about equal in length."""
+    def of(
+        cls, sequences: TokenSequences, max_length: int, *, causal: bool = False
+    ) -> Pieces:
+        """Cut texts into as few pieces as possible.
+
+        They are about equal in length, or, if `causal`, as long as can be but for the
+        last: then where a piece begins says nothing of what follows.
+        """
         total = sequences.lengths
         n_pieces = -(-total // max_length)
         text = np.repeat(np.arange(len(total)), n_pieces)
         first = np.cumsum(n_pieces) - n_pieces
         number = np.arange(len(text)) - first[text]
-        cut = total[text] * number // n_pieces[text]
-        following = total[text] * (number + 1) // n_pieces[text]
+        if causal:
+            cut = max_length * number
+            following = np.minimum(cut + max_length, total[text])
+        else:
+            cut = total[text] * number // n_pieces[text]
+            following = total[text] * (number + 1) // n_pieces[text]
         return cls(sequences.starts[text] + cut, following - cut, text)
 
     def __len__(self) -> int:

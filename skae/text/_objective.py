@@ -80,9 +80,9 @@ class TextObjective(Objective):
         chosen is taken over.
         """
 
+    @abstractmethod
     def pieces(self, sequences: TokenSequences) -> Pieces:
         """Return the rows of texts: pieces that a network can see."""
-        return Pieces.of(sequences, int(self.params.max_length))
 
     def dataset(
         self, sequences: TokenSequences, pieces: Pieces, plan: TrainingPlan
@@ -178,6 +178,11 @@ class LanguageObjective(TextObjective):
 
     causal: ClassVar[bool]
     """Whether a token is predicted from those before it alone."""
+
+    def pieces(self, sequences: TokenSequences) -> Pieces:
+        """Return the rows of texts: pieces that a network can see."""
+        max_length = int(self.params.max_length)
+        return Pieces.of(sequences, max_length, causal=self.causal)
 
     def networks(
         self, start: Any, plan: TrainingPlan, seed: int

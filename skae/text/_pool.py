@@ -243,7 +243,7 @@ class Trials:
                 tried = exponents + step
                 log_prob, slope, information = self.moments(tried)
                 found = log_prob.sum() - 0.5 * RIDGE * tried @ tried
-                if found >= gain:
+                if not found < gain:  # NaN, from which no step leads back, ends it too
                     break
                 step *= 0.5
             exponents, gradient, gain = tried, slope, found
