@@ -266,9 +266,10 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
         The linear start follows the batches as
         :class:`~sklearn.decomposition.IncrementalPCA` does. Each batch first tests the
         network and then trains it: the network counts only while rows that it had not
-        seen say that it beats the linear start. Do not give rows a second time: they
-        would judge a network that has learnt them. Several passes are what :meth:`fit`
-        is for, also from a file (see the guide on memory maps).
+        seen say that it beats the linear start, and 1000 rows of all batches do, which
+        are kept. Sorted rows therefore keep the start. Do not give rows a second time:
+        they would judge a network that has learnt them. Several passes are what
+        :meth:`fit` is for, also from a file (see the guide on memory maps).
 
         Parameters
         ----------

@@ -305,9 +305,21 @@ class TrainingData:
         return self.dataset, self.train, torch.ones_like(self.train, dtype=torch.bool)
 
     @property
-    def n_units(self) -> int:
-        """How many held-out units there are, of a row or of several each."""
-        return len(self.valid) if self.units is None else len(self.units.unique())
+    def n_units(self) -> float:
+        """How many held-out units there are, of a row or of several each.
+
+        Of unequal weights they count as many equal ones as chance would be alike for
+        (Kish 1965).
+        """
+        w = self.valid_weight
+        if w is None:
+            n = len(self.valid) if self.units is None else len(self.units.unique())
+            return float(n)
+        w = w.double()
+        if self.units is not None:
+            w = w.new_zeros(int(self.units.max()) + 1).index_add_(0, self.units, w)
+        tiny = torch.finfo(w.dtype).tiny
+        return float(w.sum() ** 2 / w.square().sum().clamp_min(tiny))
 
     @property
     def valid_weight(self) -> Tensor | None:

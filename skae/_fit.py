@@ -6,7 +6,6 @@ find the start -> hold rows out -> train -> judge -> the start or the network
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -52,6 +51,8 @@ from ._training import Training
 # Quartile distances below the lower quartile, from where on a score is an anomaly's
 # unless a share of the rows is (Tukey's fence).
 FENCE = 1.5
+# Rows of earlier batches that judge a network once it is trained on one more.
+KEPT_ROWS, KEPT_NUMBERS = 1000, 2**22
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Fit:
         What follows the batches of `partial_fit`: see :meth:`Objective.follow`.
     improvement : PairedImprovement
         What these have shown so far.
+    remembered : KeptRows or None
+        Some of their rows.
     neighbors : Neighbors or None
         What rows are scored by, if not by their likelihood.
     offset : float
@@ -103,6 +106,7 @@ class Fit:
     lasting: dict[str, str]
     solver: Any = None
     improvement: PairedImprovement = field(default_factory=PairedImprovement)
+    remembered: KeptRows | None = None
     neighbors: Neighbors | None = None
     offset: float = 0.0
     n_tested: int = 0
@@ -183,8 +187,8 @@ class Fit:
         rng = np.random.default_rng(self.seed)
         sample, weight = sample_rows(given.X, given.weight, n_rows, rng)
         scores = fit.scores(sample)
-        if contamination:  # of few rows at least one is an anomaly
-            offset = lowest(scores, weight, contamination, at_least=1)
+        if contamination:
+            offset = between(scores, weight, contamination)
         else:
             low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
             offset = low - FENCE * (high - low)
@@ -245,6 +249,7 @@ def fit(
         best_iter = decision.best_iter if decision.is_open else 0
         if decision.is_open and earlier is not None:
             best_iter = n_before + best_iter if best_iter else earlier.best_iter
+            best_iter = best_iter or n_before  # of epochs that had not been used
         fitted = Fit(
             objective=objective,
             start=start,
@@ -359,6 +364,23 @@ def lowest(
     return float(scores[order[np.searchsorted(below, most, "right") - 1]])
 
 
+def between(scores: NDArray, weight: NDArray | None, share: float) -> float:
+    """Return a score that about this share of all the weight is below, of no row.
+
+    It is halfway between two, or a row would be on one side or the other by its last
+    digit. Equal scores are on the same side; of few rows at least one is below.
+    """
+    w = np.ones(len(scores)) if weight is None else weight
+    at = lowest(scores, weight, share, at_least=1)
+    below, up_to = w[scores < at].sum(), w[scores <= at].sum()
+    goal, above = share * w.sum(), scores[scores > at]
+    if up_to - goal < goal - below and len(above):
+        at = float(above.min())
+    lower = scores[scores < at]
+    middle = 0.5 * at + 0.5 * float(lower.max(initial=-np.inf))
+    return middle if np.isfinite(middle) else at
+
+
 def _mean_filled(objective: Objective, rows: Rows) -> Any:
     may_miss = objective.handles_missing and not sp.issparse(rows.X)
     if not may_miss and not objective.takes_padding:
@@ -408,6 +430,39 @@ def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:
 # partial_fit
 
 
+@dataclass(frozen=True)
+class KeptRows:
+    """Some of the rows of all batches, each of them as likely to be kept.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_features)
+    weight : ndarray of shape (n,)
+    number : ndarray of shape (n,)
+        Those with the smallest random numbers are kept.
+    """
+
+    X: NDArray
+    weight: NDArray
+    number: NDArray
+
+    @classmethod
+    def of(cls, earlier: Fit | None, rows: Rows, seed: int) -> KeptRows:
+        """Return those of earlier batches, and of one more."""
+        n, before = len(rows.X), None if earlier is None else earlier.remembered
+        n_before = 0 if earlier is None else earlier.n_samples
+        number = np.random.default_rng([seed, n_before]).uniform(size=n)
+        weight = np.ones(n) if rows.weight is None else rows.weight
+        X = rows.X
+        if before is not None:
+            X = np.concatenate([before.X, X])
+            weight = np.concatenate([before.weight, weight])
+            number = np.concatenate([before.number, number])
+        most = max(MIN_HELD_OUT, min(KEPT_ROWS, KEPT_NUMBERS // max(X[:1].size, 1)))
+        kept = np.sort(np.argsort(number, kind="stable")[:most])
+        return cls(X[kept], weight[kept], number[kept])
+
+
 def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     """Follow PCA, test the network on the batch, then train it there."""
     params = objective.params
@@ -430,15 +485,20 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         net = objective.continued(earlier.net, training.plan)
         net.restore_start = False
         start.apply(net.module_)
-        tested = replace(data, valid=data.train)
-        losses = before.held_out_losses(tested), net.held_out_losses(tested)
-        improvement = PairedImprovement.of(*losses, tested.valid_weight)
+        improvement = _gain(before, net, data)
         score = net.criterion_.score(improvement.mean_loss, start)
         scores = [*earlier.validation_scores, score]
         improvement = earlier.improvement.followed_by(improvement)
+    remembered = KeptRows.of(earlier, rows, seed)
     if training.plan.max_iter:  # none without a code
         net.partial_fit(data, epochs=1)
-    is_open = improvement.exceeds(training.threshold(math.inf, in_folds=False))
+    asked = training.threshold(improvement.n_rows, in_folds=False)
+    is_open = improvement.n_rows >= MIN_HELD_OUT and improvement.exceeds(asked)
+    if is_open and start.is_fallback:
+        # Batches that are like one another do not tell what the network has forgotten,
+        # nor what it has just learnt of a single row.
+        old = training.batch(Rows(remembered.X, remembered.weight))
+        is_open = _gain(before, net, old).mean > 0
     is_open = is_open or not start.is_fallback
     loss = improvement.mean_loss if improvement.n_rows else None
     model_before = None if earlier is None else earlier.model
@@ -455,9 +515,17 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         lasting=lasting_parameters(params),
         solver=solver,
         improvement=improvement,
+        remembered=remembered,
         n_tested=0 if earlier is None else earlier.n_tested + 1,
     )
     return fitted.with_scores(all_rows, rows, earlier)
+
+
+def _gain(before: AutoencoderNet, net: AutoencoderNet, data: Any) -> PairedImprovement:
+    """Return how much better a network is on the rows of a batch than another."""
+    tested = replace(data, valid=data.train)
+    losses = before.held_out_losses(tested), net.held_out_losses(tested)
+    return PairedImprovement.of(*losses, tested.valid_weight)
 
 
 def _followed(

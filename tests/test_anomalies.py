@@ -174,6 +174,19 @@ def test_as_many_rows_are_anomalies_as_was_said(cls, n_neighbors, mixed):
     assert_array_equal(labels, np.where(scores < model.offset_, -1, 1))
 
 
+@pytest.mark.parametrize("n_neighbors", [None, 5])
+def test_equal_rows_are_on_the_same_side(n_neighbors):
+    rng = np.random.RandomState(0)
+    X = rng.randn(300, 3) @ rng.randn(3, 6) + 0.3 * rng.randn(300, 6)
+    X[:36] = 30 * rng.randn(6)
+    how = {"contamination": 0.1, "n_neighbors": n_neighbors, "max_iter": 0}
+    model = AutoencoderTransformer(2, **how).fit(X)
+    by_row = np.concatenate([model.predict(row) for row in X[:, None]])
+    assert_array_equal(model.predict(X), by_row)
+    assert len(set(by_row[:36])) == 1
+    assert 20 <= (by_row < 0).sum() <= 36
+
+
 def test_without_a_share_the_offset_is_tukeys_fence(X):
     model = AutoencoderTransformer(2, max_iter=0).fit(X)
     scores = np.sort(model.score_samples(X))

@@ -1,5 +1,6 @@
 """AutoencoderTransformer: what is its own, and training that goes on."""
 
+import dataclasses
 import inspect
 import pickle
 import re
@@ -265,6 +266,54 @@ def test_partial_fit_on_noise_stays_incremental_pca():
         X.mean(0) + (X - X.mean(0)) @ model.components_.T @ model.components_,
         atol=1e-6,
     )
+
+
+def sheet(n, seed):
+    """Rows on a curved surface in ten dimensions."""
+    rng, axes = np.random.RandomState(seed), np.random.RandomState(5).randn(5, 10)
+    z = rng.uniform(-2, 2, (n, 2))
+    terms = np.sin(2 * z[:, 0]), z[:, 0] * z[:, 1], z[:, 1] ** 2
+    return np.column_stack([z, *terms]) @ axes + 0.1 * rng.randn(n, 10)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_batches_that_are_alike_do_not_hide_what_was_forgotten(seed, is_sorted):
+    X, new_rows = sheet(4000, seed), sheet(2000, 99)
+    X = X[np.argsort(X[:, 0])] if is_sorted else X
+    model, start = new(2, random_state=seed), new(2, max_iter=0)
+    for batch in np.array_split(X, 20):
+        model.partial_fit(batch)
+        start.partial_fit(batch)
+    assert model.score(new_rows) >= start.score(new_rows) - 1e-3
+    assert is_sorted or model.best_iter_ > 0
+    assert len(model._fit.remembered.X) == 1000
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_batch_of_a_row_says_nothing(seed):
+    X = np.random.RandomState(seed).randn(21, 10) * np.arange(1, 11)
+    model = new(3, random_state=seed).partial_fit(X[:20])
+    assert model.partial_fit(X[20:]).best_iter_ == 0
+
+
+def test_what_is_remembered_is_a_fair_sample():
+    model = new(1, max_iter=0)
+    for start in range(0, 6000, 300):
+        batch = np.random.RandomState(start).randn(300, 2)
+        batch[:, 0] = start
+        model.partial_fit(batch)
+    starts, counts = np.unique(model._fit.remembered.X[:, 0], return_counts=True)
+    assert len(starts) == 20
+    assert counts.max() - counts.min() < 50  # of 50 each, with a deviation of 7
+
+
+def test_epochs_before_a_warm_start_are_counted(curve):
+    model = new(1, hidden_layer_sizes=(32,), max_iter=40, validation_fraction=0.2)
+    fit = model.set_params(warm_start=True).fit(curve)._fit
+    model._fit = dataclasses.replace(fit, best_iter=0, model=fit.start)  # as if closed
+    model.set_params(learning_rate_init=10.0, max_iter=1)  # by which it gets worse
+    assert model.fit(curve).best_iter_ == 40
 
 
 def test_partial_fit_after_fit_goes_on_from_there(curve):

@@ -302,6 +302,23 @@ def test_a_unit_has_no_say_in_the_ratio_at_its_own_rows():
         torch.testing.assert_close(others[own], ratios[own])
 
 
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_units_of_unequal_weights_are_as_many_as_chance_is_alike_for(in_pairs):
+    """The variance of a weighted mean is that of one unit, by how many there are."""
+    rng = np.random.default_rng(0)
+    dataset = RowDataset(np.zeros((40, 2)), np.zeros(2), 1.0, "cpu")
+    rows = torch.arange(40)
+    units = rows // 2 if in_pairs else None
+    of_units = rng.exponential(size=20 if in_pairs else 40)
+    weight = np.repeat(of_units, 2) if in_pairs else of_units
+    data = TrainingData(dataset, rows, rows, torch.from_numpy(weight), units=units)
+    draws = rng.standard_normal((100_000, len(of_units)))
+    means = draws @ (of_units / of_units.sum())
+    assert data.n_units == pytest.approx(1 / means.var(), rel=0.02)
+    same = TrainingData(dataset, rows, rows, torch.full((40,), 3.0), units=units)
+    assert same.n_units == pytest.approx(len(of_units))
+
+
 # The paired improvement
 
 

@@ -284,6 +284,31 @@ def test_copies_of_texts_do_not_open_the_gate(name, seed):
     assert fitted.fit(boot).best_iter_ == 0
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_texts_that_are_frequent_are_no_less_likely_than_by_counts(seed):
+    """Lines of a log: some of the templates are most of it, others are there once."""
+    rng = np.random.RandomState(7)
+    templates = [
+        " ".join(f"w{i}" for i in rng.zipf(1.5, rng.randint(4, 12)).clip(max=60))
+        for _ in range(800)
+    ]
+    frequency = np.arange(1, 801) ** -1.2
+    rng = np.random.RandomState(seed)
+    drawn = rng.choice(800, 4200, p=frequency / frequency.sum())
+    X, new = ([templates[i] for i in part] for part in (drawn[:1200], drawn[1200:]))
+    how = {"order": 3, "n_components": 2, "random_state": seed}
+    fitted = CausalLanguageModel(**how, max_iter=12).fit(X)
+    start = CausalLanguageModel(**how, max_iter=0).fit(X)
+    assert fitted.score(new) > start.score(new) - 0.002
+
+
+@pytest.mark.parametrize("name", ["causal", "n-grams"])
+def test_an_empty_text_alone_is_one_of_integers_too(name):
+    model = clone(TEXTS[name]).fit([[1, 2, 3], [2, 3], [1]] * 9)
+    assert np.isfinite(model.score_samples([[]])).all()
+    assert_allclose(model.score_samples([[]]), model.score_samples([[], [1]])[:1])
+
+
 def test_what_is_learnt_is_used():
     """Each word is the first one: n-grams of a few words cannot know."""
     rng = np.random.RandomState(0)

@@ -2,7 +2,10 @@
 
 The start counts all texts. What a network learns beyond it, and whether it is used, is
 decided beside a start that has counted the texts that train, and each of them once: by
-copies of a text any token would be known, and nothing be left to learn.
+copies of a text any token would be known, and nothing be left to learn. Where some
+texts are there more often than others, a network must also be better on held-out ones
+as often as they are there, beside a start that knows their other copies, as it will of
+new texts.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from .._callbacks import UNWATCHED, FitTask
 from .._dataset import TrainingData
 from .._fit import Fit
-from .._gate import GateDecision
+from .._gate import GateDecision, PairedImprovement
 from .._net import AutoencoderNet
 from .._parameters import (
     lasting_parameters,
@@ -42,7 +45,7 @@ def fit(
     seed = int(new_random_state(params.random_state).randint(2**31 - 1))
     start = beside = objective.counted(sequences, None, seed)
     pieces = objective.pieces(sequences)
-    rows, unit_of = distinct_pieces(sequences, pieces)
+    rows, unit_of, copies = distinct_pieces(sequences, pieces)
     plan = objective.plan(pieces.lengths[rows])
     train, valid = held_out(rows, unit_of, plan.n_held_out, seed)
     if plan.max_iter:
@@ -79,6 +82,15 @@ def fit(
     task.begin((1 + trains_again) * plan.max_iter)
     if plan.max_iter:
         decision = training.run(net, data, continued=False, found=found)
+    if decision.is_open and objective.keeps_network and np.ptp(copies):
+        others = np.setdiff1d(np.arange(len(pieces)), valid)
+        counts = np.sort(pieces.places(others))
+        beside = objective.counted(sequences, counts, seed, start)
+        weight = np.zeros(len(pieces))
+        weight[rows] = copies
+        as_often = replace(data, weight=torch.from_numpy(weight).to(dataset.device))
+        training = replace(training, start=beside)
+        decision = among_copies(decision, training, net, as_often, others)
     if decision.is_open and trains_again:
         again = start
         if objective.keeps_network:
@@ -96,6 +108,39 @@ def fit(
     return found(net, decision)
 
 
+def among_copies(
+    decision: GateDecision,
+    training: Training,
+    net: AutoencoderNet,
+    data: TrainingData,
+    counted: NDArray,
+) -> GateDecision:
+    """Judge a network that won on distinct texts by these as often as they are there.
+
+    The start of `training` has counted the rows `counted`: all but one copy of each of
+    those that are held out.
+    """
+    data = training.repeated(data)
+    seen = data.dataset, torch.from_numpy(counted), data.train
+    plain = training.new_net()
+    training.start.apply(net.module_)
+    plain.module_.see(*seen)
+    net.module_.see(*seen)
+    before, after = plain.held_out_losses(data), net.held_out_losses(data)
+    gain = PairedImprovement.of(before, after, data.valid_weight, data.units)
+    asked = training.threshold(data.n_units, in_folds=False)
+    if gain.exceeds(asked):
+        return decision
+    if net.restore_start:
+        net.module_.load_state_dict(plain.module_.state_dict())
+    reason = (
+        ": on held-out texts, as often as they are there and beside their copies, the "
+        f"network was better by {gain.z_score:.1f} standard errors, and more than "
+        f"{asked:.2f} are asked"
+    )
+    return replace(decision, is_open=False, calibration={}, reason=reason)
+
+
 def held_out(
     rows: NDArray, unit_of: NDArray, n_held_out: int, seed: int
 ) -> tuple[NDArray, NDArray]:
@@ -110,7 +155,7 @@ def held_out(
 
 def distinct_pieces(
     sequences: TokenSequences, pieces: Pieces
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray, NDArray, NDArray]:
     """Return which pieces stand for all, and what each is held out with.
 
     Equal pieces have one that stands for them; these are in an order that does not
@@ -121,6 +166,8 @@ def distinct_pieces(
     -------
     rows : ndarray of shape (n_distinct,)
     unit_of : ndarray of shape (n_pieces,)
+    copies : ndarray of shape (n_distinct,)
+        How many pieces are equal to each of them, and it.
     """
     cut = TokenSequences(
         sequences.tokens[pieces.places(np.arange(len(pieces)))],
@@ -131,4 +178,6 @@ def distinct_pieces(
     are_few = len(np.unique(of_text)) < FEW_TEXTS
     together = hashes if are_few else of_text[pieces.text]
     unit_of = np.unique(together, return_inverse=True)[1]
-    return distinct_rows(hashes, None, None).rows.astype(np.int64), unit_of
+    distinct = distinct_rows(hashes, np.ones(len(hashes)), None)
+    assert distinct.weight is not None
+    return distinct.rows.astype(np.int64), unit_of, distinct.weight

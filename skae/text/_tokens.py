@@ -204,6 +204,8 @@ class Vocabulary(BaseEstimator):
         With `masks`, ``<mask>`` in a text, or -2 among integers, is a hidden token.
         """
         items, kind = as_items(X, self.analyzer, masks=masks)
+        if kind == "tokens" and self.kind == "integers" and not any(map(len, items)):
+            kind = self.kind  # no token says that it is none
         if kind != self.kind:
             raise ValueError(
                 f"X holds {KINDS[kind]}, but {KINDS[self.kind]} were seen in fit: use "
@@ -466,7 +468,7 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
 def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
     """Return lists of tokens, all of strings or all of integers."""
     items = [item.tolist() if isinstance(item, np.ndarray) else item for item in items]
-    first = next((item[0] for item in items if len(item)), "")
+    first = next((item[0] for item in items if len(item)), None)
     of_integers = isinstance(first, Integral) and not isinstance(first, bool)
     lowest = MASKED if masks else 0
     for i, item in enumerate(items):
