@@ -312,7 +312,7 @@ class TrainingData:
         (Kish 1965).
         """
         w = self.valid_weight
-        if w is None:
+        if w is None or not len(w):
             n = len(self.valid) if self.units is None else len(self.units.unique())
             return float(n)
         w = w.double()

@@ -193,9 +193,16 @@ def _next_normal(
     return constraint.normal(moments)
 
 
-def hidden_cells(X: NDArray, rng: Generator) -> tuple[NDArray, NDArray]:
-    """Return rows with some known cells hidden, and which, both of shape (n, d)."""
-    hidden = ~np.isnan(X) & (rng.uniform(size=X.shape) < HIDDEN_SHARE)
+def hidden_cells(
+    X: NDArray, rng: Generator, block: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Return rows with some known cells hidden, and which, both of shape (n, d).
+
+    Columns of the same `block`, of shape (d,), are hidden together.
+    """
+    block = np.arange(X.shape[1]) if block is None else block
+    draws = rng.uniform(size=(len(X), int(block.max()) + 1))[:, block]
+    hidden = ~np.isnan(X) & (draws < HIDDEN_SHARE)
     return np.where(hidden, np.nan, X), hidden
 
 
@@ -219,7 +226,7 @@ def _in_order(distinct: DistinctRows) -> NDArray | None:
 
 
 def choose_shrinkage(
-    X: NDArray, weight: NDArray | None, rng: Generator
+    X: NDArray, weight: NDArray | None, rng: Generator, block: NDArray | None = None
 ) -> tuple[float, NormalRows]:
     """Return the share by which correlations are smaller, and what has been found."""
     rows, weight = distinct_sample(X, weight, CHOOSING_ROWS, rng)
@@ -231,7 +238,7 @@ def choose_shrinkage(
     # For each draw of what is hidden: the rows, what that is, and the last fit.
     tried = []
     for _ in range(draws):
-        left, hidden = hidden_cells(rows, rng)
+        left, hidden = hidden_cells(rows, rng, block)
         tried.append((IncompleteRows(left, weight), hidden, normal))
     fits, losses = [], []
     for share in SHRINKAGES:
@@ -270,6 +277,7 @@ def normal_of_rows(
     k: int | None,
     rng: Generator,
     share: float | None = None,
+    block: NDArray | None = None,
 ) -> NormalRows:
     """Return the normal distribution of a table, of probabilistic PCA with `k` axes.
 
@@ -285,11 +293,13 @@ def normal_of_rows(
     rng : numpy.random.Generator
     share : float or None
         By how much they are; None: as hidden cells choose.
+    block : ndarray of int of shape (n_features,) or None
+        Cells of the same one are hidden together for that.
     """
     rows, w = sample_rows(X, weight, EM_ROWS, rng)
     rows = rows.astype(np.float64, copy=False)
     if k is None and share is None:
-        share, guess = choose_shrinkage(rows, w, rng)
+        share, guess = choose_shrinkage(rows, w, rng, block)
     else:
         guess = first_guess(rows, w)
     constraint = Constraint(share or 0.0) if k is None else Constraint(n_axes=k)
@@ -398,7 +408,11 @@ def _parts(
 
 
 def factors_of_rows(
-    X: Any, weight: NDArray | None, k: int | None, rng: Generator
+    X: Any,
+    weight: NDArray | None,
+    k: int | None,
+    rng: Generator,
+    block: NDArray | None = None,
 ) -> Factors:
     """Return probabilistic PCA of a wide table; see :func:`normal_of_rows`.
 
@@ -408,7 +422,7 @@ def factors_of_rows(
     rows = rows.astype(np.float64, copy=False)
     most = min(*rows.shape)
     if k is None:
-        k = choose_rank(rows, w, rng)
+        k = choose_rank(rows, w, rng, block)
     if len(rows[0]) * k**2 > MOST_NUMBERS:
         most = int((MOST_NUMBERS / len(rows[0])) ** 0.5)
         raise ValueError(
@@ -421,13 +435,15 @@ def factors_of_rows(
     return factors
 
 
-def choose_rank(X: NDArray, weight: NDArray | None, rng: Generator) -> int:
+def choose_rank(
+    X: NDArray, weight: NDArray | None, rng: Generator, block: NDArray | None = None
+) -> int:
     """Return the number of axes by which hidden cells are completed best."""
     rows, weight = distinct_sample(X, weight, RANK_ROWS, rng)
     most = min(len(rows) - 1, rows.shape[1])
     if len(rows) < MIN_ROWS:
         return max(most, 1)
-    shown, hidden = hidden_cells(rows, rng)
+    shown, hidden = hidden_cells(rows, rng, block)
     best, chosen = np.inf, 1
     for k in RANKS:
         if k > most:

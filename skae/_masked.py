@@ -17,6 +17,8 @@ import scipy.sparse as sp
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
@@ -55,6 +57,9 @@ if TYPE_CHECKING:
 
 # Rows by which it is told which cells are missing.
 PROPENSITY_ROWS = 10_000
+# Columns are hidden together whose gaps are correlated by more than this, and by more
+# than so many standard errors; of tables that are not wider than so many columns.
+JOINED, SURELY_JOINED, MOST_JOINED = 0.9, 5.0, 4096
 
 
 class MaskedNetwork(TrainedNetwork):
@@ -139,7 +144,11 @@ class Masking(Objective):
         """Return the normal distribution of the rows."""
         if self.params.init == "random":
             return self.random_start(pca)
-        return masked_start(pca, X, weight, self.params.n_components, seed)
+        block = self.blocks
+        if len(self.sample_shape) == 1:  # series are padded at the end
+            block = missing_together(X, block)
+        k = self.params.n_components
+        return masked_start(pca, X, weight, k, seed, block=block)
 
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
@@ -154,7 +163,7 @@ class Masking(Objective):
         k = self.params.n_components
         if X.shape[1] > MOST_COLUMNS:
             k = whole.n_components
-        return masked_start(pca, X, weight, k, seed, whole.share)
+        return masked_start(pca, X, weight, k, seed, whole.share, whole.block)
 
     def follow(
         self,
@@ -185,6 +194,7 @@ class Masking(Objective):
             moments = normal.completed(X, None)[1]
             solver = FollowedRows(moments, normal.share, np.isnan(X).sum(0))
         else:
+            solver = solver.with_new_columns(X)
             solver = solver.followed_by(X, solver.normal(k))
         share = solver.n_missing / solver.moments.n
         start = of_normal(solver.normal(k), k, solver.moments.n, share)
@@ -227,11 +237,12 @@ def masked_start(
     n_components: Any,
     seed: int,
     shrinkage: float | None = None,
+    block: NDArray | None = None,
 ) -> MaskedStart:
     """Return the normal distribution of rows, given PCA of them with means for NaN.
 
     With ``n_components=None`` correlations are `shrinkage` smaller, or as hidden cells
-    choose.
+    choose, those of the same `block` together.
     """
     share = missing_share(X)
     rng = np.random.default_rng(seed)
@@ -241,11 +252,45 @@ def masked_start(
     how = as_rows(X), weight, k, rng
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
     if X.shape[1] <= MOST_COLUMNS:
-        start = of_normal(normal_of_rows(*how, shrinkage), k, n, share)
+        start = of_normal(normal_of_rows(*how, shrinkage, block), k, n, share)
+        start = replace(start, block=block)
         return with_propensity(start, X, weight, seed) if share.any() else start
-    factors = factors_of_rows(*how)
+    factors = factors_of_rows(*how, block)
     axes, variances = factors.axes()
-    return _of_axes(factors.mean, axes, variances, factors.noise, n, share)
+    start = _of_axes(factors.mean, axes, variances, factors.noise, n, share)
+    return replace(start, block=block)
+
+
+def missing_together(X: Any, block: NDArray) -> NDArray:
+    """Return blocks of columns, joined where they are missing in the same rows.
+
+    One that is hidden alone would be told by the others, which will be missing too.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+    block : ndarray of int of shape (n_features,)
+
+    Returns
+    -------
+    ndarray of int of shape (n_features,)
+        Numbers from 0 on.
+    """
+    if sp.issparse(X) or len(block) > MOST_JOINED:
+        return block
+    missing = np.isnan(sample_rows(X, None, EM_ROWS, np.random.default_rng(0))[0])
+    some = np.flatnonzero(missing.any(0) & ~missing.all(0))
+    if len(some) < 2:
+        return block
+    centred = missing[:, some] - missing[:, some].mean(0)
+    centred /= np.linalg.norm(centred, axis=0)
+    correlation = centred.T @ centred
+    is_sure = correlation > SURELY_JOINED / len(missing) ** 0.5
+    first, second = np.nonzero((correlation > JOINED) & is_sure)
+    n_blocks = int(block.max()) + 1
+    links = block[some[first]], block[some[second]]
+    graph = coo_matrix((np.ones(len(first)), links), shape=(n_blocks, n_blocks))
+    return np.asarray(connected_components(graph, directed=False)[1])[block]
 
 
 def with_propensity(
@@ -333,6 +378,22 @@ class FollowedRows:
     def normal(self, k: int | None) -> NormalRows:
         """Return the normal distribution that follows, of k axes or any."""
         return Constraint(self.share, k).normal(self.moments)
+
+    def with_new_columns(self, X: NDArray) -> FollowedRows:
+        """Return the same for a batch with the first values of some columns.
+
+        Nothing was known of these: rows before have what this batch says of them.
+        """
+        is_new = (self.n_missing >= self.moments.n) & ~np.isnan(X).all(0)
+        if not is_new.any():
+            return self
+        first, n = X[:, is_new], self.moments.n
+        mean, scatter = self.moments.mean.copy(), self.moments.scatter.copy()
+        mean[is_new] = np.nanmean(first, 0)
+        scatter[is_new] = 0
+        scatter[:, is_new] = 0
+        scatter[is_new, is_new] = n * np.nanvar(first, 0)
+        return replace(self, moments=Moments(n, mean, scatter))
 
     def followed_by(self, X: NDArray, normal: NormalRows) -> FollowedRows:
         """Return the same with one more batch, completed by a normal distribution."""

@@ -63,6 +63,7 @@ class MaskedStart(Start):
     missing_share: NDArray | None = None  # (d,), of each column
     share: float | None = None  # by which correlations are shrunk, if all axes are kept
     propensity: Propensity | None = None  # of cells to be missing, if it was measured
+    block: NDArray | None = None  # (d,), number of what is missing together, if any is
 
     name = "normal distribution"
 
@@ -127,6 +128,8 @@ class MaskedStart(Start):
                 shift / units.scale,
                 self.missing_share,
             )
+            if self.block is not None:
+                module.set_blocks(self.block)
             if self.propensity is not None:
                 module.set_propensity(self.propensity, units)
 
@@ -202,7 +205,6 @@ class MaskedModule(BaseModule):
         super().__init__(encoder, decoder)
         d = n_features
         self.mask_fraction = mask_fraction
-        self.n_blocks = int(block.max()) + 1
         self.is_whole = getattr(decoder, "network", decoder) is None
         if isinstance(encoder, LinearResidual):  # a row that neighbours correct
             self.neighbor_gain = nn.Parameter(torch.zeros(d))
@@ -220,6 +222,7 @@ class MaskedModule(BaseModule):
         self.register_buffer("level", torch.zeros(d))
         self.register_buffer("mean_odds", torch.ones(d))
         self.register_buffer("block", torch.from_numpy(block))
+        self.n_blocks = int(block.max()) + 1
         # Training rows, of which some may be those that judge.
         self.register_buffer("memory", torch.zeros(0, d))
         self.register_buffer("memory_known", torch.zeros(0, d))
@@ -255,6 +258,11 @@ class MaskedModule(BaseModule):
             return
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
+
+    def set_blocks(self, block: NDArray) -> None:
+        """Take over which columns are hidden together, shape (n_features,)."""
+        self.block = torch.from_numpy(block).to(self.block)
+        self.n_blocks = int(block.max()) + 1
 
     def set_propensity(self, propensity: Propensity, units: Start) -> None:
         """Take over in which rows cells are missing; `units` are those of the rows."""

@@ -39,7 +39,7 @@ from skae._em import (
 )
 from skae._gate import StackedModules
 from skae._incomplete import IncompleteRows
-from skae._masked import patches
+from skae._masked import missing_together, patches
 from skae._masked_module import MaskedModule, smallest
 from skae.architectures import Convolutional, Modules, Recurrent, Transformer
 
@@ -580,6 +580,73 @@ def test_rows_with_other_gaps_are_no_copies():
     assert_array_equal(values[alike], np.tile([0.0, 1.0, 5.0], (alike.sum(), 1)))
     assert not seen[alike, 0].any()
     assert alike.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n", [60, 200])
+def test_independent_categories_are_completed_by_the_most_frequent(seed, n):
+    """The columns of a category are hidden together, or the others would tell one."""
+    rng = np.random.RandomState(seed)
+    X = rng.choice(4, (n + 2000, 6), p=[0.4, 0.2, 0.2, 0.2]).astype(object)
+    X[:, 5] = rng.randn(len(X))
+    gaps = rng.uniform(size=X.shape) < 0.3
+    gaps[:, 0] = False
+    shown = np.where(gaps, None, X)
+    imputer = MaskedImputer(categorical_features=range(5), random_state=seed)
+    completed = imputer.fit(shown[:n]).transform(shown[n:])
+    by_mode = SimpleImputer(strategy="most_frequent", missing_values=None)
+    expected = by_mode.fit(shown[:n, :5]).transform(shown[n:, :5])
+    rights = [(X[n:, :5] == Y).mean() for Y in (completed[:, :5], expected)]
+    assert rights[0] > rights[1] - 0.01
+    hidden = gaps[n:, 5]
+    numbers, true = (Y[hidden, 5].astype(float) for Y in (completed, X[n:]))
+    by_mean = X[:n, 5][~gaps[:n, 5]].mean()
+    assert ((numbers - true) ** 2).mean() < 1.02 * ((by_mean - true) ** 2).mean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_missing_together_is_hidden_together(seed):
+    rng = np.random.RandomState(seed)
+
+    def table(n):
+        X = np.column_stack([rng.randn(n, 1) + 0.1 * rng.randn(n, 5), rng.randn(n, 20)])
+        shown = X.copy()
+        shown[rng.uniform(size=n) < 0.3, :5] = NAN
+        return X, shown
+
+    (_, few), (new, shown) = table(100), table(2000)
+    model = MaskedAutoencoder(random_state=seed).fit(few)
+    block = model._fit.start.block
+    assert len(set(block[:5])) == 1
+    assert len(set(block)) == 21
+    hidden = np.isnan(shown)
+    error = ((model.impute(shown) - new)[hidden] ** 2).mean()
+    assert error < 1.02 * ((np.nanmean(few, 0) - new)[hidden] ** 2).mean()
+
+
+def test_gaps_that_agree_by_chance_are_not_joined():
+    rng = np.random.RandomState(0)
+    X = rng.randn(15, 8)
+    X[rng.uniform(size=X.shape) < 0.2] = NAN
+    X[:2, :2] = NAN
+    assert_array_equal(missing_together(X, np.arange(8)), np.arange(8))
+    X[:, 3] = NAN  # says nothing
+    assert_array_equal(missing_together(X, np.arange(8)), np.arange(8))
+
+
+@pytest.mark.parametrize("k", [None, 2])
+def test_a_column_may_have_its_first_values_in_a_later_batch(k):
+    rng = np.random.RandomState(0)
+    X = rng.randn(3000, 4)
+    X[:, 3] += 20
+    X[:, 2] += X[:, 3]
+    shown = np.where(rng.uniform(size=X.shape) < 0.2, NAN, X)
+    shown[:300, 3] = NAN
+    model = MaskedAutoencoder(k, max_iter=0)
+    for batch in np.array_split(shown, 10):
+        model.partial_fit(batch)
+    assert_allclose(model.mean_, X.mean(0), atol=0.3)
+    assert_allclose(np.diagonal(model.get_covariance()), X.var(0), rtol=0.3)
 
 
 @pytest.mark.parametrize("seed", range(3))
