@@ -307,6 +307,7 @@ def canonical_start(
     shrinkage: float | str,
     seed: int,
     shares: tuple[float, ...] = SHRINKAGES,
+    groups: NDArray | None = None,
 ) -> PairStart:
     """Return canonical correlation analysis of two views.
 
@@ -326,6 +327,8 @@ def canonical_start(
         Of the rows that choose the shrinkage.
     shares : tuple of float
         Those to choose from.
+    groups : ndarray of int of shape (n,) or None
+        Numbers of what is held out together for that.
     """
     x = (X - units.mean) / units.scale
     weight = None if weight is None else weight.astype(np.float64)
@@ -337,8 +340,8 @@ def canonical_start(
     if is_auto(shrinkage):
         trials = Trial.all(k, shares)
         solved = partial(ShrunkCCA, coordinates=views)
-        rows, weights = in_order(units, X, weight, n_x)
-        let_judge(trials, solved, x[rows], weights, seed)
+        rows, weights, unit = in_order(units, X, weight, n_x, groups)
+        let_judge(trials, solved, x[rows], weights, seed, unit)
     cca = ShrunkCCA(Moments.of(x, weight), views)
     axes, pairs, share = best_axes(cca, k, shrinkage, trials)
     return PairStart.at(units, axes.in_columns(*views), pairs, share, n_x, ranks)

@@ -428,7 +428,7 @@ class Contrasting(TwoViews):
         """Return canonical correlation analysis."""
         params = self.params
         how = self.n_x, self.n_codes_asked, params.shrinkage, seed
-        return canonical_start(pca, X, weight, *how)
+        return canonical_start(pca, X, weight, *how, groups=self.groups)
 
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start

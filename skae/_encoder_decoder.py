@@ -182,6 +182,7 @@ def regression_start(
     n_components: int | None,
     alpha: float | str,
     seed: int,
+    groups: NDArray | None = None,
 ) -> RankedRegression:
     """Return reduced-rank ridge regression of the second view on the first.
 
@@ -200,6 +201,8 @@ def regression_start(
         The penalty.
     seed : int
         Of the rows that choose it.
+    groups : ndarray of int of shape (n,) or None
+        Numbers of what is held out together for that.
     """
     weight = None if weight is None else weight.astype(np.float64)
     x = (X - units.mean) / units.scale
@@ -211,8 +214,8 @@ def regression_start(
     if is_auto(alpha):
         trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
         solved = partial(RidgeSolution, coordinates=of_x)
-        rows, weights = in_order(units, X, weight, n_x)
-        let_judge(trials, solved, x[rows], weights, seed)
+        rows, weights, unit = in_order(units, X, weight, n_x, groups)
+        let_judge(trials, solved, x[rows], weights, seed, unit)
         penalty = best_penalty(trials)
     else:
         penalty = float(alpha) / float(units.n_samples * scale_of_x(units) ** 2)
@@ -411,7 +414,7 @@ class Predicting(TwoViews):
         """Return reduced-rank regression."""
         params = self.params
         how = self.n_x, self.n_codes_asked, params.ridge_alpha, seed
-        return regression_start(pca, X, weight, *how)
+        return regression_start(pca, X, weight, *how, groups=self.groups)
 
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start

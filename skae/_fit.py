@@ -230,7 +230,9 @@ def fit(
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
         X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
+        objective.groups = rows.groups
         start = objective.start(pca, X, rows.weight, seed)
+        objective.groups = None
         objective.check_reached(start)
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start

@@ -14,8 +14,9 @@ from ._split import distinct_rows, row_hashes
 from ._start import RANK_TOLERANCE, Start
 
 N_FOLDS = 5
-# What stands for no shrinkage where rows fill fewer dimensions than others did.
-LEAST = 1e-9
+# What stands for no shrinkage where rows fill fewer dimensions than others did: by far
+# more than what counts as no variance.
+LEAST = 100 * RANK_TOLERANCE
 # Deviations, beside the largest one, that a double does not resolve.
 RESOLUTION = 1e-14
 # Columns of both views from which on one fold has to do, and axes of a view.
@@ -169,20 +170,26 @@ def signs_of(axes: NDArray) -> NDArray:
 
 
 def in_order(
-    units: Start, X: NDArray, weight: NDArray | None, n_x: int
-) -> tuple[NDArray, NDArray | None]:
-    """Return the numbers of distinct rows in order of their size, and their weights.
+    units: Start,
+    X: NDArray,
+    weight: NDArray | None,
+    n_x: int,
+    groups: NDArray | None = None,
+) -> tuple[NDArray, NDArray | None, NDArray | None]:
+    """Return the numbers of distinct rows in order of their size, weights, and units.
 
     That order, from which folds are drawn, depends neither on that of the table nor on
-    how its columns are rotated, nor on which view is the first.
+    how its columns are rotated, nor on which view is the first. Rows of the same unit
+    are in the same fold.
     """
     hashes = row_hashes(X, units.mean, units.scale)
-    distinct = distinct_rows(hashes, weight, None)
+    distinct = distinct_rows(hashes, weight, groups)
     x = (X[distinct.rows] - units.mean) / units.scale
     size = (x[:, :n_x] ** 2).mean(1) + (x[:, n_x:] ** 2).mean(1)
     order = np.argsort(size)
     weights = None if distinct.weight is None else distinct.weight[order]
-    return distinct.rows[order], weights
+    unit = None if distinct.unit is None else distinct.unit[order]
+    return distinct.rows[order], weights, unit
 
 
 def let_judge(
@@ -191,6 +198,7 @@ def let_judge(
     x: NDArray,
     weight: NDArray | None,
     seed: int,
+    unit: NDArray | None = None,
 ) -> None:
     """Let every row judge what is solved without it, one fold after the other.
 
@@ -203,12 +211,19 @@ def let_judge(
     x : ndarray of shape (n, d)
     weight : ndarray of shape (n,) or None
     seed : int
+    unit : ndarray of int of shape (n,) or None
+        Rows with the same number are in the same fold.
     """
-    n = len(x)
+    if unit is None:
+        unit = np.arange(len(x))
+    else:  # in the order of the rows
+        first, unit = np.unique(unit, return_index=True, return_inverse=True)[1:]
+        unit = np.argsort(np.argsort(first))[unit]
+    n = int(unit.max()) + 1
     n_folds = min(N_FOLDS, n // 2)  # a single pair is told from no other
     if n_folds < 2:
         return
-    fold_of = np.random.default_rng(seed).permutation(n) % n_folds
+    fold_of = (np.random.default_rng(seed).permutation(n) % n_folds)[unit]
     for fold in range(n_folds if x.shape[1] < MANY_AXES else 1):
         trains, judges = fold_of != fold, fold_of == fold
         given = x[trains], None if weight is None else weight[trains]

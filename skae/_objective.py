@@ -81,6 +81,8 @@ class Objective(ABC):
     def __init__(self, params: SimpleNamespace, sample_shape: tuple[int, ...]) -> None:
         self.params = params
         self.sample_shape = sample_shape
+        # Numbers of what is held out together, while `fit` looks for the start.
+        self.groups: NDArray | None = None
 
     # To define
 

@@ -387,3 +387,33 @@ def test_the_defaults(cls, seed):
         warnings.simplefilter("error")
         model = cls(1, random_state=seed).fit(X[:, :2], X[:, 2:])
         assert model.score(X[:, :2], X[:, 2:]) > 0.5
+
+
+@pytest.mark.parametrize("cls", [ContrastiveAutoencoder, EncoderDecoder])
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_are_whole_where_held_out_rows_choose_the_start(cls, seed):
+    """Ten rows of each of twenty groups, whose views do not depend on another."""
+
+    def table(n, times, rng):
+        group = np.repeat(np.arange(n), times)
+        x, y = rng.randn(n, 10)[group], rng.randn(n, 8)[group]
+        noise = 0.3 * rng.randn(n * times, 18)
+        return x + noise[:, :10], y + noise[:, 10:], group
+
+    X, Y, groups = table(20, 10, np.random.RandomState(seed))
+    new_x, new_y, _ = table(1000, 1, np.random.RandomState(99))
+    model = cls(2, max_iter=0, random_state=seed)
+    score = model.fit(X, Y, groups=groups).score(new_x, new_y)
+    assert score > -0.5
+    assert score > model.fit(X, Y).score(new_x, new_y) + 0.1
+
+
+def test_where_columns_are_more_than_rows_noise_is_not_predicted():
+    scores = []
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        X, y = rng.randn(1150, 500), rng.randn(1150, 1)
+        model = EncoderDecoder(1, max_iter=0, random_state=seed).fit(X[:150], y[:150])
+        assert model.ridge_alpha_ > 1
+        scores.append(model.score(X[150:], y[150:]))
+    assert np.mean(scores) > -0.1
