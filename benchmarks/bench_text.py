@@ -85,7 +85,7 @@ class Alone:
 
     def _train(self, train, valid, seconds, seed):
         torch.manual_seed(seed)
-        pieces = Pieces.of(train, MAX_LENGTH)
+        pieces = Pieces.of(train, MAX_LENGTH, causal=self.causal)
         size = CausalLanguageModel()._objective().batch_size(pieces.lengths)
         dataset = TokenDataset(train, pieces, size, 1, torch.device("cpu"))
         parameters = [*self.encoder.parameters(), self.bias]
@@ -137,7 +137,7 @@ class Alone:
     def log_prob(self, sequences):
         """Return the log-probability of each token; of masked ones, a sample."""
         self.encoder.eval()
-        pieces = Pieces.of(sequences, MAX_LENGTH)
+        pieces = Pieces.of(sequences, MAX_LENGTH, causal=self.causal)
         dataset = TokenDataset(sequences, pieces, 1, 1, torch.device("cpu"))
         if not self.causal:
             generator, self.generator = self.generator, new_torch_generator(0)
@@ -157,7 +157,7 @@ class Alone:
     def hidden_one_by_one(self, sequences):
         """Return the mean log-probability of a token that is hidden alone."""
         self.encoder.eval()
-        pieces = Pieces.of(sequences, MAX_LENGTH)
+        pieces = Pieces.of(sequences, MAX_LENGTH, causal=self.causal)
         dataset = TokenDataset(sequences, pieces, 1, 1, torch.device("cpu"))
         places = np.flatnonzero(sequences.tokens != sequences.end)
         piece_of = np.searchsorted(pieces.starts, places, "right") - 1

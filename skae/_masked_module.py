@@ -261,7 +261,7 @@ class MaskedModule(BaseModule):
 
     def set_blocks(self, block: NDArray) -> None:
         """Take over which columns are hidden together, shape (n_features,)."""
-        self.block = torch.from_numpy(block).to(self.block)
+        self.block = torch.tensor(block.tolist()).to(self.block)
         self.n_blocks = int(block.max()) + 1
 
     def set_propensity(self, propensity: Propensity, units: Start) -> None:
