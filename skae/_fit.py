@@ -491,12 +491,13 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         score = net.criterion_.score(improvement.mean_loss, start)
         scores = [*earlier.validation_scores, score]
         improvement = earlier.improvement.followed_by(improvement)
-    remembered = KeptRows.of(earlier, rows, seed)
+    remembered = None
     if training.plan.max_iter:  # none without a code
+        remembered = KeptRows.of(earlier, rows, seed)
         net.partial_fit(data, epochs=1)
     asked = training.threshold(improvement.n_rows, in_folds=False)
     is_open = improvement.n_rows >= MIN_HELD_OUT and improvement.exceeds(asked)
-    if is_open and start.is_fallback:
+    if is_open and remembered is not None and start.is_fallback:
         # Batches that are like one another do not tell what the network has forgotten,
         # nor what it has just learnt of a single row.
         old = training.batch(Rows(remembered.X, remembered.weight))

@@ -298,7 +298,7 @@ def test_a_batch_of_a_row_says_nothing(seed):
 
 
 def test_what_is_remembered_is_a_fair_sample():
-    model = new(1, max_iter=0)
+    model = new(1, max_iter=1)
     for start in range(0, 6000, 300):
         batch = np.random.RandomState(start).randn(300, 2)
         batch[:, 0] = start
@@ -306,6 +306,8 @@ def test_what_is_remembered_is_a_fair_sample():
     starts, counts = np.unique(model._fit.remembered.X[:, 0], return_counts=True)
     assert len(starts) == 20
     assert counts.max() - counts.min() < 50  # of 50 each, with a deviation of 7
+    model = new(1, max_iter=0).partial_fit(batch)  # has no network to judge
+    assert model._fit.remembered is None
 
 
 def test_epochs_before_a_warm_start_are_counted(curve):
