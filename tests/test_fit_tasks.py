@@ -1,5 +1,7 @@
 """scikit-learn's callbacks, which it has from version 1.9 on."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from estimators import ESTIMATORS, IMPUTERS, MACHINES, TEXTS, TWO_VIEWS
@@ -156,6 +158,14 @@ def test_progress_bars_and_scores_in_pipelines_and_searches(capsys):
     )
     search.set_callbacks(bar).fit(X, y)
     assert "autoencodertransformer | Autoencoder" in capsys.readouterr().out
-    # Each of four fits and the one of the best has three epochs and an end.
-    log = scores.get_logs(select="all")
-    assert sum(len(entry.data) for entry in log) == 5 * 4
+    # Four fits and the one of the best: of each an end, and its epochs, which are three
+    # unless the first leave no hope of beating the start.
+    (log,) = scores.get_logs(select="all")
+    epochs = Counter(
+        row["parent_task_id_path"] for row in log.data if row["task_name"] == "epoch"
+    )
+    ends = [row["task_id_path"] for row in log.data if row["task_name"] != "epoch"]
+    assert set(epochs) == set(ends)
+    assert len(ends) == 5
+    assert set(epochs.values()) <= {1, 2, 3}
+    assert all(np.isfinite(row["nats"]) for row in log.data)
