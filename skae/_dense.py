@@ -81,6 +81,27 @@ def known_activation(part: Any) -> Activation | None:
     return None
 
 
+class Matrix(NamedTuple):
+    """A matrix, or a stack of them, and its transpose, which takes time to make.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (..., n, m)
+    columns : Tensor of shape (..., m, n)
+    is_wide : bool
+        Whether the rows are contiguous, or else the columns.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    is_wide: bool
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Matrix:
+        """Return a matrix of a tensor."""
+        return cls(rows, rows.mT, rows.stride(-1) == 1)
+
+
 class DenseLayers:
     """Dense layers beside a linear path, forward and backward.
 
@@ -111,51 +132,62 @@ class DenseLayers:
     ) -> None:
         like = path[0] if path is not None else weights[0]
         self.n_stacked = len(like) if like.ndim == 3 else None
-        self.weights, self.gradients, self.activations = weights, gradients, activations
-        self.transposed = [weight.mT for weight in weights]
-        self.biases = [bias.unsqueeze(-2) for bias in biases]
-        self.path = path
-        self.shift: Tensor | None = None  # that the path adds to the last bias
+        self.products = Products() if self.n_stacked is None else StackedProducts()
+        self.weights = [Matrix.of(weight) for weight in weights]
+        self.biases = [Matrix.of(bias.unsqueeze(-2)) for bias in biases]
+        self.gradients = [(Matrix.of(weight), bias) for weight, bias in gradients]
+        self.activations = activations
+        self.has_path = path is not None
+        self.shifted: Matrix | None = None  # the last bias and the path's
         if path is not None:
-            self.path_transposed, self.path_bias = path[0].mT, path[1].unsqueeze(-2)
-            self.shift = self.path_bias if self.path_bias.any() else None
-        self._buffers: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+            self.path = Matrix.of(path[0])
+            self.path_transposed = Matrix.of(path[0].mT)
+            self.path_bias = path[1].unsqueeze(-2)
+            if self.weights and self.path_bias.any():
+                self.shifted = Matrix.of(torch.empty_like(self.biases[-1].rows))
+        self._buffers: dict[int, tuple[list[Matrix], list[Matrix]]] = {}
 
-    def _buffers_for(self, n: int) -> tuple[list[Tensor], list[Tensor]]:
+    def _buffers_for(self, n: int) -> tuple[list[Matrix], list[Matrix]]:
         """Return where `n` rows have their layers, and the gradients by them."""
         if n not in self._buffers:
             with torch.inference_mode(False):  # held-out rows may be the first
+                weights = [weight.rows for weight in self.weights]
                 self._buffers[n] = (
-                    [self._new_rows(w, n, w.shape[-2]) for w in self.weights],
-                    [self._new_rows(w, n, w.shape[-1]) for w in self.weights],
+                    [self._new_rows(w, n, w.shape[-2]) for w in weights],
+                    [self._new_rows(w, n, w.shape[-1]) for w in weights],
                 )
         return self._buffers[n]
 
-    def _new_rows(self, like: Tensor, n: int, width: int) -> Tensor:
+    def _new_rows(self, like: Tensor, n: int, width: int) -> Matrix:
         stack = like.shape[:-2]
         if width < NARROW:
-            return like.new_empty(*stack, width, n).mT
-        return like.new_empty(*stack, n, width)
+            return Matrix.of(like.new_empty(*stack, width, n).mT)
+        return Matrix.of(like.new_empty(*stack, n, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
         if self.n_stacked is not None and x.ndim == 2:
             x = x.expand(self.n_stacked, -1, -1)
         if not self.weights:
-            return self.path_bias + x @ self.path_transposed
-        outputs = self._buffers_for(x.shape[-2])[0]
-        self._inputs, self._saved = [x], []
-        h = x
+            return self.path_bias + x @ self.path_transposed.rows
+        outputs, affine = self._buffers_for(x.shape[-2])[0], self.products.affine
+        h = given = Matrix.of(x)
+        self._inputs, self._saved = [given], []
         for i, activation in enumerate(self.activations):
-            y = affine(self.biases[i], h, self.transposed[i], outputs[i])
-            h = activation.apply(y)
+            y = outputs[i]
+            affine(self.biases[i], h, self.weights[i], y)
+            applied = activation.apply(y.rows)
+            h = y if applied is y.rows else Matrix.of(applied)
             self._inputs.append(h)
-            self._saved.append(h if activation.saves_output else y)
-        bias = self.biases[-1] if self.shift is None else self.biases[-1] + self.shift
-        y = affine(bias, h, self.transposed[-1], outputs[-1])
-        if self.path is not None:
-            add_product(y, x, self.path_transposed)
-        return y
+            self._saved.append(applied if activation.saves_output else y.rows)
+        bias, y = self.biases[-1], outputs[-1]
+        if self.shifted is not None:
+            torch.add(bias.rows, self.path_bias, out=self.shifted.rows)
+            bias = self.shifted
+        affine(bias, h, self.weights[-1], y)
+        if self.has_path:
+            self.products.add(y, given, self.path_transposed)
+        return y.rows
 
     def backward(self, gradient: Tensor, *, by_input: bool = False) -> Tensor:
         """Write the gradients by the parameters, given that by the output.
@@ -165,56 +197,71 @@ class DenseLayers:
         Tensor of shape (..., n, n_in)
             The gradient by the input, with `by_input`.
         """
-        if not self.weights and self.path is not None:
-            return gradient @ self.path[0]
-        buffers = self._buffers_for(gradient.shape[-2])[1]
+        if not self.weights and self.has_path:
+            return gradient @ self.path.rows
+        buffers, products = self._buffers_for(gradient.shape[-2])[1], self.products
         last = len(self.weights) - 1
-        d = gradient
+        d = by_output = Matrix.of(gradient)
         for i in range(last, -1, -1):
             if i < last:
-                self.activations[i].backward(d, self._saved[i])
+                self.activations[i].backward(d.rows, self._saved[i])
             by_weight, by_bias = self.gradients[i]
-            product(d.mT, self._inputs[i], by_weight)
-            torch.sum(d, -2, out=by_bias)
+            products.inner(d, self._inputs[i], by_weight)
+            torch.sum(d.rows, -2, out=by_bias)
             if i or by_input:
-                d = product(d, self.weights[i], buffers[i])
-        if by_input and self.path is not None:
-            add_product(d, gradient, self.path[0])
-        return d
+                products.write(d, self.weights[i], buffers[i])
+                d = buffers[i]
+        if by_input and self.has_path:
+            products.add(d, by_output, self.path)
+        return d.rows
 
 
-# Products of matrices, and of stacks of them. Where the result lies column by column,
-# ``mm`` writes its transpose, but ``bmm`` a copy, so that we write the transpose.
+class Products:
+    """Products of matrices that are written into another one.
+
+    Each is written along the contiguous side of the result: where the result lies
+    column by column, ``bmm`` would write a copy, so that we write the transpose.
+    """
+
+    multiply: Any = staticmethod(torch.mm)
+    multiply_and_add: Any = staticmethod(torch.addmm)
+
+    def write(self, a: Matrix, b: Matrix, out: Matrix) -> None:
+        """Write ``a @ b``."""
+        if out.is_wide:
+            self.multiply(a.rows, b.rows, out=out.rows)
+        else:
+            self.multiply(b.columns, a.columns, out=out.columns)
+
+    def inner(self, a: Matrix, b: Matrix, out: Matrix) -> None:
+        """Write ``a.T @ b``."""
+        if out.is_wide:
+            self.multiply(a.columns, b.rows, out=out.rows)
+        else:
+            self.multiply(b.columns, a.rows, out=out.columns)
+
+    def affine(self, bias: Matrix, a: Matrix, weight: Matrix, out: Matrix) -> None:
+        """Write ``bias + a @ weight.T``."""
+        add = self.multiply_and_add
+        if out.is_wide:
+            add(bias.rows, a.rows, weight.columns, out=out.rows)
+        else:
+            add(bias.columns, weight.rows, a.columns, out=out.columns)
+
+    def add(self, out: Matrix, a: Matrix, b: Matrix) -> None:
+        """Add ``a @ b``."""
+        add = self.multiply_and_add
+        if out.is_wide:
+            add(out.rows, a.rows, b.rows, out=out.rows)
+        else:
+            add(out.columns, b.columns, a.columns, out=out.columns)
 
 
-def product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Write ``a @ b``."""
-    if out.ndim == 2:
-        return torch.mm(a, b, out=out)
-    if out.stride(-1) == 1:
-        return torch.bmm(a, b, out=out)
-    torch.bmm(b.mT, a.mT, out=out.mT)
-    return out
+class StackedProducts(Products):
+    """The same of stacks of matrices."""
 
-
-def affine(bias: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Write ``bias + a @ b``."""
-    if out.ndim == 2:
-        return torch.addmm(bias, a, b, out=out)
-    if out.stride(-1) == 1:
-        return torch.baddbmm(bias, a, b, out=out)
-    torch.baddbmm(bias.mT, b.mT, a.mT, out=out.mT)
-    return out
-
-
-def add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add ``a @ b``."""
-    if out.ndim == 2:
-        out.addmm_(a, b)
-    elif out.stride(-1) == 1:
-        out.baddbmm_(a, b)
-    else:
-        out.mT.baddbmm_(b.mT, a.mT)
+    multiply = staticmethod(torch.bmm)
+    multiply_and_add = staticmethod(torch.baddbmm)
 
 
 class FlatGroup:
@@ -450,10 +497,9 @@ def squared_error_gradient(
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of the products of two arrays that lie alike."""
-    if not a.is_contiguous():
-        a, b = a.mT, b.mT
-    return torch.dot(a.flatten(), b.flatten())
+    """Return the sum of the products of two arrays that lie alike, without gaps."""
+    size, step = (a.numel(),), (1,)
+    return torch.dot(a.as_strided(size, step), b.as_strided(size, step))
 
 
 @lru_cache(maxsize=256)

@@ -285,14 +285,16 @@ class AutoencoderNet(ResumableNet):
         self.dense_ = self._dense_step(data)
         order = data.dataset.shuffled(data.train, self.shuffler_)
         batches = order.tensor_split(max(1, math.ceil(len(order) / self.batch_size)))
-        totals: dict[str, Any] = {}
+        means = []
         for i, batch in enumerate(self._batches(data, batches)):
             self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)
-            for name, mean in self.train_step(batch).items():
-                totals[name] = totals.get(name, 0) + mean
-        n = len(batches)
+            means.append(self.train_step(batch))
         del self.take_step_
-        return self._record_losses({name: t.item() / n for name, t in totals.items()})
+        losses = {
+            name: torch.stack([of_batch[name] for of_batch in means]).mean().item()
+            for name in means[0]
+        }
+        return self._record_losses(losses)
 
     def _batches(
         self, data: TrainingData, parts: tuple[Tensor, ...]
