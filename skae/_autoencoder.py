@@ -23,6 +23,7 @@ from ._start import Start
 from ._trained import TrainedNetwork
 
 TINY = 1e-12  # beside the variance of a code, which may be 0
+WHOLE = 0.6  # of the rows keep all of their codes, where these are ordered
 
 
 class AutoencoderModule(BaseModule):
@@ -34,7 +35,7 @@ class AutoencoderModule(BaseModule):
     code_noise : float
         Standard deviation of the noise.
     ordered : bool
-        Whether half of the rows, and others every time, have only a prefix of their
+        Whether 2 of 5 rows, and others every time, have only a prefix of their
         codes, so that the first of them say the most.
     """
 
@@ -78,14 +79,14 @@ class AutoencoderModule(BaseModule):
     def prefixes(self, z: Tensor) -> Tensor:
         """Return 1 for the codes that each row keeps, 0 for others; (..., n, k).
 
-        These are all codes, or, as often, the first 1 to k of them, any number as
-        likely as another (nested dropout, Rippel et al. 2014).
+        These are all codes, or else the first 1 to k of them, any number as likely as
+        another (nested dropout, Rippel et al. 2014).
         """
         k = z.shape[-1]
         u = torch.rand(
             (*z.shape[:-1], 1), generator=self.generator, device=z.device, dtype=z.dtype
         )
-        return (torch.arange(k, device=z.device) < 2 * k * u).to(z)
+        return (torch.arange(k, device=z.device) < k * u / (1 - WHOLE)).to(z)
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the reconstructions and the codes of a batch."""
@@ -368,7 +369,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     variance L, the code is ``u = L^-1/2 U' x~ + f(x~)`` and the reconstruction
     ``U L^1/2 u + g(u)``. The networks f and g start at zero. The decision between PCA
     and the network is by the squared error. A trained network's codes need not be
-    uncorrelated. With ``ordered=True`` half of the rows of a batch, and of the rows
+    uncorrelated. With ``ordered=True`` 2 of 5 rows of a batch, and of the rows
     that are held out, have only a random prefix of their codes, the others being 0:
     nested dropout (Rippel et al. 2014). PCA is best for every prefix at once, and so it
     is the start of that as well; `validation_scores_` then are of such rows.
