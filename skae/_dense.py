@@ -102,6 +102,54 @@ class Matrix(NamedTuple):
         return cls(rows, rows.mT, rows.stride(-1) == 1)
 
 
+class Products:
+    """Products of matrices that are written into another one.
+
+    Each is written along the contiguous side of the result: where the result lies
+    column by column, ``bmm`` would write a copy, so that we write the transpose.
+    """
+
+    multiply: Any = staticmethod(torch.mm)
+    multiply_and_add: Any = staticmethod(torch.addmm)
+
+    def write(self, a: Matrix, b: Matrix, out: Matrix) -> None:
+        """Write ``a @ b``."""
+        if out.is_wide:
+            self.multiply(a.rows, b.rows, out=out.rows)
+        else:
+            self.multiply(b.columns, a.columns, out=out.columns)
+
+    def inner(self, a: Matrix, b: Matrix, out: Matrix) -> None:
+        """Write ``a.T @ b``."""
+        if out.is_wide:
+            self.multiply(a.columns, b.rows, out=out.rows)
+        else:
+            self.multiply(b.columns, a.rows, out=out.columns)
+
+    def affine(self, bias: Matrix, a: Matrix, weight: Matrix, out: Matrix) -> None:
+        """Write ``bias + a @ weight.T``."""
+        add = self.multiply_and_add
+        if out.is_wide:
+            add(bias.rows, a.rows, weight.columns, out=out.rows)
+        else:
+            add(bias.columns, weight.rows, a.columns, out=out.columns)
+
+    def add(self, out: Matrix, a: Matrix, b: Matrix) -> None:
+        """Add ``a @ b``."""
+        add = self.multiply_and_add
+        if out.is_wide:
+            add(out.rows, a.rows, b.rows, out=out.rows)
+        else:
+            add(out.columns, b.columns, a.columns, out=out.columns)
+
+
+class StackedProducts(Products):
+    """The same of stacks of matrices."""
+
+    multiply = staticmethod(torch.bmm)
+    multiply_and_add = staticmethod(torch.baddbmm)
+
+
 class DenseLayers:
     """Dense layers beside a linear path, forward and backward.
 
@@ -214,54 +262,6 @@ class DenseLayers:
         if by_input and self.has_path:
             products.add(d, by_output, self.path)
         return d.rows
-
-
-class Products:
-    """Products of matrices that are written into another one.
-
-    Each is written along the contiguous side of the result: where the result lies
-    column by column, ``bmm`` would write a copy, so that we write the transpose.
-    """
-
-    multiply: Any = staticmethod(torch.mm)
-    multiply_and_add: Any = staticmethod(torch.addmm)
-
-    def write(self, a: Matrix, b: Matrix, out: Matrix) -> None:
-        """Write ``a @ b``."""
-        if out.is_wide:
-            self.multiply(a.rows, b.rows, out=out.rows)
-        else:
-            self.multiply(b.columns, a.columns, out=out.columns)
-
-    def inner(self, a: Matrix, b: Matrix, out: Matrix) -> None:
-        """Write ``a.T @ b``."""
-        if out.is_wide:
-            self.multiply(a.columns, b.rows, out=out.rows)
-        else:
-            self.multiply(b.columns, a.rows, out=out.columns)
-
-    def affine(self, bias: Matrix, a: Matrix, weight: Matrix, out: Matrix) -> None:
-        """Write ``bias + a @ weight.T``."""
-        add = self.multiply_and_add
-        if out.is_wide:
-            add(bias.rows, a.rows, weight.columns, out=out.rows)
-        else:
-            add(bias.columns, weight.rows, a.columns, out=out.columns)
-
-    def add(self, out: Matrix, a: Matrix, b: Matrix) -> None:
-        """Add ``a @ b``."""
-        add = self.multiply_and_add
-        if out.is_wide:
-            add(out.rows, a.rows, b.rows, out=out.rows)
-        else:
-            add(out.columns, b.columns, a.columns, out=out.columns)
-
-
-class StackedProducts(Products):
-    """The same of stacks of matrices."""
-
-    multiply = staticmethod(torch.bmm)
-    multiply_and_add = staticmethod(torch.baddbmm)
 
 
 class FlatGroup:
