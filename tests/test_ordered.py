@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -96,6 +97,20 @@ def test_whitened_codes_can_be_cut_short_too(X):
     expected = plain.inverse_transform(plain.transform(X)[:, :2])
     found = white.inverse_transform(white.transform(X)[:, :2])
     assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_of_five_rows_three_have_all_of_their_codes_and_the_others_a_prefix(X):
+    module = AutoencoderTransformer(4, ordered=True, **FAST).fit(X).module_
+    n = 100_000
+    module.generator = torch.Generator().manual_seed(0)
+    kept = module.prefixes(torch.zeros(n, 4)).numpy()
+    assert set(map(tuple, np.unique(kept, axis=0))) == {
+        (1, 0, 0, 0), (1, 1, 0, 0), (1, 1, 1, 0), (1, 1, 1, 1)
+    }  # fmt: skip
+    shares = np.bincount(kept.sum(1).astype(int), minlength=5)[1:] / n
+    expected = np.array([0.1, 0.1, 0.1, 0.7])
+    errors = np.sqrt(expected * (1 - expected) / n)
+    assert (np.abs(shares - expected) < 5 * errors).all()
 
 
 # PCA's own
