@@ -168,4 +168,5 @@ def test_progress_bars_and_scores_in_pipelines_and_searches(capsys):
     assert set(epochs) == set(ends)
     assert len(ends) == 5
     assert set(epochs.values()) <= {1, 2, 3}
+    assert max(epochs.values()) == 3
     assert all(np.isfinite(row["nats"]) for row in log.data)
