@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
-from ._dense import DenseStep, squared_error_gradient
+from ._dense import DenseStep, scalar, squared_error_gradient
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule
 from ._objective import Objective
@@ -22,7 +23,7 @@ from ._solvers import SOLVER_PARAMETERS
 from ._start import Start
 from ._trained import TrainedNetwork
 
-TINY = 1e-12  # beside the variance of a code, which may be 0
+TINY = 1e-6  # beside the deviations of codes in a batch, summed as a length
 WHOLE = 0.6  # of the rows keep all of their codes, where these are ordered
 
 
@@ -60,21 +61,23 @@ class AutoencoderModule(BaseModule):
         """
         if not (self.training and self.code_noise):
             return z, None
-        centred = z - z.mean(-2, keepdim=True)
-        deviation = (centred.square().mean(-2, keepdim=True) + TINY).sqrt()
+        n = z.shape[-2]
+        centred = z - z.sum(-2, keepdim=True) * scalar(1 / n)
+        # sqrt(n) deviations of each code, which may be none
+        length = torch.linalg.vector_norm(centred, dim=-2, keepdim=True).clamp_min(TINY)
         noise = torch.randn(
             z.shape, generator=self.generator, device=z.device, dtype=z.dtype
         )
-        noise = self.code_noise * noise
-        return z + deviation * noise, (noise, centred, deviation)
+        noise *= scalar(self.code_noise / math.sqrt(n))
+        return torch.addcmul(z, length, noise), (noise, centred, length)
 
     def through_noise(self, gradient: Tensor, made_of: Any) -> Tensor:
         """Return the gradient by codes, given that by codes with noise."""
         if made_of is None:
             return gradient
-        noise, centred, deviation = made_of
-        by_deviation = (gradient * noise).mean(-2, keepdim=True)
-        return gradient + centred * (by_deviation / deviation)
+        noise, centred, length = made_of
+        by_length = (gradient * noise).sum(-2, keepdim=True)
+        return torch.addcmul(gradient, centred, by_length / length)
 
     def prefixes(self, z: Tensor) -> Tensor:
         """Return 1 for the codes that each row keeps, 0 for others; (..., n, k).

@@ -25,6 +25,8 @@ from ._step import ADAM_STATE, fused_adamw, is_plain_adamw
 if TYPE_CHECKING:
     from ._net import AutoencoderNet
 
+Call = Callable[[], Any]
+
 aten = torch.ops.aten
 ALIGNMENT = 16  # floats: a parameter begins at a multiple of 64 bytes
 # Rows of fewer numbers, such as codes, lie column by column: a product is up to four
@@ -37,48 +39,71 @@ class Activation(NamedTuple):
 
     Attributes
     ----------
-    apply : callable
-        From a tensor, which it may overwrite.
+    forward : callable
+        Returns the call that writes the function of one tensor to another.
     backward : callable
-        Changes a gradient in place, given what is saved.
-    saves_output : bool
-        Whether that is the output, or else the input.
+        Returns the call that changes a gradient in place, given what is saved.
+    in_place : bool
+        Whether `forward` overwrites its argument, so that its output is saved, or else
+        its input.
     """
 
-    apply: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Any]
-    saves_output: bool = True
+    forward: Callable[[Tensor, Tensor], Call]
+    backward: Callable[[Tensor, Tensor], Call]
+    in_place: bool = True
 
 
 def known_activation(part: Any) -> Activation | None:
     """Return how an activation is applied and differentiated, if that is known."""
     kind: type = type(part)
-    gradient: Any
+    of: Any  # the kernel of the gradient
     if kind is nn.ReLU:
-        gradient = aten.threshold_backward.grad_input
-        return Activation(torch.relu_, lambda d, y: gradient(d, y, 0, grad_input=d))
+        of = aten.threshold_backward.grad_input
+        return Activation(
+            lambda x, y: partial(torch.relu_, y),
+            lambda d, y: partial(of, d, y, 0, grad_input=d),
+        )
     if kind is nn.Tanh:
-        gradient = aten.tanh_backward.grad_input
-        return Activation(torch.tanh_, lambda d, y: gradient(d, y, grad_input=d))
+        of = aten.tanh_backward.grad_input
+        return Activation(
+            lambda x, y: partial(torch.tanh_, y),
+            lambda d, y: partial(of, d, y, grad_input=d),
+        )
     if kind is nn.Sigmoid:
-        gradient = aten.sigmoid_backward.grad_input
-        return Activation(torch.sigmoid_, lambda d, y: gradient(d, y, grad_input=d))
+        of = aten.sigmoid_backward.grad_input
+        return Activation(
+            lambda x, y: partial(torch.sigmoid_, y),
+            lambda d, y: partial(of, d, y, grad_input=d),
+        )
     if kind is nn.ELU:
-        gradient = aten.elu_backward.grad_input
+        of = aten.elu_backward.grad_input
         constants = part.alpha, 1, 1, True
         return Activation(
-            partial(nn.functional.elu_, alpha=part.alpha),
-            lambda d, y: gradient(d, *constants, y, grad_input=d),
+            lambda x, y: partial(nn.functional.elu_, y, part.alpha),
+            lambda d, y: partial(of, d, *constants, y, grad_input=d),
         )
     if kind is nn.GELU:
-        gradient = partial(aten.gelu_backward.grad_input, approximate=part.approximate)
-        return Activation(part, lambda d, x: gradient(d, x, grad_input=d), False)
+        of = aten.gelu_backward.grad_input
+        how = part.approximate
+        return Activation(
+            lambda x, y: partial(aten.gelu.out, x, approximate=how, out=y),
+            lambda d, x: partial(of, d, x, approximate=how, grad_input=d),
+            in_place=False,
+        )
     if kind is nn.SiLU and not part.inplace:
-        gradient = aten.silu_backward.grad_input
-        return Activation(part, lambda d, x: gradient(d, x, grad_input=d), False)
+        of = aten.silu_backward.grad_input
+        return Activation(
+            lambda x, y: partial(aten.silu.out, x, out=y),
+            lambda d, x: partial(of, d, x, grad_input=d),
+            in_place=False,
+        )
     if kind is nn.Identity:
-        return Activation(part, lambda d, y: None)
+        return Activation(lambda x, y: _nothing, lambda d, y: _nothing)
     return None
+
+
+def _nothing() -> None:
+    pass
 
 
 class Matrix(NamedTuple):
@@ -101,9 +126,27 @@ class Matrix(NamedTuple):
         """Return a matrix of a tensor."""
         return cls(rows, rows.mT, rows.stride(-1) == 1)
 
+    @classmethod
+    def new(cls, like: Tensor, n: int, width: int) -> Matrix:
+        """Return one to write to, of `n` rows, stacked as a tensor is."""
+        stack = like.shape[:-2]
+        if width < NARROW:
+            return cls.of(like.new_empty(*stack, width, n).mT)
+        return cls.of(like.new_empty(*stack, n, width))
+
+    @classmethod
+    def pointer(cls, like: Tensor) -> Matrix:
+        """Return one that is to :meth:`point_at` tensors, which are only read."""
+        return cls(like.new_empty(0), like.new_empty(0), True)
+
+    def point_at(self, rows: Tensor) -> None:
+        """Be the matrix of another tensor, without a copy."""
+        self.rows.data = rows
+        self.columns.data = rows.mT
+
 
 class Products:
-    """Products of matrices that are written into another one.
+    """Calls that write a product of matrices into another one.
 
     Each is written along the contiguous side of the result: where the result lies
     column by column, ``bmm`` would write a copy, so that we write the transpose.
@@ -112,35 +155,31 @@ class Products:
     multiply: Any = staticmethod(torch.mm)
     multiply_and_add: Any = staticmethod(torch.addmm)
 
-    def write(self, a: Matrix, b: Matrix, out: Matrix) -> None:
-        """Write ``a @ b``."""
+    def write(self, a: Matrix, b: Matrix, out: Matrix) -> Call:
+        """Return the call that writes ``a @ b``."""
         if out.is_wide:
-            self.multiply(a.rows, b.rows, out=out.rows)
-        else:
-            self.multiply(b.columns, a.columns, out=out.columns)
+            return partial(self.multiply, a.rows, b.rows, out=out.rows)
+        return partial(self.multiply, b.columns, a.columns, out=out.columns)
 
-    def inner(self, a: Matrix, b: Matrix, out: Matrix) -> None:
-        """Write ``a.T @ b``."""
+    def inner(self, a: Matrix, b: Matrix, out: Matrix) -> Call:
+        """Return the call that writes ``a.T @ b``."""
         if out.is_wide:
-            self.multiply(a.columns, b.rows, out=out.rows)
-        else:
-            self.multiply(b.columns, a.rows, out=out.columns)
+            return partial(self.multiply, a.columns, b.rows, out=out.rows)
+        return partial(self.multiply, b.columns, a.rows, out=out.columns)
 
-    def affine(self, bias: Matrix, a: Matrix, weight: Matrix, out: Matrix) -> None:
-        """Write ``bias + a @ weight.T``."""
+    def affine(self, bias: Matrix, a: Matrix, weight: Matrix, out: Matrix) -> Call:
+        """Return the call that writes ``bias + a @ weight.T``."""
         add = self.multiply_and_add
         if out.is_wide:
-            add(bias.rows, a.rows, weight.columns, out=out.rows)
-        else:
-            add(bias.columns, weight.rows, a.columns, out=out.columns)
+            return partial(add, bias.rows, a.rows, weight.columns, out=out.rows)
+        return partial(add, bias.columns, weight.rows, a.columns, out=out.columns)
 
-    def add(self, out: Matrix, a: Matrix, b: Matrix) -> None:
-        """Add ``a @ b``."""
+    def add(self, out: Matrix, a: Matrix, b: Matrix) -> Call:
+        """Return the call that adds ``a @ b``."""
         add = self.multiply_and_add
         if out.is_wide:
-            add(out.rows, a.rows, b.rows, out=out.rows)
-        else:
-            add(out.columns, b.columns, a.columns, out=out.columns)
+            return partial(add, out.rows, a.rows, b.rows, out=out.rows)
+        return partial(add, out.columns, b.columns, a.columns, out=out.columns)
 
 
 class StackedProducts(Products):
@@ -186,31 +225,11 @@ class DenseLayers:
         self.gradients = [(Matrix.of(weight), bias) for weight, bias in gradients]
         self.activations = activations
         self.has_path = path is not None
-        self.shifted: Matrix | None = None  # the last bias and the path's
         if path is not None:
             self.path = Matrix.of(path[0])
             self.path_transposed = Matrix.of(path[0].mT)
             self.path_bias = path[1].unsqueeze(-2)
-            if self.weights and self.path_bias.any():
-                self.shifted = Matrix.of(torch.empty_like(self.biases[-1].rows))
-        self._buffers: dict[int, tuple[list[Matrix], list[Matrix]]] = {}
-
-    def _buffers_for(self, n: int) -> tuple[list[Matrix], list[Matrix]]:
-        """Return where `n` rows have their layers, and the gradients by them."""
-        if n not in self._buffers:
-            with torch.inference_mode(False):  # held-out rows may be the first
-                weights = [weight.rows for weight in self.weights]
-                self._buffers[n] = (
-                    [self._new_rows(w, n, w.shape[-2]) for w in weights],
-                    [self._new_rows(w, n, w.shape[-1]) for w in weights],
-                )
-        return self._buffers[n]
-
-    def _new_rows(self, like: Tensor, n: int, width: int) -> Matrix:
-        stack = like.shape[:-2]
-        if width < NARROW:
-            return Matrix.of(like.new_empty(*stack, width, n).mT)
-        return Matrix.of(like.new_empty(*stack, n, width))
+        self._passes: dict[int, LayersPass] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
@@ -218,24 +237,12 @@ class DenseLayers:
             x = x.expand(self.n_stacked, -1, -1)
         if not self.weights:
             return self.path_bias + x @ self.path_transposed.rows
-        outputs, affine = self._buffers_for(x.shape[-2])[0], self.products.affine
-        h = given = Matrix.of(x)
-        self._inputs, self._saved = [given], []
-        for i, activation in enumerate(self.activations):
-            y = outputs[i]
-            affine(self.biases[i], h, self.weights[i], y)
-            applied = activation.apply(y.rows)
-            h = y if applied is y.rows else Matrix.of(applied)
-            self._inputs.append(h)
-            self._saved.append(applied if activation.saves_output else y.rows)
-        bias, y = self.biases[-1], outputs[-1]
-        if self.shifted is not None:
-            torch.add(bias.rows, self.path_bias, out=self.shifted.rows)
-            bias = self.shifted
-        affine(bias, h, self.weights[-1], y)
-        if self.has_path:
-            self.products.add(y, given, self.path_transposed)
-        return y.rows
+        n = x.shape[-2]
+        if n not in self._passes:
+            with torch.inference_mode(False):  # held-out rows may be the first
+                self._passes[n] = LayersPass(self, n)
+        self._last = self._passes[n]
+        return self._last.forward(x)
 
     def backward(self, gradient: Tensor, *, by_input: bool = False) -> Tensor:
         """Write the gradients by the parameters, given that by the output.
@@ -245,23 +252,86 @@ class DenseLayers:
         Tensor of shape (..., n, n_in)
             The gradient by the input, with `by_input`.
         """
-        if not self.weights and self.has_path:
+        if not self.weights:
             return gradient @ self.path.rows
-        buffers, products = self._buffers_for(gradient.shape[-2])[1], self.products
-        last = len(self.weights) - 1
-        d = by_output = Matrix.of(gradient)
-        for i in range(last, -1, -1):
-            if i < last:
-                self.activations[i].backward(d.rows, self._saved[i])
-            by_weight, by_bias = self.gradients[i]
-            products.inner(d, self._inputs[i], by_weight)
-            torch.sum(d.rows, -2, out=by_bias)
-            if i or by_input:
-                products.write(d, self.weights[i], buffers[i])
-                d = buffers[i]
-        if by_input and self.has_path:
-            products.add(d, by_output, self.path)
-        return d.rows
+        return self._last.backward(self, gradient, by_input)
+
+
+class LayersPass:
+    """What dense layers do for a number of rows: calls on tensors that stay.
+
+    Between the products of a small network, Python takes as long as they do. So all of
+    them are put together once, for rows and a gradient that a pointer then moves to.
+    """
+
+    def __init__(self, layers: DenseLayers, n: int) -> None:
+        self.n, like = n, layers.weights[0].rows
+        self.given, self.by_output = Matrix.pointer(like), Matrix.pointer(like)
+        self.inputs = [self.given]  # of each layer
+        self.saved: list[Tensor] = []  # for each activation
+        self.output = Matrix.new(like, n, layers.weights[-1].rows.shape[-2])
+        self.forward_calls = list(self._forward(layers))
+        self.backward_calls: tuple[list[Call], list[Call]] | None = None
+
+    def _forward(self, layers: DenseLayers) -> Iterator[Call]:
+        products, biases, weights = layers.products, layers.biases, layers.weights
+        for i, activation in enumerate(layers.activations):
+            y = Matrix.new(weights[i].rows, self.n, weights[i].rows.shape[-2])
+            yield products.affine(biases[i], self.inputs[i], weights[i], y)
+            applied = y if activation.in_place else Matrix.of(torch.empty_like(y.rows))
+            yield activation.forward(y.rows, applied.rows)
+            self.inputs.append(applied)
+            self.saved.append(y.rows)
+        bias = biases[-1]
+        if layers.has_path and layers.path_bias.any():
+            both = Matrix.of(torch.empty_like(bias.rows))
+            yield partial(torch.add, bias.rows, layers.path_bias, out=both.rows)
+            bias = both
+        yield products.affine(bias, self.inputs[-1], weights[-1], self.output)
+        if layers.has_path:
+            yield products.add(self.output, self.given, layers.path_transposed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
+        self.given.point_at(x)
+        for call in self.forward_calls:
+            call()
+        return self.output.rows
+
+    def _backward(self, layers: DenseLayers) -> tuple[list[Call], list[Call]]:
+        """Return the calls for the gradients by the parameters, then by the input."""
+        products, weights, d = layers.products, layers.weights, self.by_output
+        calls: list[Call] = []
+        for i in reversed(range(len(weights))):
+            by_weight, by_bias = layers.gradients[i]
+            self.by_input = Matrix.new(
+                weights[i].rows, self.n, weights[i].rows.shape[-1]
+            )
+            write = products.write(d, weights[i], self.by_input)
+            calls.append(products.inner(d, self.inputs[i], by_weight))
+            calls.append(partial(torch.sum, d.rows, -2, out=by_bias))
+            d = self.by_input
+            if i:
+                activation = layers.activations[i - 1]
+                calls += [write, activation.backward(d.rows, self.saved[i - 1])]
+        to_input = [write]
+        if layers.has_path:
+            to_input.append(products.add(d, self.by_output, layers.path))
+        return calls, to_input
+
+    def backward(self, layers: DenseLayers, gradient: Tensor, by_input: bool) -> Tensor:
+        """Write the gradients; return that by the input, with `by_input`."""
+        if self.backward_calls is None:
+            self.backward_calls = self._backward(layers)
+        by_parameters, to_input = self.backward_calls
+        self.by_output.point_at(gradient)
+        for call in by_parameters:
+            call()
+        if not by_input:
+            return gradient
+        for call in to_input:
+            call()
+        return self.by_input.rows
 
 
 class FlatGroup:
@@ -380,6 +450,8 @@ class DenseStep:
         Where the gradients by the parameters are to be.
     given : tuple of Tensor or None
         What the module has prepared of the rows.
+    state : dict of Tensor
+        The module's ``state_dict``, which takes time to make.
     saved : tuple
         What ``dense_forward`` keeps for ``dense_backward``.
     """
@@ -391,6 +463,7 @@ class DenseStep:
         self.module, self.criterion = net.module_, net.criterion_
         self.template = _template(self.module)
         self.optimizer = FlatAdamW(net.optimizer_)
+        self.state = self.module.state_dict()
         stacked = self.module is not self.template
         parameters = (
             dict(zip(self.module.names, self.module.stacked, strict=True))
@@ -490,16 +563,17 @@ def squared_error_gradient(
     n = x.shape[0]
     n_modules = error.shape[0] if error.ndim == 3 else 1
     if weight is None:
-        total = dot(error, error)
+        flat = _flat(error)
+        total = torch.dot(flat, flat)
         return error.mul_(scalar(2 / n)), total * scalar(1 / (n * n_modules))
     gradient = error * (weight * scalar(2 / n)).unsqueeze(-1)
-    return gradient, dot(error, gradient) * scalar(1 / (2 * n_modules))
+    total = torch.dot(_flat(error), _flat(gradient))
+    return gradient, total * scalar(1 / (2 * n_modules))
 
 
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of the products of two arrays that lie alike, without gaps."""
-    size, step = (a.numel(),), (1,)
-    return torch.dot(a.as_strided(size, step), b.as_strided(size, step))
+def _flat(a: Tensor) -> Tensor:
+    """Return the numbers of an array without gaps, as they lie."""
+    return a.as_strided((a.numel(),), (1,))
 
 
 @lru_cache(maxsize=256)

@@ -562,7 +562,8 @@ class AutoencoderNet(ResumableNet):
         self.best_losses_, self.best_calibration_ = losses, calibration
         self.best_iter_, self.best_loss_ = epoch, loss
         if self.keep_best:
-            state = self.module_.state_dict()
+            dense = self.dense_
+            state = self.module_.state_dict() if dense is None else dense.state
             self.best_state_ = {k: v.clone() for k, v in state.items()}
 
     def _is_eligible(self, data: TrainingData, epoch: int) -> bool:
