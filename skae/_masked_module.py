@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._dataset import RowDataset
+from ._dense import DenseStep, scalar
 from ._em import MOST_COLUMNS, floored, shrunk
 from ._losses import ReconstructionLoss
 from ._missing import MissingCells
 from ._module import BaseModule, LinearResidual
 from ._propensity import MOST_ODDS, Propensity
 from ._start import Start, pca_cells
-
-if TYPE_CHECKING:
-    from ._dense import DenseStep
 
 # The row, what is missing of it, and what two averages of neighbours say beyond it.
 N_INPUTS = 4
@@ -350,8 +348,9 @@ class MaskedModule(BaseModule):
         by_error = error * of_cells
         if weight is not None:
             by_error *= weight[..., None]
-        mean = torch.dot(error.flatten(), by_error.flatten()) * d / error.numel()
-        by_error *= 2 / x.shape[-2]
+        mean = torch.dot(error.flatten(), by_error.flatten())
+        mean *= scalar(d / error.numel())
+        by_error *= scalar(2 / x.shape[-2])
         by_network = by_codes = step.decoder.backward(by_error, by_input=True)
         # Through the linear path, then the network, and what neighbours say to both.
         if "encoder.weight" in of:

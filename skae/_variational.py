@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ._base import BaseAutoencoder
 from ._dataset import TrainingData, row_chunks
-from ._dense import DenseStep
+from ._dense import DenseStep, scalar
 from ._losses import (
     Loss,
     bernoulli_nll,
@@ -282,7 +282,7 @@ class VariationalModule(BaseModule):
             device=mean.device,
             dtype=mean.dtype,
         )
-        return mean + noise * (0.5 * log_variance).exp()
+        return torch.addcmul(mean, noise, (log_variance * scalar(0.5)).exp())
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the decoded draw, the posterior, and what the likelihood needs."""
@@ -312,30 +312,31 @@ class VariationalModule(BaseModule):
         """Write the gradients of the negative ELBO, and return its two terms."""
         reconstruction, mean, log_variance, log_noise = outputs
         (z, free), (n, d) = step.saved, x.shape
-        share: Any = 1 / n  # of a row
-        total: Any = 1.0
+        half, one, share = scalar(0.5), scalar(1.0), scalar(1 / n)  # of a row
+        n_cells = scalar(float(d))  # of a mean row
         if weight is not None:
-            share = (weight / n)[..., None]  # (..., n, 1)
-            total = share.sum((-2, -1))
+            share = (weight * share)[..., None]  # (..., n, 1)
+            n_cells = share.sum((-2, -1)) * n_cells
         # Of the likelihood, by the reconstruction and by the variance of the noise.
         error, precision = reconstruction.sub_(x), (-log_noise).exp()
         weighted = error if weight is None else error * weight[..., None]
+        precision *= scalar(1 / n)
         squares = torch.linalg.vecdot(error.flatten(-2), weighted.flatten(-2))  # (...)
-        squares = squares * precision / n
-        step.gradients["log_variance_change"].copy_(0.5 * (total * d - squares))
-        nll = 0.5 * (squares + total * d * (math.log(2 * math.pi) + log_noise))
+        squares *= precision
+        step.gradients["log_variance_change"].copy_((n_cells - squares) * half)
+        nll = squares + n_cells * (log_noise + scalar(math.log(2 * math.pi)))
         by_code = step.decoder.backward(
-            weighted.mul_((precision / n)[..., None, None]), by_input=True
+            weighted.mul_(precision[..., None, None]), by_input=True
         )
         # Of the divergence, by the mean and the log-variance.
-        by_kl, variance = loss.kl_weight * share, log_variance.exp()
-        kl = mean.square().add_(variance).sub_(log_variance).sub_(1).mul_(by_kl)
-        by_mean = by_code + by_kl * mean
-        by_log_variance = variance.sub_(1).mul_(by_kl).addcmul_(by_code, z - mean)
-        by_log_variance.mul_(free <= MAX_LOG_VARIANCE).mul_(0.5)
+        by_kl, variance = share * scalar(loss.kl_weight), log_variance.exp()
+        kl = mean.square().add_(variance).sub_(log_variance).sub_(one).mul_(by_kl)
+        by_mean = torch.addcmul(by_code, mean, by_kl)
+        by_log_variance = variance.sub_(one).mul_(by_kl).addcmul_(by_code, z - mean)
+        by_log_variance.mul_(free <= MAX_LOG_VARIANCE).mul_(half)
         step.encoder.backward(torch.cat([by_mean, by_log_variance], dim=-1))
-        kl = 0.5 * kl.sum((-2, -1))
-        return {"reconstruction": nll.mean(), "kl": kl.mean()}
+        kl = kl.sum((-2, -1)).mean()
+        return {"reconstruction": nll.mean() * half, "kl": kl * half}
 
 
 class BernoulliModule(VariationalModule, InUnits):
