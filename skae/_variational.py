@@ -293,7 +293,7 @@ class VariationalModule(BaseModule):
     def dense_forward(self, step: DenseStep, x: Tensor) -> tuple[Tensor, ...]:
         """Return what ``forward`` does, by the dense networks of a step."""
         mean, free = step.encoder.forward(x).chunk(2, dim=-1)
-        log_variance = free.clamp(max=MAX_LOG_VARIANCE)
+        log_variance = free.minimum(scalar(MAX_LOG_VARIANCE))
         z = self.draw(mean, log_variance)
         step.saved = z, free
         log_noise = step.values["log_variance_at_start"]
@@ -319,9 +319,13 @@ class VariationalModule(BaseModule):
             n_cells = share.sum((-2, -1)) * n_cells
         # Of the likelihood, by the reconstruction and by the variance of the noise.
         error, precision = reconstruction.sub_(x), (-log_noise).exp()
-        weighted = error if weight is None else error * weight[..., None]
         precision *= scalar(1 / n)
-        squares = torch.linalg.vecdot(error.flatten(-2), weighted.flatten(-2))  # (...)
+        weighted, flat = error, error.flatten(-2)
+        flat_weighted = flat
+        if weight is not None:
+            weighted = error * weight[..., None]
+            flat_weighted = weighted.flatten(-2)
+        squares = torch.linalg.vecdot(flat, flat_weighted)  # (...)
         squares *= precision
         step.gradients["log_variance_change"].copy_((n_cells - squares) * half)
         nll = squares + n_cells * (log_noise + scalar(math.log(2 * math.pi)))
@@ -333,10 +337,10 @@ class VariationalModule(BaseModule):
         kl = mean.square().add_(variance).sub_(log_variance).sub_(one).mul_(by_kl)
         by_mean = torch.addcmul(by_code, mean, by_kl)
         by_log_variance = variance.sub_(one).mul_(by_kl).addcmul_(by_code, z - mean)
-        by_log_variance.mul_(free <= MAX_LOG_VARIANCE).mul_(half)
+        by_log_variance.mul_(free <= scalar(MAX_LOG_VARIANCE)).mul_(half)
         step.encoder.backward(torch.cat([by_mean, by_log_variance], dim=-1))
-        kl = kl.sum((-2, -1)).mean()
-        return {"reconstruction": nll.mean() * half, "kl": kl * half}
+        half_of_one = scalar(0.5 / nll.numel())  # of stacked modules
+        return {"reconstruction": nll.sum() * half_of_one, "kl": kl.sum() * half_of_one}
 
 
 class BernoulliModule(VariationalModule, InUnits):
