@@ -10,7 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    validate_data,
+)
 from torch import Tensor
 
 from ._dataset import LARGE_BYTES, row_chunks
@@ -331,16 +335,27 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
         return None
     check_unmasked("sample_weight", sample_weight)
     with naming("sample_weight"):
-        dtype = np.asarray(sample_weight).dtype
-        if dtype.kind not in "biufO":
-            raise ValueError(f"sample_weight must hold real numbers, not {dtype}.")
-        if not np.any(np.asarray(sample_weight) != 0):
+        given, n_rows = np.asarray(sample_weight), _num_samples(X)
+        if given.dtype.kind not in "biufO":
+            raise ValueError(
+                f"sample_weight must hold real numbers, not {given.dtype}."
+            )
+        if given.ndim == 1 and len(given) != n_rows:
+            raise ValueError(
+                f"sample_weight has shape {given.shape}, but there are {n_rows} rows: "
+                f"give one weight for each, of shape ({n_rows},)."
+            )
+        if not np.any(given != 0):
             raise ValueError(
                 "sample_weight is zero for every row: give one row a weight."
             )
-        weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weight.min() < 0:
+            row = weight.argmin()
+            raise ValueError(
+                f"sample_weight is negative for row {row}, {weight[row]}: weights must "
+                "be 0 or more."
+            )
     with np.errstate(over="ignore"):
         total = weight.sum()
     if not 1e-150 < total < 1e150:

@@ -169,6 +169,13 @@ the mean.
 >>> model.fit(X, sample_weight=["a"] * 30)
 ValueError: sample_weight must hold real numbers, not <U1.
 
+>>> model.fit(X, sample_weight=[1.0] * 29)
+ValueError: sample_weight has shape (29,), but there are 30 rows: give one weight for
+each, of shape (30,).
+
+>>> model.fit(X, sample_weight=[1.0] * 29 + [-2])
+ValueError: sample_weight is negative for row 29, -2.0: weights must be 0 or more.
+
 >>> model.fit(X, sample_weight=[0] * 30)
 ValueError: sample_weight is zero for every row: give one row a weight.
 
