@@ -260,7 +260,7 @@ class DenseLayers:
 class LayersPass:
     """What dense layers do for a number of rows: calls on tensors that stay.
 
-    Between the products of a small network, Python takes as long as they do. So all of
+    What Python does between the products of a small network takes time too. So all of
     them are put together once, for rows and a gradient that a pointer then moves to.
     """
 
