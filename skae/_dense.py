@@ -58,23 +58,11 @@ def known_activation(part: Any) -> Activation | None:
     kind: type = type(part)
     of: Any  # the kernel of the gradient
     if kind is nn.ReLU:
-        of = aten.threshold_backward.grad_input
-        return Activation(
-            lambda x, y: partial(torch.relu_, y),
-            lambda d, y: partial(of, d, y, 0, grad_input=d),
-        )
+        return _in_place(torch.relu_, aten.threshold_backward.grad_input, 0)
     if kind is nn.Tanh:
-        of = aten.tanh_backward.grad_input
-        return Activation(
-            lambda x, y: partial(torch.tanh_, y),
-            lambda d, y: partial(of, d, y, grad_input=d),
-        )
+        return _in_place(torch.tanh_, aten.tanh_backward.grad_input)
     if kind is nn.Sigmoid:
-        of = aten.sigmoid_backward.grad_input
-        return Activation(
-            lambda x, y: partial(torch.sigmoid_, y),
-            lambda d, y: partial(of, d, y, grad_input=d),
-        )
+        return _in_place(torch.sigmoid_, aten.sigmoid_backward.grad_input)
     if kind is nn.ELU:
         of = aten.elu_backward.grad_input
         constants = part.alpha, 1, 1, True
@@ -100,6 +88,13 @@ def known_activation(part: Any) -> Activation | None:
     if kind is nn.Identity:
         return Activation(lambda x, y: _nothing, lambda d, y: _nothing)
     return None
+
+
+def _in_place(function: Any, of: Any, *constants: float) -> Activation:
+    return Activation(
+        lambda x, y: partial(function, y),
+        lambda d, y: partial(of, d, y, *constants, grad_input=d),
+    )
 
 
 def _nothing() -> None:
