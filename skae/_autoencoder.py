@@ -23,7 +23,7 @@ from ._solvers import SOLVER_PARAMETERS
 from ._start import Start
 from ._trained import TrainedNetwork
 
-TINY = 1e-6  # beside the deviations of codes in a batch, summed as a length
+TINY = 1e-6  # least length of the deviations of a code in a batch
 WHOLE = 0.6  # of the rows keep all of their codes, where these are ordered
 
 

@@ -320,12 +320,10 @@ class VariationalModule(BaseModule):
         # Of the likelihood, by the reconstruction and by the variance of the noise.
         error, precision = reconstruction.sub_(x), (-log_noise).exp()
         precision *= scalar(1 / n)
-        weighted, flat = error, error.flatten(-2)
-        flat_weighted = flat
-        if weight is not None:
-            weighted = error * weight[..., None]
-            flat_weighted = weighted.flatten(-2)
-        squares = torch.linalg.vecdot(flat, flat_weighted)  # (...)
+        weighted = error if weight is None else error * weight[..., None]
+        flat = error.flatten(-2)
+        other = flat if weight is None else weighted.flatten(-2)
+        squares = torch.linalg.vecdot(flat, other)  # (...)
         squares *= precision
         step.gradients["log_variance_change"].copy_((n_cells - squares) * half)
         nll = squares + n_cells * (log_noise + scalar(math.log(2 * math.pi)))
