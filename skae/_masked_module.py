@@ -403,7 +403,8 @@ class MaskedModule(BaseModule):
         each: float | Tensor = 1 / mean
         if known is not None:
             hidden = hidden & known
-            each = each * d / known.sum(-1, keepdim=True).clamp_min(1)
+            n_known = known.sum(-1, keepdim=True, dtype=x.dtype)
+            each = each * d / n_known.clamp_min(1)
         weight = hidden.to(x.dtype) * each
         return hidden, weight * self.likeness(x) if self.training else weight
 

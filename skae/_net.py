@@ -215,7 +215,8 @@ class AutoencoderNet(ResumableNet):
         if self.dense_ is not None:
             self.dense_.optimizer.release(self.optimizer_)
         self.dense_ = self.judging_ = None
-        del self.numbers_, self.shuffler_, self.task_  # which cannot be pickled
+        # Which cannot be pickled.
+        del self.numbers_, self.shuffler_, self.task_, self.take_step_
         return self
 
     def _fit_loop(self, X: TrainingData, epochs: int) -> None:
@@ -227,6 +228,7 @@ class AutoencoderNet(ResumableNet):
         self.averages_, self.n_averaged_ = None, 0
         self.hooks_ = self._batch_hooks()
         self.dense_ = self.judging_ = None
+        self.take_step_: Callable[[], Any] | None = None  # of autograd's steps
         self.dense_ = self._dense_step(X)
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
@@ -281,7 +283,7 @@ class AutoencoderNet(ResumableNet):
         """Take one pass over the training rows and return their mean loss."""
         self._set_training(True)
         self.hooks_ = self._batch_hooks()
-        self.take_step_: Callable[[], Any] | None = None  # of autograd's steps
+        self.take_step_ = None  # callbacks may have changed the optimizer
         self.dense_ = self._dense_step(data)
         order = data.dataset.shuffled(data.train, self.shuffler_)
         batches = order.tensor_split(max(1, math.ceil(len(order) / self.batch_size)))
@@ -289,7 +291,6 @@ class AutoencoderNet(ResumableNet):
         for i, batch in enumerate(self._batches(data, batches)):
             self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)
             means.append(self.train_step(batch))
-        del self.take_step_
         losses = {
             name: torch.stack([of_batch[name] for of_batch in means]).mean().item()
             for name in means[0]

@@ -35,7 +35,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
-from ._dataset import RowDataset, as_dense, as_tensor, float_dtype, row_chunks
+from ._dataset import (
+    RowDataset,
+    as_dense,
+    as_tensor,
+    float_dtype,
+    row_chunks,
+    sample_rows,
+)
 from ._file import StoredEstimator
 from ._onnx import OnnxMixin
 from ._parameters import (
@@ -92,6 +99,9 @@ AVERAGED = 0.05
 MOST_SPECTRAL = 0.999
 # The logarithm of the noise variance moves by at most this in a step.
 MOST_NOISE_STEP = 0.05
+# A machine is lost by whose reconstructions some rows have so many times the error that
+# they have by their mean.
+LOST, LOST_ROWS = 2.0, 1000
 # Rows, and random numbers, that are made ready at a time.
 READY_NUMBERS = 2**18
 # Batches that they are made ready for, at most: a view of each takes its time as well.
@@ -173,6 +183,17 @@ class BoltzmannMachine:
         """Return rows after one step of Gibbs sampling, hidden units first."""
         H = _drawn(self.hidden_mean(V), self.hidden, 1.0, rng)
         return _drawn(self.visible_mean(H), self.visible, self.noise, rng)
+
+    def is_lost(self, V: NDArray) -> bool:
+        """Whether rows are further from their reconstructions than from their mean.
+
+        Those of Bernoulli units cannot be far.
+        """
+        if self.visible == "bernoulli":
+            return False
+        error = np.square(self.visible_mean(self.hidden_mean(V)) - V).sum()
+        rounding = VARIANCE_FLOOR * np.square(V).sum()
+        return bool(error > LOST * np.square(V - V.mean(0)).sum() + rounding)
 
     def free_energy(self, V: NDArray) -> NDArray:
         """Return the free energy of rows in nats, shape (n,)."""
@@ -790,8 +811,9 @@ class RBM(
     validation_fraction : float, "auto" or None, default=None
         None holds out nothing, and keeps what was trained: for features. Otherwise the
         share of the distinct rows that is held out, to keep the start where they are
-        not likelier under the trained machine, by 2 standard errors: for likelihoods,
-        since the features of the start are the same for every row. "auto" is 10 % of
+        not likelier under the trained machine, by 2 standard errors, nor rows as often
+        as they are there: for likelihoods, since the features of the start are the same
+        for every row. "auto" is 10 % of
         1000 rows or more (10,000 at most), 20 % of fewer, and none of less than 10.
         With fewer than 5 the start is kept.
     verbose : bool, default=False
@@ -976,8 +998,9 @@ class RBM(
         -----
         sklearn.exceptions.ConvergenceWarning
             If the start is kept although there were passes over the rows: held-out rows
-            are not likelier under the trained machine, or it diverged, or too few
-            rows are held out to say.
+            are not likelier under the trained machine, or it diverged (so that
+            Gaussian rows are further from their reconstructions than from their mean),
+            or too few rows are held out to say.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings(), one_thread:
@@ -1209,11 +1232,23 @@ class RBM(
             if stops:
                 break
         machine = trainer.trained()
+        some = sample_rows(X, None, LOST_ROWS, np.random.default_rng(seed))[0]
+        if machine.is_lost(some):
+            reason = (
+                "because under the trained machine the rows are further from their own "
+                "reconstructions than from their mean: take a smaller learning_rate "
+                f"than {self.learning_rate!r}, or sklearn.preprocessing.StandardScaler "
+                "before"
+            )
+            return start, n_iter, reason
         if n_held_out is None:
             return machine, n_iter, ""
         chosen = np.sort(held_out.numpy())
         of_rows = None if weight is None else weight[chosen]
-        gain = _gain(start, machine, X, chosen, of_rows, trainer.device)
+        judged = [(chosen, of_rows, of_rows)]
+        if weight is not None and np.ptp(weight):
+            judged.append(_as_often(weight, chosen))
+        gain = min(_gain(start, machine, X, *of, trainer.device) for of in judged)
         is_better = gain > 0
         if self.verbose:
             kept = "trained machine" if is_better else "start"
@@ -1518,12 +1553,14 @@ def _gain(
     X: Any,
     rows: NDArray,
     weight: NDArray | None,
+    of_draw: NDArray | None,
     device: torch.device,
 ) -> float:
     """Return by how many nats per row a machine is better than its start, at least.
 
     Two standard errors are taken off, over the rows and of an estimated partition
-    function. A few short chains do where the machine is better by much.
+    function. A few short chains do where the machine is better by much. `of_draw` is
+    what one of the copies weighs that a row stands for.
     """
     energies = [np.empty(len(rows)) for _ in range(2)]
     for part in row_chunks(rows[:, None]):
@@ -1532,7 +1569,7 @@ def _gain(
             energy[part] = which.free_energy(V)
     gains = energies[0] - energies[1]
     of_rows = float(np.average(gains, weights=weight))
-    of_rows -= ASKED_ERRORS * _standard_error(gains, weight)
+    of_rows -= ASKED_ERRORS * _standard_error(gains, weight, of_draw)
     before = start.log_partition(device).value
     few = MOST_ENUMERATED_IN_FIT, QUICK_CHAINS, QUICK_TEMPERATURES
     quick = machine.log_partition(device, *few)
@@ -1546,9 +1583,31 @@ def _gain(
     return of_rows - (found.value + ASKED_ERRORS * found.error - before)
 
 
-def _standard_error(values: NDArray, weight: NDArray | None) -> float:
+def _standard_error(
+    values: NDArray, weight: NDArray | None, of_draw: NDArray | None
+) -> float:
     """Return the standard error of a (weighted) mean."""
-    w = np.ones(len(values)) if weight is None else weight
-    w = w / w.sum()
-    centred = values - w @ values
-    return float(np.sqrt((w**2 * centred**2).sum()))
+    w, each = (np.ones(len(values)) if a is None else a for a in (weight, of_draw))
+    centred = values - np.average(values, weights=w)
+    return float(np.sqrt((w * each * centred**2).sum()) / w.sum())
+
+
+def _as_often(weight: NDArray, held_out: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return rows that stand for all of them, as often as they are there.
+
+    New rows may well be copies of those that are there again, which the machine may
+    have seen. Held-out ones stand for those that are there once.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n,)
+    weight, of_draw : ndarray of shape (n,)
+        Of each row, and of one of its copies.
+    """
+    is_once = weight <= (1 + 1e-9) * weight.min()
+    once = held_out[is_once[held_out]]
+    again = np.flatnonzero(~is_once)
+    for_each = weight[is_once].sum() / max(len(once), 1)
+    weights = np.append(np.full(len(once), for_each), weight[again])
+    of_draw = np.append(weights[: len(once)], np.full(len(again), weight.min()))
+    return np.append(once, again), weights, of_draw

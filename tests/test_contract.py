@@ -25,6 +25,7 @@ from sklearn.utils import check_random_state
 
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
+from skae.architectures import Modules
 
 METHODS = ("transform", "inverse_transform", "score_samples", "score")
 METHODS += ("reconstruction_error",)
@@ -164,6 +165,22 @@ def test_without_a_seed_that_of_numpy_is_honoured(estimator, X):
             assert torch.equal(torch.get_rng_state(), before)
         first, second, other = results[-3:]
         assert first == second != other
+
+
+def test_torchs_default_dtype_does_not_matter(estimator, X):
+    if estimator.__sklearn_tags__().input_tags.allow_nan:
+        X = np.where(np.random.RandomState(0).uniform(size=X.shape) < 0.2, np.nan, X)
+    expected = clone(estimator).fit(X).transform(X)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = clone(estimator).fit(X).transform(X)
+    finally:
+        torch.set_default_dtype(before)
+    assert found.dtype == expected.dtype
+    assert np.isfinite(found).all()
+    if not isinstance(estimator.architecture, Modules):  # drawn by torch, as a user's
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_same_seed_same_codes(estimator, X):

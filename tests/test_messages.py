@@ -557,6 +557,11 @@ say nothing: take more rows, a larger validation_fraction, or None.
 ConvergenceWarning: RBM: the start is kept, because training diverged in pass 1: take a
 smaller learning_rate than 1e+30.
 
+>>> RBM(2, visible="gaussian", learning_rate=10.0).fit(X)
+ConvergenceWarning: RBM: the start is kept, because under the trained machine the rows
+are further from their own reconstructions than from their mean: take a smaller
+learning_rate than 10.0, or sklearn.preprocessing.StandardScaler before.
+
 >>> RBM(2, visible="gaussian", learning_rate=1e30).partial_fit(X)
 ValueError: learning_rate=1e+30: training has diverged, and the machine is left as it
 was. Take a smaller one.

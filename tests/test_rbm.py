@@ -368,6 +368,27 @@ def test_what_diverges_leaves_the_start(units):
     assert model.components_ is before
 
 
+def test_gaussian_rows_that_are_lost_leave_the_start():
+    """Finite, but its reconstructions are many times the rows."""
+    X = (np.random.RandomState(0).uniform(size=(200, 6)) < 0.4).astype(float)
+    model = RBM(5, visible="gaussian", learning_rate=5.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="further from their own recons"):
+        model.fit(X)
+    assert not model.is_trained_
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("seed", [0, 4, 6])
+@pytest.mark.filterwarnings("ignore:RBM. the start is kept, because held-out rows")
+def test_rows_that_are_there_again_and_again_are_no_less_likely(seed):
+    """Half of all rows are one, which most held-out ones are not."""
+    rng = np.random.RandomState(seed)
+    X, new = (1.0 * (rng.uniform(size=(n, 20)) < 0.03) for n in (1200, 4000))
+    how = {"n_components": 8, "visible": "gaussian", "random_state": seed}
+    trained = RBM(validation_fraction="auto", **how).fit(X)
+    assert trained.score(new) >= RBM(max_iter=0, **how).fit(X).score(new)
+
+
 def test_too_few_rows_say_nothing():
     X = (np.random.RandomState(0).uniform(size=(8, 4)) < 0.5).astype(float)
     with pytest.warns(ConvergenceWarning, match="fewer than 5 held-out rows"):

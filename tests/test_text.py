@@ -28,7 +28,12 @@ import skae.text
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
 from skae._plan import TrainingPlan
-from skae.text import CausalLanguageModel, KneserNey
+from skae.text import (
+    CausalLanguageModel,
+    KneserNey,
+    MaskedLanguageModel,
+    TextAutoencoder,
+)
 
 NETWORKS = [name for name, row in TEXTS.items() if hasattr(row, "max_iter")]
 
@@ -300,6 +305,26 @@ def test_texts_that_are_frequent_are_no_less_likely_than_by_counts(seed):
     fitted = CausalLanguageModel(**how, max_iter=12).fit(X)
     start = CausalLanguageModel(**how, max_iter=0).fit(X)
     assert fitted.score(new) > start.score(new) - 0.002
+
+
+@pytest.mark.parametrize("share", [0.8, 0.5])
+@pytest.mark.parametrize(
+    "cls", [CausalLanguageModel, MaskedLanguageModel, TextAutoencoder]
+)
+def test_one_text_that_is_most_of_them_is_no_less_likely_than_at_the_start(cls, share):
+    """A network may learn of it once, and is not to forget how often it is there."""
+
+    def texts(n, seed):
+        rng = np.random.RandomState(seed)
+        topics = rng.randint(0, 12, (n, 6)) + 12 * rng.randint(3, size=(n, 1))
+        rare = [" ".join(f"w{i}" for i in topic) for topic in topics]
+        is_rare = rng.uniform(size=n) > share
+        return [text if of else "ok fine" for text, of in zip(rare, is_rare, strict=True)]
+
+    X, new = texts(600, 0), texts(3000, 1)
+    how = {"n_components": 2, "random_state": 0}
+    fitted, start = cls(**how).fit(X), cls(**how, max_iter=0).fit(X)
+    assert fitted.score(new) >= start.score(new)
 
 
 @pytest.mark.parametrize("name", ["causal", "n-grams"])

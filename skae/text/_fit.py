@@ -2,19 +2,21 @@
 
 The start counts all texts. What a network learns beyond it, and whether it is used, is
 decided beside a start that has counted the texts that train, and each of them once: by
-copies of a text any token would be known, and nothing be left to learn. Where some
-texts are there more often than others, a network must also be better on held-out ones
-as often as they are there, beside a start that knows their other copies, as it will of
-new texts.
+copies of a text any token would be known, and nothing be left to learn. But new texts
+may be copies. Where some texts are there more often than others, a network must also be
+better on texts as often as they are there: on those that are there again, beside a
+start that knows their other copies, and on held-out ones that stand for all others.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .._callbacks import UNWATCHED, FitTask
 from .._dataset import TrainingData
@@ -82,15 +84,29 @@ def fit(
     task.begin((1 + trains_again) * plan.max_iter)
     if plan.max_iter:
         decision = training.run(net, data, continued=False, found=found)
-    if decision.is_open and objective.keeps_network and np.ptp(copies):
-        others = np.setdiff1d(np.arange(len(pieces)), valid)
-        counts = np.sort(pieces.places(others))
-        beside = objective.counted(sequences, counts, seed, start)
-        weight = np.zeros(len(pieces))
-        weight[rows] = copies
-        as_often = replace(data, weight=torch.from_numpy(weight).to(dataset.device))
-        training = replace(training, start=beside)
-        decision = among_copies(decision, training, net, as_often, others)
+    is_asked = bool(decision.is_open and np.ptp(copies))
+    trained = rows if trains_again else train
+    as_often = AsOften.of(rows, copies, unit_of, trained, valid)
+    losses: list[list[Tensor]] = []  # of held-out rows, and of those there again
+
+    def judge_copies(rows: NDArray) -> None:
+        """Note losses beside a start that has counted all but one copy of each row."""
+        beside, seen = training.start, data.seen
+        if objective.keeps_network:
+            others = np.setdiff1d(np.arange(len(pieces)), rows)
+            counts = np.sort(pieces.places(others))
+            beside = objective.counted(sequences, counts, seed, start)
+            seen = dataset, torch.from_numpy(others), data.train
+            beside.apply(net.module_)
+        losses.append(losses_of(replace(training, start=beside), net, data, rows, seen))
+
+    if is_asked and objective.keeps_network:
+        judge_copies(as_often.unseen)
+    elif is_asked:
+        is_unseen = torch.from_numpy(np.isin(valid, as_often.unseen))
+        both = net.start_losses_, net.best_losses_
+        means = [loss.view(-1, len(valid)).mean(0).cpu() for loss in both]
+        losses.append([mean[is_unseen] for mean in means])
     if decision.is_open and trains_again:
         again = start
         if objective.keeps_network:
@@ -105,40 +121,100 @@ def fit(
         net.partial_fit(data, epochs=decision.best_iter, task=task)
         net.module_.calibrate(decision.calibration)
         net.history_ = tried.history
+    if is_asked:
+        judge_copies(as_often.again)
+        before, after = map(torch.cat, zip(*losses, strict=True))
+        decision = as_often.judged(decision, before, after, training)
+        if not decision.is_open and net.restore_start:
+            plain = training.new_net().module_
+            net.module_.load_state_dict(plain.state_dict())
     return found(net, decision)
 
 
-def among_copies(
-    decision: GateDecision,
+@dataclass(frozen=True)
+class AsOften:
+    """Distinct rows that stand for all, as often as they are there.
+
+    Attributes
+    ----------
+    unseen, again : ndarray of int
+        Those that do not train, and those that do and are there again.
+    copies, units : ndarray of int of shape (n,)
+        How often each of both is there, and what it is a piece of.
+    n_once : int
+        How many rows are there once, for which those that are held out stand.
+    """
+
+    unseen: NDArray
+    again: NDArray
+    copies: NDArray
+    units: NDArray
+    n_once: int
+
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray,
+        copies: NDArray,
+        unit_of: NDArray,
+        trained: NDArray,
+        valid: NDArray,
+    ) -> AsOften:
+        """Choose from distinct rows, of which some have trained, and some judged."""
+        of_row = np.zeros(len(unit_of), dtype=np.int64)
+        of_row[rows] = copies
+        again = trained[of_row[trained] > 1]
+        unseen = valid[~np.isin(valid, again)]
+        chosen, n_once = np.append(unseen, again), int((copies == 1).sum())
+        return cls(unseen, again, of_row[chosen], unit_of[chosen], n_once)
+
+    def gain(self, before: Tensor, after: Tensor) -> PairedImprovement:
+        """Compare losses of the rows, shape (n,); each copy of a unit is one."""
+        at = np.repeat(np.arange(len(self.copies)), self.copies)
+        first = np.cumsum(self.copies) - self.copies
+        number = np.arange(len(at)) - first[at]
+        unit = np.unique(self.units[at] * self.copies.max() + number, False, True)[1]
+        is_once = self.copies[at] == 1
+        weight = np.where(is_once, self.n_once / max(is_once.sum(), 1), 1.0)
+        of_rows, weights, units = map(torch.from_numpy, (at, weight, unit))
+        return PairedImprovement.of(before[of_rows], after[of_rows], weights, units)
+
+    def judged(
+        self, decision: GateDecision, before: Tensor, after: Tensor, training: Training
+    ) -> GateDecision:
+        """Judge a network that won on distinct texts, by losses of shape (n,)."""
+        gain = self.gain(before, after)
+        asked = training.threshold(len(np.unique(self.units)), in_folds=False)
+        if gain.exceeds(asked):
+            return decision
+        reason = (
+            ": on texts as often as they are there, beside their copies, the network "
+            f"was better by {gain.z_score:.1f} standard errors, and more than "
+            f"{asked:.2f} are asked"
+        )
+        return replace(decision, is_open=False, calibration={}, reason=reason)
+
+
+def losses_of(
     training: Training,
     net: AutoencoderNet,
     data: TrainingData,
-    counted: NDArray,
-) -> GateDecision:
-    """Judge a network that won on distinct texts by these as often as they are there.
+    rows: NDArray,
+    seen: tuple[Any, ...],
+) -> list[Tensor]:
+    """Return the losses of rows by the start, and by a net beside it, of shape (n,).
 
-    The start of `training` has counted the rows `counted`: all but one copy of each of
-    those that are held out.
+    What is drawn of a row several times counts on average.
     """
-    data = training.repeated(data)
-    seen = data.dataset, torch.from_numpy(counted), data.train
-    plain = training.new_net()
-    training.start.apply(net.module_)
-    plain.module_.see(*seen)
-    net.module_.see(*seen)
-    before, after = plain.held_out_losses(data), net.held_out_losses(data)
-    gain = PairedImprovement.of(before, after, data.valid_weight, data.units)
-    asked = training.threshold(data.n_units, in_folds=False)
-    if gain.exceeds(asked):
-        return decision
-    if net.restore_start:
-        net.module_.load_state_dict(plain.module_.state_dict())
-    reason = (
-        ": on held-out texts, as often as they are there and beside their copies, the "
-        f"network was better by {gain.z_score:.1f} standard errors, and more than "
-        f"{asked:.2f} are asked"
-    )
-    return replace(decision, is_open=False, calibration={}, reason=reason)
+    if not len(rows):
+        return [torch.empty(0), torch.empty(0)]
+    judged = torch.from_numpy(rows).to(data.train.device)
+    data = training.repeated(replace(data, valid=judged, units=None))
+    losses = []
+    for each in (training.new_net(), net):
+        each.module_.see(*seen)
+        losses.append(each.held_out_losses(data).view(-1, len(rows)).mean(0).cpu())
+    return losses
 
 
 def held_out(
