@@ -46,7 +46,7 @@ from ._prior import (
     standardising,
     with_clusters,
 )
-from ._start import Start
+from ._start import RandomStart, Start
 from ._trained import TrainedNetwork, inference
 from .architectures._mlp import check_sizes
 
@@ -854,7 +854,10 @@ class AdversarialAutoencoder(BaseAutoencoder):
         generator = new_torch_generator(int(rng.randint(2**31 - 1)))
         prior = copy.deepcopy(self._fit.net.module_.prior).cpu()
         codes = prior(n_samples, generator).double().numpy()
-        return codes[:, self._order] * self._fit.model.code_scale
+        model, scale = self._fit.model, self._fit.model.code_scale
+        if isinstance(model, Start) and not isinstance(model, RandomStart):
+            scale = np.where(model.explained_variance > 0, scale, 0.0)
+        return codes[:, self._order] * scale
 
     # What scikit-learn asks
 

@@ -19,6 +19,7 @@ from ._module import BaseModule, OfSamples, OfStackedSamples, with_linear_paths
 from ._net import AutoencoderNet
 from ._parameters import (
     check_callbacks,
+    check_instance,
     check_net_params,
     check_networks,
     check_reached,
@@ -245,11 +246,7 @@ class Objective(ABC):
         """
         if architecture is None:
             architecture = MLP(plan.hidden_layer_sizes, self.params.activation)
-        if isinstance(architecture, type):
-            raise ValueError(
-                f"architecture={architecture.__name__} is a class: give an instance, "
-                f"{architecture.__name__}(...)."
-            )
+        check_instance(architecture)
         generator = new_torch_generator(seed)
         shape, axis, one = sample_shape, 0, sample_shape
         if n_inputs > 1:

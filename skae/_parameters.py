@@ -222,6 +222,15 @@ def check_flag(name: str, value: Any) -> bool:
         raise TypeError(f"{name}={value!r}: use True or False.") from error
 
 
+def check_instance(architecture: Any) -> None:
+    """Raise for the class of an architecture in place of an instance."""
+    if isinstance(architecture, type):
+        raise ValueError(
+            f"architecture={architecture.__name__} is a class: give an instance, "
+            f"{architecture.__name__}(...)."
+        )
+
+
 def new_torch_generator(seed: int) -> torch.Generator:
     """Return a generator with this seed."""
     return torch.Generator().manual_seed(seed)

@@ -145,12 +145,12 @@ def as_numbers(
         ) from error
 
 
-def check_kind(X: Any) -> None:
+def check_kind(X: Any, min_features: int = 1) -> None:
     """Raise unless `X` may be rows: of such things NumPy would say too little."""
     if X is None or isinstance(X, type):
         raise TypeError(f"X is {X!r}: give rows, of shape (n_samples, n_features).")
     shape: tuple[int, ...] = getattr(X, "shape", ())
-    if len(shape) == 2 and not shape[1]:
+    if len(shape) == 2 and shape[1] < min_features:
         raise ValueError(
             f"X has 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is "
             "required."
@@ -171,11 +171,12 @@ def check_codes(X: Any) -> NDArray:
     TypeError, ValueError
         For anything but finite real numbers of two axes.
     """
-    check_kind(X)
+    check_kind(X, min_features=0)  # there may be no code
     X = X.detach() if isinstance(X, Tensor) else X
     with naming("X"):
         dtypes = [np.float64, np.float32]
-        codes = check_array(X, dtype=dtypes, ensure_all_finite=False, input_name="X")
+        how: Any = {"ensure_all_finite": False, "ensure_min_features": 0}
+        codes = check_array(X, dtype=dtypes, input_name="X", **how)
     check_values(codes)
     return codes
 

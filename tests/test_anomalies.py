@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import is_outlier_detector
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -151,6 +151,19 @@ def test_too_few_rows_for_so_many_neighbours_are_all_compared(X):
         model.fit(X[:3])
     distances = np.linalg.norm(X[:3, None] - X[:3], axis=2)
     assert_allclose(model.score_samples(X[:3]), -distances.sum(1) / 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("max_iter", [0, 2])
+@pytest.mark.parametrize("trained_on", [np.float32, np.float64])
+def test_a_row_knows_itself_in_another_precision(trained_on, max_iter):
+    X = load_iris().data  # of one decimal, which neither has exactly
+    X = X.astype(trained_on)
+    how = {"n_neighbors": 3, "max_iter": max_iter, "random_state": 0}
+    model = AutoencoderTransformer(2, **how).fit(X)
+    expected = model.score_samples(X)
+    for dtype in (np.float32, np.float64):
+        found = model.score_samples(X.astype(dtype))
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_neighbors", [0, -1, 2.5, "auto"])

@@ -371,6 +371,9 @@ the case, the subclass should deal with the new arguments explicitly.
 >>> fit_with(MLP)
 ValueError: architecture=MLP is a class: give an instance, MLP(...).
 
+>>> CausalLanguageModel(architecture=Transformer).fit(["one text"])
+ValueError: architecture=Transformer is a class: give an instance, Transformer(...).
+
 >>> fit_with(MLP(tied_weights=True), estimator=VAE)
 ValueError: architecture=MLP(tied_weights=True): the decoder shares its weights with the
 encoder, which needs 4 outputs for 2 codes, and 4 inputs for 4 columns.
@@ -796,7 +799,7 @@ LoadError: model.safetensors is damaged: its checksum is not that of its content
 >>> rewrite(file, format="skae 99", written_by="skae 7.0")
 >>> load(file)
 LoadError: model.safetensors has the format 'skae 99', written by skae 7.0: skae ...
-reads 'skae 5'. Load it with the version that wrote it, or fit again.
+reads 'skae 6'. Load it with the version that wrote it, or fit again.
 
 Of a file that somebody has made up:
 

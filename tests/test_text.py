@@ -319,7 +319,9 @@ def test_one_text_that_is_most_of_them_is_no_less_likely_than_at_the_start(cls, 
         topics = rng.randint(0, 12, (n, 6)) + 12 * rng.randint(3, size=(n, 1))
         rare = [" ".join(f"w{i}" for i in topic) for topic in topics]
         is_rare = rng.uniform(size=n) > share
-        return [text if of else "ok fine" for text, of in zip(rare, is_rare, strict=True)]
+        return [
+            text if of else "ok fine" for text, of in zip(rare, is_rare, strict=True)
+        ]
 
     X, new = texts(600, 0), texts(3000, 1)
     how = {"n_components": 2, "random_state": 0}

@@ -609,6 +609,33 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
     def _n_predicted(self, sequences: TokenSequences) -> int:
         return len(sequences.tokens) - len(sequences)
 
+    def score_samples(self, X: Iterable[Any]) -> NDArray:
+        """Return the pseudo-log-likelihood of each text, in nats.
+
+        Each token is hidden in turn, and predicted from all others (Salazar et al.
+        2020, Masked language model scoring, eq. 1).
+
+        Parameters
+        ----------
+        X : list or Series of str, list of lists of tokens, or ndarray of int
+            Texts, of the kind that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_texts,)
+            The sum over the tokens of a text, without its end: 0 for an empty one.
+            Longer texts have lower ones. They compare texts, but are not
+            log-probabilities: those of all texts do not add up to 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            If `X` is not made of texts of that kind.
+        """
+        return super().score_samples(X)
+
     def fill_mask(self, X: Iterable[Any], top_k: int = 5) -> list[list[Any]]:
         """Return the likeliest tokens in the place of each mask.
 

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._objective import Objective
-from .._parameters import is_auto, new_torch_generator, resolve_device
+from .._parameters import (
+    check_instance,
+    is_auto,
+    new_torch_generator,
+    resolve_device,
+)
 from .._plan import MIN_ROWS, N_FOLDS, SMALL_TABLE, TrainingPlan
 from ..architectures import Transformer
 from ._correspondence import BagModel, CorrespondenceAnalysis
@@ -191,6 +196,7 @@ class LanguageObjective(TextObjective):
         architecture = self.params.architecture
         if architecture is None:
             architecture = Transformer()
+        check_instance(architecture)
         generator = new_torch_generator(seed)
         n, length = start.n_tokens, int(self.params.max_length)
         # The begin of a text, and a token that is hidden, are seen but never said.

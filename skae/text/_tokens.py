@@ -194,7 +194,8 @@ class Vocabulary(BaseEstimator):
                     "use at most the number, or share, of texts that have one "
                     f"({error})."
                 ) from error
-            self.tokens = sorted(found)
+            plain = (t.item() if isinstance(t, np.generic) else t for t in found)
+            self.tokens = sorted(plain)
         self.vocabulary = {token: i for i, token in enumerate(self.tokens)}
         return self._numbered(split)
 
