@@ -165,6 +165,12 @@ class AdversarialModule(AutoencoderModule):
         """Return the reconstructions, shape (n, n_features)."""
         return self.decoder(z @ self.from_code + self.code_mean)
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind both networks to the range of what training rows give them."""
+        self.bind_networks(x, self.encoded(x, known), earlier)
+
     def standardise(self, codes: Tensor, weight: NDArray | None) -> None:
         """Let such codes, shape (n, k), have mean 0 and covariance I from now on."""
         mean, root = standardising(codes.to(self.code_mean), weight)
@@ -402,7 +408,8 @@ class TrainedAdversarial(TrainedNetwork):
         assert isinstance(self.module, AdversarialModule)
         if earlier is None:
             rows, w = sample_rows(X, weight, STATISTICS_ROWS, copy.deepcopy(rng))
-            x, known, module = self._standardised(rows.astype(np.float64))
+            x, known = self._standardised(rows.astype(np.float64))
+            module = self._module_for(x.dtype)
             with inference(module):
                 codes = module.encode(x, known)
             self.module.standardise(codes, w)

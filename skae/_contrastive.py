@@ -252,6 +252,12 @@ class ContrastiveModule(BaseModule):
         """Return the codes of the second view, shape (n, n_components)."""
         return self.decoder(x, known) if reads_known(self.decoder) else self.decoder(x)
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind each network to the range of its view."""
+        self.bind_networks(x[:, : self.n_x], x[:, self.n_x :], earlier)
+
     def forward(
         self, x: Tensor, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:

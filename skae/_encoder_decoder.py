@@ -321,6 +321,13 @@ class PredictionModule(AutoencoderModule):
         z = self.encode(x[:, :n], None if known is None else known[:, :n])
         return self.decode(z), z
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind both networks to the range of what pairs of views give them."""
+        n = self.n_x
+        super().bind(x[:, :n], None if known is None else known[:, :n], earlier)
+
     def dense_widths(self, n_features: int) -> tuple[dict[str, int], dict[str, int]]:
         """Return the width of each view."""
         return {"n_in": self.n_x}, {"n_out": n_features - self.n_x}

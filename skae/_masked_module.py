@@ -578,6 +578,12 @@ class MaskedModule(BaseModule):
 
     # Inference
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind the decoder; the encoder may get patterns that it has never seen."""
+        self.bind_networks(None, self.encode(x, known), earlier)
+
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the codes of rows, completed by the start, shape (n, n_components)."""
         return self.codes_of(x, known, None)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
+# By how much of itself the range is wider, on both sides, that a network is bound to.
+MARGIN = 0.5
 WEIGHTED = (
     nn.Linear,
     nn.Conv1d,
@@ -180,6 +182,35 @@ class BaseModule(nn.Module):
         It is that of :meth:`skae._losses.Loss.calibrated`.
         """
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind both networks to the range of what training rows give them.
+
+        Parameters
+        ----------
+        x, known : Tensor of shape (n, n_features)
+        earlier : BaseModule or None
+            One that was trained on other rows, whose range is widened.
+        """
+        self.bind_networks(x, self.encode(x, known), earlier)
+
+    def bind_networks(
+        self, x: Tensor | None, z: Tensor | None, earlier: BaseModule | None
+    ) -> None:
+        """Bind the encoder and the decoder, each unless it is given nothing."""
+        for name, given in (("encoder", x), ("decoder", z)):
+            part, before = getattr(self, name), getattr(earlier, name, None)
+            is_bound = isinstance(part, LinearResidual) and part.network is not None
+            if is_bound and given is not None:
+                part.bind(given, getattr(before, "bounds", None))
+
+    def unbind(self) -> None:
+        """Let networks have any range, to train them."""
+        for part in (self.encoder, self.decoder):
+            if isinstance(part, LinearResidual):
+                part.bounds = None
+
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the codes, shape (n, n_components)."""
         return self.encoded(x, known)
@@ -229,6 +260,10 @@ class LinearResidual(nn.Module):
     survives. Any other network is multiplied by a scalar gain that starts at zero
     (ReZero, Bachlechner et al. 2021). Either way the map is linear at first.
 
+    Once trained, the network is bound to about the range of what it was trained on, in
+    each column: what is beyond, it sees at the edge. There a network knows nothing, and
+    the linear map, which does not change, goes on.
+
     Parameters
     ----------
     network : torch.nn.Module or None
@@ -252,6 +287,7 @@ class LinearResidual(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    bounds: tuple[Tensor, Tensor] | None = None  # (n_in,) each
 
     def __init__(
         self, network: nn.Module | None, n_in: int, n_out: int, *, gain: bool
@@ -285,6 +321,20 @@ class LinearResidual(nn.Module):
             return self.linear(x)
         return torch.addmm(self.residual(x, known), x, self.weight.T) + self.bias
 
+    def bind(self, x: Tensor, earlier: tuple[Tensor, Tensor] | None) -> None:
+        """Bind the network to the range of a tensor of shape (n, n_in), and of 0.
+
+        It is wider by `MARGIN` of itself on both sides, and by `earlier` bounds.
+        """
+        x = x.detach().float()
+        low, high = x.amin(0).clamp_max(0), x.amax(0).clamp_min(0)
+        margin = MARGIN * (high - low)
+        low, high = low - margin, high + margin
+        if earlier is not None:
+            low, high = low.minimum(earlier[0]), high.maximum(earlier[1])
+        with torch.inference_mode(False):  # gradients may pass them
+            self.bounds = low.clone(), high.clone()
+
     def linear(self, x: Tensor) -> Tensor:
         """Return what the linear map alone makes of a tensor of shape (n, n_in)."""
         return torch.nn.functional.linear(x, self.weight, self.bias)
@@ -292,6 +342,9 @@ class LinearResidual(nn.Module):
     def residual(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return what the network adds."""
         assert self.network is not None
+        if self.bounds is not None:
+            low, high = self.bounds
+            x = x.clamp(low.to(x), high.to(x))
         residual = self.network(x, known) if self.reads_known else self.network(x)
         return self.gain * residual if self.has_gain else residual
 

@@ -204,6 +204,8 @@ class AutoencoderNet(ResumableNet):
     ) -> Any:
         """Train for `epochs` epochs of a schedule that is ``max_epochs`` long."""
         self.task_ = task
+        for module in self.module_.running:
+            module.unbind()
         n_rows = min(self.batch_size, len(X))
         n_before = len(self.history) if n_before is None else n_before
         with (

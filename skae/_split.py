@@ -20,6 +20,9 @@ from torch import Tensor
 from ._dataset import as_dense, row_chunks
 
 MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
+# Units that copies in one view are to leave, and how many of the pairs of equal rows
+# may be so by chance for them to be copies; in so many rows at most.
+FEW_UNITS, CHANCE_SHARE, CHANCE_ROWS = 20, 0.01, 10_000
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,73 @@ def distinct_rows(
     graph = coo_matrix((np.ones(len(order), dtype=bool), links), shape=(size, size))
     component = connected_components(graph, directed=False)[1][:n]
     return DistinctRows(rows, weights, np.unique(component, return_inverse=True)[1])
+
+
+def joined_by_copies(
+    X: NDArray, views: list[slice], groups: NDArray | None
+) -> NDArray | None:
+    """Return groups of rows that also join those that are copies in one view alone.
+
+    Such a copy, with another second view, is no copy of the row; but a network that has
+    learnt the one knows the other.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    views : list of slice
+        Of the columns.
+    groups : ndarray of int of shape (n_samples,) or None
+
+    Returns
+    -------
+    ndarray of int of shape (n_samples,) or None
+        Numbers from 0 on, which do not depend on the order of the rows if `groups` do
+        not; None where there is nothing to join.
+    """
+    parts = [X[:, view] for view in views]
+    hashes = [row_hashes(part, np.zeros(part.shape[1]), 1.0) for part in parts]
+    units = [np.unique(of_view, return_inverse=True)[1] for of_view in hashes]
+    # A copy in all views is the row again, and says nothing.
+    whole = row_hashes(X, np.zeros(X.shape[1]), 1.0)
+    rows = np.unique(whole, return_index=True)[1]
+    for part, unit in zip(parts, units, strict=True):
+        copies = np.bincount(unit[rows])
+        if len(copies) < FEW_UNITS or _equal_by_chance(part, rows, copies):
+            continue
+        joined = _joined(unit, groups)
+        if len(np.unique(joined)) >= FEW_UNITS:
+            groups = joined
+    return groups
+
+
+def _joined(first: NDArray, second: NDArray | None) -> NDArray:
+    """Return the units of rows that are joined by either of two numbers of theirs."""
+    if second is None:
+        return first
+    n = int(first.max()) + 1
+    links = np.ones(len(first), dtype=bool), (first, n + second)
+    size = n + int(second.max()) + 1
+    graph = coo_matrix(links, shape=(size, size))
+    component = connected_components(graph, directed=False)[1]
+    return np.unique(component[first], return_inverse=True)[1]
+
+
+def _equal_by_chance(X: NDArray, rows: NDArray, copies: NDArray) -> bool:
+    """Whether as many rows are equal where columns have nothing to do with each other.
+
+    Of some `rows`, `copies` says how often each is there. A single column always is.
+    """
+    n_pairs = float((copies * (copies - 1.0)).sum())
+    if not n_pairs:
+        return True
+    n = float(len(rows))
+    if len(rows) > CHANCE_ROWS:
+        rows = np.random.default_rng(0).choice(rows, CHANCE_ROWS, replace=False)
+    m, log_chance = len(rows), 0.0  # that two rows are equal
+    for column in X[rows].T:
+        counts = np.unique(column, return_counts=True)[1]
+        log_chance += np.log(((counts * (counts - 1.0)).sum() + 1) / (m * (m - 1.0)))
+    return bool(np.log(n * (n - 1)) + log_chance > np.log(CHANCE_SHARE * n_pairs))
 
 
 def fresh_rows(hashes: NDArray, seen: NDArray) -> NDArray:

@@ -131,6 +131,7 @@ class TrainedNetwork:
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)  # whose squares neither overflow nor vanish
+        self.bind(rows, earlier)
         # Which they would not by a network: its optimizer blows up rounding errors.
         has_no_axis = np.abs(self.start.components).max(0, initial=0) < 1e-9
         self.is_constant = (rows == rows[0]).all(0) & has_no_axis
@@ -152,6 +153,13 @@ class TrainedNetwork:
             self.components += rest * earlier.components
         elif sort:
             self._sort()
+
+    def bind(self, rows: NDArray, earlier: TrainedNetwork | None) -> None:
+        """Bind the networks to the range of dense rows, and of those of `earlier`."""
+        x, known = self._standardised(rows)
+        with inference(self.module):
+            before = None if earlier is None else earlier.module
+            self.module.bind(x.float(), known, before)
 
     def _sort(self) -> None:
         """Put the codes in the order of the variance that they explain."""
@@ -194,7 +202,7 @@ class TrainedNetwork:
         if not total > 0:
             return np.zeros(k)
         # All in the module's own units and precision: this is a pass for each code.
-        x, known, _ = self._standardised(rows)
+        x, known = self._standardised(rows)
         x, module = x.float(), self.module
         counts = torch.ones_like(x) if known is None else known.to(x)
         counts[:, torch.from_numpy(self.is_constant)] = 0
@@ -227,7 +235,8 @@ class TrainedNetwork:
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
-        x, known, module = self._standardised(X)
+        x, known = self._standardised(X)
+        module = self._module_for(x.dtype)
         with inference(module):
             u = module.encode(x, known).cpu().numpy()[:, self.order]
         return u * self.code_scale.astype(X.dtype)
@@ -260,15 +269,14 @@ class TrainedNetwork:
         in_code = self.codes.log_density(codes) + self.start.log_volume
         return in_code + residual_log_density(residual, self.noise_variance, n_residual)
 
-    def _standardised(self, X: NDArray) -> tuple[Tensor, Tensor | None, Any]:
-        """Return rows as the module takes them, and the module in their precision."""
+    def _standardised(self, X: NDArray) -> tuple[Tensor, Tensor | None]:
+        """Return rows as the module takes them, and what is known of them."""
         known = known_cells(X)
         X = self.start.filled(X, known)
         x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
-        module = self._module_for(x.dtype)
-        device = _device(module)
+        device = _device(self.module)
         mask = None if known is None else torch.from_numpy(known).to(device)
-        return x.to(device), mask, module
+        return x.to(device), mask
 
     def _module_for(self, dtype: torch.dtype) -> Any:
         if dtype == torch.float32:

@@ -51,6 +51,8 @@ from ._trained import TrainedNetwork, inference
 ACTIVE_VARIANCE = 0.01
 # The prior has 0. Far from its training rows a network may ask for any number.
 MAX_LOG_VARIANCE = 2.0
+# Of draws of a code around its mean, the furthest that the decoder is bound to.
+MOST_DEVIATIONS = 3.0
 # A code whose posterior mean varies less than this at the start is not blown up to the
 # variance that PCA's code has.
 SMALLEST_SHARE = 0.01
@@ -264,6 +266,14 @@ class VariationalModule(BaseModule):
             log_variance = log_variance + ((squares.sum(0) + noise) / precision).log()
         return mean, log_variance.clamp(max=MAX_LOG_VARIANCE)
 
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind both networks to the range of rows, and of most draws of their codes."""
+        mean, log_variance = self.posterior(x, known)
+        spread = MOST_DEVIATIONS * (0.5 * log_variance).exp()
+        self.bind_networks(x, torch.cat([mean - spread, mean + spread]), earlier)
+
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the posterior mean, shape (n, n_components)."""
         return self.posterior(x, known)[0]
@@ -469,7 +479,8 @@ class TrainedVariational(TrainedNetwork):
 
     def posterior_std(self, X: NDArray) -> NDArray:
         """Return the posterior's standard deviations, shape (n, k)."""
-        x, known, module = self._standardised(X)
+        x, known = self._standardised(X)
+        module = self._module_for(x.dtype)
         with inference(module):
             log_variance = module.posterior(x, known)[1].cpu().numpy()
         std = np.exp(0.5 * log_variance)[:, self.order]
@@ -486,7 +497,8 @@ class TrainedVariational(TrainedNetwork):
 
     def _log_weights(self, X: NDArray) -> NDArray:
         """Return log p(x, z) - log q(z | x), shape (n_importance_samples, n)."""
-        x, known, module = self._standardised(X)
+        x, known = self._standardised(X)
+        module = self._module_for(x.dtype)
         weights = np.empty((len(self.noise), len(X)))
         with inference(module):
             mean, log_variance = module.posterior(x, known)

@@ -44,6 +44,7 @@ from ._rows import (
 )
 from ._samples import takes_padding
 from ._sklearn import BaseEstimator, _fit_context
+from ._split import joined_by_copies
 from ._start import Start
 from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, loadings
@@ -343,9 +344,10 @@ class TrainedViews(TrainedNetwork):
         sort: bool = False,
     ) -> None:
         """Measure the loadings on (some of) the training rows."""
-        del earlier, sort
+        del sort
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)
+        self.bind(rows, earlier)
         views = (self.views.x, self.views.y)[: 1 if self.views.n_x == X.shape[1] else 2]
         self.loadings = np.hstack(
             [
@@ -438,6 +440,10 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
                     X_val = self._pairs(X_val, y_val, self, reset=False)
             elif y_val is not None:
                 raise ValueError("y_val needs X_val: give both, or neither.")
+            if y is not None:
+                n_x = math.prod(self.sample_shape_)
+                views = [slice(0, n_x), slice(n_x, pairs.shape[1])]
+                groups = joined_by_copies(pairs, views, groups)
             rows = Rows(pairs, weight, groups, X_val)
             self._publish(fit(self._objective(), rows, earlier, task))
             task.end()

@@ -5,6 +5,7 @@ import math
 import pickle
 import random
 import re
+from functools import partial
 
 import cloudpickle
 import joblib
@@ -23,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
+from skae import MaskedAutoencoder
 from skae._gate import PairedImprovement
 from skae._net import AutoencoderNet
 from skae.architectures import Modules
@@ -522,6 +524,28 @@ def test_history_terms_sum_to_the_loss(estimator, X):
     x = torch.ones(2, 6)
     terms = estimator.net_.criterion_(estimator.module_(x), x).values()
     assert {term.shape for term in terms} == {(2,)}  # one number per row
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, _ in OPEN if not isinstance(ESTIMATORS[name], MaskedAutoencoder)],
+)
+def test_beyond_the_training_rows_the_linear_map_goes_on_alone(name, monkeypatch, X):
+    """What the network adds there stays what it is at the edge."""
+    model = opened(name, monkeypatch).set_params(n_components=2).fit(X)
+    X, steps = taking_part(model, X), np.arange(1, 4)
+    inside = model.inverse_transform(model.transform(X))
+    far = X.mean(0) + 1e6 * steps[:, None] * np.random.RandomState(0).randn(6)
+    first, second, third = model.inverse_transform(model.transform(far))
+    assert np.abs(second).max() > 1e4
+    assert_near = partial(np.testing.assert_allclose, atol=1e-9 * np.abs(second).max())
+    assert_near(third - second, second - first)
+    model.module_.unbind()
+    model._fit.model._casts.clear()
+    assert_near(model.inverse_transform(model.transform(X)), inside)
+    if model.module_.encoder.network is not None:
+        wild = model.inverse_transform(model.transform(far))
+        assert not np.allclose(wild[1], second, rtol=1e-9)
 
 
 def test_outliers_score_lower_than_inliers(estimator, X):

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from skae._split import (
     assign_folds,
     choose_held_out,
     distinct_rows,
+    joined_by_copies,
     row_hashes,
 )
 
@@ -245,6 +247,43 @@ def units(n, n_units, seed=0):
     shares = rng.dirichlet(np.full(n_units, 0.5))
     unit = np.append(np.arange(n_units), rng.choice(n_units, n - n_units, p=shares))
     return torch.from_numpy(rng.permutation(unit))
+
+
+def joined(*views, groups=None):
+    widths = np.cumsum([0, *(view.shape[1] for view in views)])
+    slices = [slice(a, b) for a, b in pairwise(widths)]
+    return joined_by_copies(np.hstack(views), slices, groups)
+
+
+def test_copies_in_one_view_are_a_unit_wherever_they_are():
+    rng = np.random.RandomState(0)
+    rows, other = rng.randn(40, 3), rng.randn(160, 2)
+    of = rng.permutation(np.repeat(np.arange(40), 4))
+    for found in (joined(rows[of], other), joined(other, rows[of])):
+        assert len(np.unique(found)) == 40
+        assert_array_equal(found[:, None] == found, of[:, None] == of)
+    order = rng.permutation(160)
+    assert_array_equal(joined(rows[of][order], other[order]), found[order])
+    # With groups of their own, and copies in the other view.
+    groups = np.where(of < 2, 160, np.arange(160))
+    assert len(np.unique(joined(rows[of], other, groups=groups))) == 39
+    first, second = (np.flatnonzero(of == i)[0] for i in (2, 3))
+    other[second] = other[first]
+    assert len(np.unique(joined(rows[of], other, groups=groups))) == 38
+
+
+def test_rows_of_few_values_are_equal_by_chance():
+    rng = np.random.RandomState(0)
+    hidden, other = rng.randn(1000, 1), rng.randn(1000, 3)
+    answers = np.clip(np.round(hidden + 0.7 * rng.randn(1000, 6)), -2, 2)
+    grid = np.stack(np.divmod(rng.randint(400, size=1000), 20), 1)
+    labels = np.eye(50)[rng.randint(50, size=1000)]
+    single = rng.randint(300, size=(1000, 1))
+    for view in (answers, grid, labels, single, np.ones((1000, 2))):
+        assert len(np.unique(view, axis=0)) < 1000
+        assert joined(view.astype(float), other) is None
+    whole = np.hstack([rng.randn(40, 3)] * 2)[rng.randint(40, size=160)]
+    assert joined(whole[:, :3], whole[:, 3:]) is None  # each is the row again
 
 
 @pytest.mark.parametrize("n_folds", [2, 5])

@@ -239,6 +239,19 @@ def test_rows_of_their_own_decide(estimator, views):
         estimator.fit(X, y, y_val=y)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_copies_in_one_view_are_held_out_together(estimator, which):
+    rng = np.random.RandomState(0)
+    of = np.repeat(np.arange(30), 3)
+    pair = [rng.randn(90, 5), rng.randn(90, 4)]
+    pair[which] = pair[which][of]
+    found, expected = (
+        clone(estimator).fit(*pair, **how) for how in ({}, {"groups": of})
+    )
+    assert found.validation_scores_ == pytest.approx(expected.validation_scores_)
+    assert_allclose(found.transform(pair[0]), expected.transform(pair[0]), atol=1e-6)
+
+
 def test_groups_are_held_out_together(estimator, views):
     estimator.fit(*views, groups=np.repeat(np.arange(30), 3))
     with pytest.warns(UserWarning, match="groups makes 3 units of these rows"):

@@ -149,6 +149,10 @@ def _(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value:
 
 def residual(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value:
     """Return what the network of a :class:`LinearResidual` adds."""
+    if part.bounds is not None:
+        low, high = (g.constant(bound, x.dtype) for bound in part.bounds)
+        sizes, x = x.sizes, g.add("Min", g.add("Max", x, low), high)
+        x.sizes = sizes
     added = run(g, part.network, x, known)
     return added * part.gain if part.has_gain else added
 
