@@ -205,6 +205,7 @@ class DenseStep:
         between = [
             known_activation(p) for _, p in parts if not isinstance(p, nn.Linear)
         ]
+        scale = getattr(part, "output_scale", None)
         return DenseLayers(
             [self.values[weight] for weight in weights],
             [self.values[bias] for bias in biases],
@@ -214,6 +215,7 @@ class DenseStep:
             ],
             [activation for activation in between if activation is not None],
             path,
+            scale,
         )
 
     def outputs(self, x: Tensor, given: Any = None) -> tuple[Tensor, ...]:

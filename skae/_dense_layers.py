@@ -180,6 +180,8 @@ class DenseLayers:
         Between the layers.
     path : (Tensor of shape (..., n_out, n_in), Tensor of shape (..., n_out)) or None
         The fixed linear map and its bias.
+    scale : Tensor of shape (n_out,) or None
+        By which the output of the layers is multiplied, and not that of the path.
 
     Notes
     -----
@@ -194,6 +196,7 @@ class DenseLayers:
         gradients: list[tuple[Tensor, Tensor]],
         activations: list[Activation],
         path: tuple[Tensor, Tensor] | None,
+        scale: Tensor | None = None,
     ) -> None:
         like = path[0] if path is not None else weights[0]
         self.n_stacked = len(like) if like.ndim == 3 else None
@@ -202,7 +205,7 @@ class DenseLayers:
         self.biases = [Matrix.of(bias.unsqueeze(-2)) for bias in biases]
         self.gradients = [(Matrix.of(weight), bias) for weight, bias in gradients]
         self.activations = activations
-        self.has_path = path is not None
+        self.has_path, self.scale = path is not None, scale
         if path is not None:
             self.path = Matrix.of(path[0])
             self.path_transposed = Matrix.of(path[0].mT)
@@ -260,12 +263,17 @@ class LayersPass:
             yield activation.forward(y.rows, applied.rows)
             self.inputs.append(applied)
             self.saved.append(y.rows)
-        bias = biases[-1]
-        if layers.has_path and layers.path_bias.any():
+        bias, output = biases[-1], self.output.rows
+        is_moved = layers.has_path and bool(layers.path_bias.any())
+        if is_moved and layers.scale is None:
             both = Matrix.of(torch.empty_like(bias.rows))
             yield partial(torch.add, bias.rows, layers.path_bias, out=both.rows)
             bias = both
         yield products.affine(bias, self.inputs[-1], weights[-1], self.output)
+        if layers.scale is not None:
+            yield partial(torch.mul, output, layers.scale, out=output)
+            if is_moved:
+                yield partial(torch.add, output, layers.path_bias, out=output)
         if layers.has_path:
             yield products.add(self.output, self.given, layers.path_transposed)
 
@@ -280,6 +288,11 @@ class LayersPass:
         """Return the calls for the gradients by the parameters, then by the input."""
         products, weights, d = layers.products, layers.weights, self.by_output
         calls: list[Call] = []
+        if layers.scale is not None:
+            d = Matrix.of(torch.empty_like(self.output.rows))
+            calls.append(
+                partial(torch.mul, self.by_output.rows, layers.scale, out=d.rows)
+            )
         for i in reversed(range(len(weights))):
             by_weight, by_bias = layers.gradients[i]
             self.by_input = Matrix.new(

@@ -135,9 +135,10 @@ def variance_floor(variance: NDArray) -> float:
 
 
 def floored(covariance: NDArray) -> NDArray:
-    """Return a covariance that can be inverted."""
-    floor = variance_floor(np.diagonal(covariance))
-    return covariance + floor * np.eye(len(covariance))
+    """Return a covariance that can be inverted, whatever the units of the columns."""
+    variance = np.diagonal(covariance)
+    own = VARIANCE_FLOOR * variance
+    return covariance + np.diag(np.where(own > 0, own, variance_floor(variance)))
 
 
 # Tables that are not wide

@@ -288,6 +288,7 @@ class LinearResidual(nn.Module):
     weight: Tensor
     bias: Tensor
     bounds: tuple[Tensor, Tensor] | None = None  # (n_in,) each
+    output_scale: Tensor | None = None  # (n_out,), of what the network adds
 
     def __init__(
         self, network: nn.Module | None, n_in: int, n_out: int, *, gain: bool
@@ -346,6 +347,8 @@ class LinearResidual(nn.Module):
             low, high = self.bounds
             x = x.clamp(low.to(x), high.to(x))
         residual = self.network(x, known) if self.reads_known else self.network(x)
+        if self.output_scale is not None:
+            residual = residual * self.output_scale.to(residual)
         return self.gain * residual if self.has_gain else residual
 
 

@@ -154,6 +154,8 @@ def residual(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value
         sizes, x = x.sizes, g.add("Min", g.add("Max", x, low), high)
         x.sizes = sizes
     added = run(g, part.network, x, known)
+    if part.output_scale is not None:
+        added = added * part.output_scale
     return added * part.gain if part.has_gain else added
 
 
