@@ -206,6 +206,8 @@ class DenseStep:
             known_activation(p) for _, p in parts if not isinstance(p, nn.Linear)
         ]
         scale = getattr(part, "output_scale", None)
+        if scale is not None:
+            scale = scale.to(self.values[biases[-1]])
         return DenseLayers(
             [self.values[weight] for weight in weights],
             [self.values[bias] for bias in biases],

@@ -53,7 +53,8 @@ MIN_ROWS = 10  # with fewer nothing is chosen, but this
 FEW_ROWS_SHARE = 0.3
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
-# So are deviations below this share of a column's mean, and variances below that.
+# So are deviations below this share of a column's mean, variances below this share of
+# the largest one, and all below that.
 ROUNDING, SMALLEST = 1e-14, 1e-290
 MOST_NUMBERS = 2**26  # of the sums over rows in wide tables: 512 MB
 
@@ -137,8 +138,11 @@ def variance_floor(variance: NDArray) -> float:
 def floored(covariance: NDArray) -> NDArray:
     """Return a covariance that can be inverted, whatever the units of the columns."""
     variance = np.diagonal(covariance)
-    own = VARIANCE_FLOOR * variance
-    return covariance + np.diag(np.where(own > 0, own, variance_floor(variance)))
+    most = float(variance.max(initial=0.0))
+    if most <= SMALLEST:
+        return covariance + variance_floor(variance) * np.eye(len(covariance))
+    floor = np.maximum(VARIANCE_FLOOR * variance, ROUNDING * most)
+    return covariance + np.diag(floor)
 
 
 # Tables that are not wide

@@ -230,6 +230,7 @@ def fit(
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
         X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
+        objective.measure_columns(X, rows.weight)
         objective.groups = rows.groups
         start = objective.start(pca, X, rows.weight, seed)
         objective.groups = None
@@ -548,6 +549,8 @@ def _followed(
     X = rows.X
     if objective.takes_padding and not objective.handles_missing:
         X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
+    if earlier is None:
+        objective.measure_columns(X, rows.weight)
     solver, start = objective.follow(solver, before, X, rows.weight, seed)
     objective.check_reached(start)
     return seed, solver, start

@@ -46,10 +46,8 @@ PIECE_NUMBERS = 2**20  # of the matrices, and of the neighbours, of rows at a ti
 BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
 # The least noise of a network's start, as a share of the variance of a column.
 NOISE_FLOOR = 1e-5
+LEAST_NOISE = 1e-11  # and of the largest variance
 TINY = 1e-200
-# Networks add to a column about in units of so many of its deviations, or of the mean
-# one where that is less.
-MOST_OF_DEVIATION = 2.0
 # Share of the known cells that is hidden from a network that is judged. It is small, so
 # that of a row hardly less is seen than when its missing cells are completed.
 JUDGED_HIDDEN = 0.1
@@ -121,9 +119,9 @@ class MaskedStart(Start):
         if isinstance(module, MaskedModule):
             # Of which single precision can invert sums of such loadings.
             variance = (cells.loadings**2).sum(1) + cells.noise
-            floor = NOISE_FLOOR * variance
+            floor = np.maximum(NOISE_FLOOR * variance, LEAST_NOISE * variance.max())
             noise = np.maximum(cells.noise, np.where(floor > TINY, floor, 1.0))
-            module.set_output_scale(np.sqrt(variance))
+            module.set_deviations(np.sqrt(variance))
             module.set_missing(
                 cells.loadings / units.scale,
                 noise / units.scale**2,
@@ -261,18 +259,10 @@ class MaskedModule(BaseModule):
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
 
-    def set_output_scale(self, deviation: NDArray) -> None:
-        """Let networks add less to columns of small deviations, shape (n_features,).
-
-        They would add noise of the size that is nothing in the others.
-        """
-        size = math.sqrt(float(np.square(deviation).mean())) or 1.0
-        scale = np.minimum(MOST_OF_DEVIATION * deviation / size, 1.0)
-        for part in (self.encoder if self.is_whole else None, self.decoder):
-            if isinstance(part, LinearResidual):
-                part.output_scale = None
-                if (scale < 1).any():
-                    part.output_scale = torch.from_numpy(scale).to(part.bias)
+    @property
+    def completing(self) -> nn.Module:
+        """The network that adds to the columns of rows."""
+        return self.encoder if self.is_whole else self.decoder
 
     def set_blocks(self, block: NDArray) -> None:
         """Take over which columns are hidden together, shape (n_features,)."""

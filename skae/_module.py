@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 RESHAPING = (nn.Flatten, nn.Unflatten)
 # By how much of itself the range is wider, on both sides, that a network is bound to.
 MARGIN = 0.5
+# Networks add to a column in units of so many of its deviations, or of the
+# root-mean-square one of all columns where that is less.
+MOST_DEVIATIONS = 2.0
 WEIGHTED = (
     nn.Linear,
     nn.Conv1d,
@@ -181,6 +184,24 @@ class BaseModule(nn.Module):
 
         It is that of :meth:`skae._losses.Loss.calibrated`.
         """
+
+    @property
+    def completing(self) -> nn.Module:
+        """The network that adds to the columns of rows."""
+        return self.decoder
+
+    def set_deviations(self, deviation: NDArray) -> None:
+        """Learn the standard deviations of the columns, shape (n_features,).
+
+        To a small one the network would add noise of a size that is nothing in others.
+        """
+        part = self.completing
+        relative = deviation / (deviation.max(initial=0.0) or 1.0)
+        size = float(np.sqrt(np.square(relative).mean())) or 1.0
+        scale = np.minimum(MOST_DEVIATIONS * relative / size, 1.0)
+        if isinstance(part, LinearResidual) and part.network is not None:
+            is_even = (scale == 1).all()
+            part.output_scale = None if is_even else torch.from_numpy(scale).float()
 
     def bind(
         self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None

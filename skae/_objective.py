@@ -9,10 +9,12 @@ from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ._dataset import STATISTICS_ROWS, sample_rows
 from ._gate import StackedModules
 from ._losses import Loss
 from ._module import BaseModule, OfSamples, OfStackedSamples, with_linear_paths
@@ -84,6 +86,8 @@ class Objective(ABC):
         self.sample_shape = sample_shape
         # Numbers of what is held out together, while `fit` looks for the start.
         self.groups: NDArray | None = None
+        # Standard deviations of the columns, if modules are to know them; (n_features,)
+        self.deviation: NDArray | None = None
 
     # To define
 
@@ -229,7 +233,19 @@ class Objective(ABC):
         """Return a module at a start."""
         module = self.module(*self.networks(start, plan, seed)).float()
         start.apply(module)
+        if self.deviation is not None:
+            module.set_deviations(self.deviation)
         return module
+
+    def measure_columns(self, X: Any, weight: NDArray | None) -> None:
+        """Measure what modules are to know of the columns of (some of) the rows."""
+        if self.reconstructs and not self.handles_missing:
+            rng = np.random.default_rng(0)
+            rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
+            centred = rows - np.average(rows.astype(np.float64), 0, weight)
+            size = np.abs(centred).max() or 1.0  # whose square may be too large
+            squares = np.average(np.square(centred / size), 0, weight)
+            self.deviation = size * np.sqrt(squares)
 
     def built(
         self,

@@ -51,8 +51,8 @@ from ._trained import TrainedNetwork, inference
 ACTIVE_VARIANCE = 0.01
 # The prior has 0. Far from its training rows a network may ask for any number.
 MAX_LOG_VARIANCE = 2.0
-# Of draws of a code around its mean, the furthest that the decoder is bound to.
-MOST_DEVIATIONS = 3.0
+# Posterior deviations from the mean that the range of draws has, to bind the decoder.
+DRAWN_DEVIATIONS = 3.0
 # A code whose posterior mean varies less than this at the start is not blown up to the
 # variance that PCA's code has.
 SMALLEST_SHARE = 0.01
@@ -271,7 +271,7 @@ class VariationalModule(BaseModule):
     ) -> None:
         """Bind both networks to the range of rows, and of most draws of their codes."""
         mean, log_variance = self.posterior(x, known)
-        spread = MOST_DEVIATIONS * (0.5 * log_variance).exp()
+        spread = DRAWN_DEVIATIONS * (0.5 * log_variance).exp()
         self.bind_networks(x, torch.cat([mean - spread, mean + spread]), earlier)
 
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
