@@ -14,6 +14,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import LRScheduler
 from torch import nn
@@ -460,3 +461,15 @@ def test_a_constant_column_comes_back_as_it_is(cls, value):
     assert model.best_iter_ > 0
     rebuilt = model.inverse_transform(model.transform(X))
     assert_allclose(rebuilt[:, -1], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, VAE, DenoisingAutoencoder])
+def test_a_network_adds_no_noise_to_small_columns(cls, seed):
+    """In their own units one of these columns is nearly all of the error."""
+    X = load_breast_cancer().data[:, :10]
+    train, new = train_test_split(X, random_state=seed)
+    model = cls(2, random_state=seed).fit(train)
+    assert model.best_iter_ > 0
+    error = np.square(model.inverse_transform(model.transform(new)) - new).mean(0)
+    assert (error < 1.3 * X.var(0)).all()

@@ -198,6 +198,47 @@ def test_for_weighted_rows_and_stacked_modules(objective, n_stacked, weighted):
     assert_is_autograd(lambda: net_of(objective, n_stacked=n_stacked), weight, x=x)
 
 
+# Of columns, some of which are small.
+DEVIATIONS = np.array([1.0, 0.1, 2.0, 3.0, 0.01, 1.0, 0.0])
+
+
+def with_small_columns(net):
+    """Return a net that has learnt of small columns."""
+    stacked = isinstance(net.module_, StackedModules)
+    module = net.module_.template if stacked else net.module_
+    module.set_deviations(DEVIATIONS)
+    assert module.completing.output_scale.numpy().min() == 0
+    assert module.completing.output_scale.numpy().max() == 1
+    return net
+
+
+@pytest.mark.parametrize("sizes", [(), (6, 5), (18,)])
+@pytest.mark.parametrize("n_stacked", [0, 3])
+@pytest.mark.parametrize("objective", [plain, noisy, denoising, variational])
+def test_small_columns_get_less_of_the_network(objective, n_stacked, sizes):
+    def make():
+        return with_small_columns(net_of(objective, sizes, n_stacked=n_stacked))
+
+    assert_is_autograd(make)
+    net = make()
+    net.module_.eval()
+    with Drawing(net).drawing():
+        expected = net.module_(rows(), None)[0]
+    if objective is plain or not n_stacked:  # others draw, each module its own
+        with Drawing(net).drawing():
+            found = DenseStep.of(net, D).outputs(rows())[0]
+        torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["whole", "codes"])
+@pytest.mark.parametrize("n_stacked", [0, 3])
+def test_small_columns_are_completed_with_less_of_the_network(kind, n_stacked):
+    def make():
+        return with_small_columns(masked_net(kind, n_stacked))
+
+    assert_is_autograd(make, tol=1e-5)
+
+
 def masked_net(kind, n_stacked):
     """Return a net of modules that complete rows, with weights that are all random."""
     generator, modules = torch.Generator().manual_seed(0), []

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -1111,6 +1111,35 @@ def test_nullable_types_are_kept():
     completed = imputer.fit_transform(frame)
     assert completed.dtypes.tolist() == frame.dtypes.tolist()
     assert completed.notna().to_numpy().all()
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 1e3, 1e6])
+def test_the_start_does_not_depend_on_the_units_of_a_column(size):
+    rng = np.random.RandomState(0)
+    z = rng.randn(300)
+    X = np.column_stack([z, z + 0.1 * rng.randn(300), rng.randn(300)])
+    X = with_holes(X, 0.2)
+    units = np.array([1.0, 1.0, size])
+    how = {"max_iter": 0, "random_state": 0}
+    expected = MaskedAutoencoder(**how).fit(X).impute(X)
+    found = MaskedAutoencoder(**how).fit(X * units).impute(X * units) / units
+    assert_allclose(found, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_columns_are_completed_by_a_network_as_at_the_start(seed):
+    """Whose error is of the size of what is learnt of columns 10,000 times as large."""
+    X, rng = load_breast_cancer().data[:, :10], np.random.RandomState(seed)
+    rows, hidden = rng.permutation(569), rng.uniform(size=X.shape) < 0.2
+    holes, train, new = np.where(hidden, NAN, X), rows[:379], rows[379:]
+
+    def error(max_iter):
+        model = MaskedAutoencoder(max_iter=max_iter, random_state=seed)
+        completed = model.fit(holes[train]).impute(holes[new])
+        squares = np.square((completed - X[new]) / X.std(0))
+        return squares[hidden[new]].mean()
+
+    assert error("auto") < 1.5 * error(0)
 
 
 def test_a_constant_column_says_nothing():
