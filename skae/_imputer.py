@@ -29,7 +29,15 @@ from ._masked import (
     warn_of_empty_rows,
 )
 from ._parameters import naming, unchanged_on_error
-from ._rows import as_numbers, check_kind, check_values, check_weights, is_missing
+from ._rows import (
+    TIMES,
+    as_numbers,
+    check_kind,
+    check_values,
+    check_weights,
+    is_missing,
+    is_time,
+)
 from ._sklearn import (
     OneToOneFeatureMixin,
     TransformerMixin,
@@ -548,6 +556,10 @@ class MaskedImputer(
             try:
                 numbers = np.where(gaps, np.nan, column).astype(np.float64)
             except (TypeError, ValueError) as error:
+                known = values[~np.asarray(gaps)]
+                if len(known) and is_time(known[0]):
+                    message = f"Column {column_name(X, j)} of X holds {TIMES}"
+                    raise ValueError(message) from error
                 raise ValueError(
                     f"Column {column_name(X, j)} of X is not numeric: name it in "
                     f"categorical_features. ({error})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from ._samples import as_rows, check_padding
 # The squares of larger numbers overflow, or what a network makes of them in float32;
 # and those of numbers below the inverse vanish.
 HUGE = {"float32": 1e30, "float64": 1e140, "uint8": 1e140}
+TIMES = "times, which are not numbers: subtract one, and divide by a unit."
 # Weights further apart than this are lost in rounding.
 WEIGHT_RATIO = 1e12
 # Share of a range that is rounding at its ends.
@@ -137,12 +139,20 @@ def as_numbers(
         if column is None or "feature names" in str(error):
             raise
         name, value = column
+        if is_time(value):
+            raise ValueError(f"Column {name!r} of X holds {TIMES}") from error
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
             f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
         ) from error
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value is a date, a time, or a difference of such."""
+    times = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
+    return isinstance(value, times)
 
 
 def check_kind(X: Any, min_features: int = 1) -> None:
@@ -156,10 +166,7 @@ def check_kind(X: Any, min_features: int = 1) -> None:
             "required."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        raise ValueError(
-            f"X holds times ({X.dtype}), which are not numbers: subtract one, and "
-            "divide by a unit."
-        )
+        raise ValueError(f"X holds {TIMES}")
     check_unmasked("X", X)
 
 
@@ -204,7 +211,9 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
             try:
                 float(value)
             except (TypeError, ValueError, OverflowError):
-                return name, value.item() if isinstance(value, np.generic) else value
+                if isinstance(value, np.generic) and not is_time(value):
+                    value = value.item()
+                return name, value
     return None
 
 

@@ -109,7 +109,11 @@ TypeError: X is None: give rows, of shape (n_samples, n_features).
 ValueError: X has 0 feature(s) (shape=(30, 0)) while a minimum of 1 is required.
 
 >>> model.fit(np.array([["2026-01-01"], ["2026-01-02"]], dtype="datetime64[D]"))
-ValueError: X holds times (datetime64[D]), which are not numbers: subtract one, and
+ValueError: X holds times, which are not numbers: subtract one, and divide by a unit.
+
+>>> days = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-03"] * 9)})
+>>> model.fit(days.assign(size=range(18)))
+ValueError: Column 'day' of X holds times, which are not numbers: subtract one, and
 divide by a unit.
 
 >>> model.fit(np.ma.masked_greater(X, 7))
@@ -640,6 +644,12 @@ ValueError: X has 0 sample(s) while a minimum of 2 is required.
 >>> MaskedImputer(categorical_features=["size"]).fit(colours)
 ValueError: Column 'colour' of X is not numeric: name it in categorical_features. (could
 not convert string to float: 'red')
+
+>>> MaskedImputer(categorical_features=["colour"]).fit(
+...     colours.assign(day=pd.to_datetime(["2026-01-01", "2026-01-02", None]))
+... )
+ValueError: Column 'day' of X holds times, which are not numbers: subtract one, and
+divide by a unit.
 
 >>> MaskedImputer(categorical_features=["shape"]).fit(colours)
 ValueError: categorical_features=['shape']: 'shape' is no column of X: use names of
