@@ -413,6 +413,14 @@ def test_rows_are_drawn_by_a_seed(given, bent):
     assert (one != other).any()
 
 
+def test_draws_have_no_variance_that_no_row_has():
+    X = np.ones((30, 4))
+    X[:, 3] = np.arange(30)
+    drawn = AdversarialAutoencoder(2, max_iter=0).fit(X).sample(200, random_state=0)
+    assert_allclose(drawn[:, :3], 1, atol=1e-9)
+    assert 5 < drawn[:, 3].std() < 15
+
+
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3"])
 def test_a_wrong_number_of_rows_is_named(n_samples, bent):
     model = AdversarialAutoencoder(2, max_iter=0).fit(bent)

@@ -473,3 +473,11 @@ def test_a_network_adds_no_noise_to_small_columns(cls, seed):
     assert model.best_iter_ > 0
     error = np.square(model.inverse_transform(model.transform(new)) - new).mean(0)
     assert (error < 1.3 * X.var(0)).all()
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, skae.DeepBeliefAutoencoder])
+def test_without_a_code_rows_are_the_mean(cls):
+    X = load_iris().data
+    model = cls(0, max_iter=1).fit(X)
+    rows = model.inverse_transform(model.transform(X[:5]))
+    assert_allclose(rows, np.tile(X.mean(0), (5, 1)))

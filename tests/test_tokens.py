@@ -7,9 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
+import skae
+from skae.text import KneserNey
 from skae.text._dataset import Pieces, TokenDataset
 from skae.text._tokens import TokenSequences, Vocabulary
 
@@ -224,3 +227,13 @@ def test_an_epoch_has_every_row_once_and_alike_rows_together():
     assert known.sum(1).tolist() == lengths.tolist()
     assert x[known].tolist() == pieces.places(order[:8].numpy()).tolist()
     assert np.ptp(lengths) < 20
+
+
+def test_tokens_of_numpy_are_plain(tmp_path):
+    """As in rows of an array of strings, or draws of them."""
+    texts = [[np.str_("a"), np.str_("b")], list(np.array(["b", "c"]))]
+    model = KneserNey().fit(texts)
+    assert {type(token) for token in model.vocabulary_} == {str}
+    model.save(tmp_path / "model")
+    loaded = skae.load(tmp_path / "model")
+    assert_allclose(loaded.score_samples(texts), model.score_samples(texts))
