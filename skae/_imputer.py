@@ -37,6 +37,7 @@ from ._rows import (
     check_weights,
     is_missing,
     is_time,
+    marked_by,
 )
 from ._sklearn import (
     OneToOneFeatureMixin,
@@ -529,7 +530,8 @@ class MaskedImputer(
         if asked is None and isinstance(marker, Real):
             rows = as_numbers(self, X, reset, 2 if reset else 1, sparse=False)
             names = getattr(self, "feature_names_in_", None)
-            check_values(rows, names, missing=marks_nan, to_fit=reset)
+            with marked_by(marker):
+                check_values(rows, names, missing=marks_nan, to_fit=reset)
             if reset:
                 self._categorical: set[int] = set()
             if not marks_nan:
@@ -564,7 +566,7 @@ class MaskedImputer(
                     f"Column {column_name(X, j)} of X is not numeric: name it in "
                     f"categorical_features. ({error})"
                 ) from error
-            with naming(f"column {column_name(X, j)}"):
+            with naming(f"column {column_name(X, j)}"), marked_by(marker):
                 check_values(numbers[:, None], missing=marks_nan, to_fit=False)
             if not marks_nan:
                 numbers = np.where(numbers == marker, np.nan, numbers)

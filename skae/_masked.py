@@ -46,7 +46,7 @@ from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import check_flag, new_random_state
 from ._propensity import Propensity
-from ._rows import check_rows
+from ._rows import check_rows, marked_by
 from ._solvers import Moments, follow, incremental_start, new_incremental_pca
 from ._start import Start
 from ._trained import TrainedNetwork, inference
@@ -690,7 +690,8 @@ class MaskedAutoencoder(BaseAutoencoder):
         marker = params.missing_values
         if np.isnan(marker):
             return super()._checked(X, params, **how)
-        rows = check_rows(self, X, **how)
+        with marked_by(marker):
+            rows = check_rows(self, X, **how)
         if sp.issparse(rows):
             raise ValueError(
                 f"missing_values={marker!r} in a sparse X: mark them in a dense one."

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import dis
 import math
+import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +33,7 @@ from ._dense import DenseStep
 from ._gate import LOST_ERRORS, PairedImprovement, StackedModules
 from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
 # Cells of the rows that are prepared at a time, to train and to judge.
@@ -155,7 +158,8 @@ class AutoencoderNet(ResumableNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        return [("print_log", PrintLog())] if self.verbose else []
+        log = PrintLog(sink=print_plainly)
+        return [("print_log", log)] if self.verbose else []
 
     def set_verbose(self, verbose: int) -> None:
         """Print a line for each epoch from now on, or no longer."""
@@ -610,6 +614,11 @@ class AutoencoderNet(ResumableNet):
             ConvergenceWarning,
             stacklevel=2,
         )
+
+
+def print_plainly(line: str) -> None:
+    """Print a line of skorch's, with its colours only where a terminal shows them."""
+    print(line if sys.stdout.isatty() else COLOURS.sub("", line))
 
 
 def _as_target(x: Tensor, known: Tensor | None) -> Dataset:

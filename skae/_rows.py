@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +148,20 @@ def as_numbers(
             f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
             "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
             f"({error})"
+        ) from error
+
+
+@contextmanager
+def marked_by(marker: Any) -> Iterator[None]:
+    """Let the message of NaN in `X` say that another value marks missing cells."""
+    try:
+        yield
+    except ValueError as error:
+        where = str(error).partition(". ")[0]
+        if "contains NaN" not in where:
+            raise
+        raise ValueError(
+            f"{where}, but missing_values={marker!r}: mark all missing cells by either."
         ) from error
 
 

@@ -25,8 +25,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from skae import AutoencoderTransformer, MaskedAutoencoder
 
-COLOUR = re.compile(r"\x1b\[\d+m")  # which skorch gives the best value so far
-
 
 @pytest.fixture
 def X():
@@ -175,7 +173,7 @@ def test_a_log_may_go_anywhere(X, capsys):
 def tables_of(printed):
     """Return what is printed as tables of an epoch a line, which must be aligned."""
     tables = []
-    for line in COLOUR.sub("", printed).splitlines():
+    for line in printed.splitlines():
         first = line.split()[0]
         if first == "epoch":
             tables.append([])
@@ -199,6 +197,13 @@ def test_a_split_prints_a_line_for_each_epoch(X, capsys):
     assert all(name in printed.out for name in ("train_loss", "valid_loss", "dur"))
     assert printed.out.splitlines()[-1].startswith("AutoencoderTransformer: the ")
     assert printed.err == ""
+    assert "\x1b" not in printed.out  # colours are for terminals
+
+
+def test_colours_are_shown_in_a_terminal(X, monkeypatch, capsys):
+    monkeypatch.setattr("skae._net.sys.stdout.isatty", lambda: True)
+    printing(max_iter=2, validation_fraction=0.2).fit(X)
+    assert "\x1b[" in capsys.readouterr().out
 
 
 def test_folds_print_theirs_and_then_those_of_the_network_of_all_rows(capsys):

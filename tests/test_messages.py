@@ -651,6 +651,10 @@ not convert string to float: 'red')
 ValueError: Column 'day' of X holds times, which are not numbers: subtract one, and
 divide by a unit.
 
+>>> MaskedImputer(missing_values=-1).fit([[1.0, np.nan], [2.0, -1.0], [3.0, 4.0]])
+ValueError: Input X contains NaN in column 1 (row 0), but missing_values=-1: mark all
+missing cells by either.
+
 >>> MaskedImputer(categorical_features=["shape"]).fit(colours)
 ValueError: categorical_features=['shape']: 'shape' is no column of X: use names of
 columns, or numbers from 0 to 1.
