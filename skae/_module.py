@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
-# By how much of itself the range is wider, on both sides, that a network is bound to.
-MARGIN = 0.5
+# By how many times itself the range is wider, on both sides, that a network is bound to.
+MARGIN = 2.0
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
 MOST_DEVIATIONS = 2.0
