@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
-# By how many times itself the range is wider, on both sides, that a network is bound to.
+# By how many times itself the range that a network is bound to is wider on both sides.
 MARGIN = 2.0
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
@@ -346,7 +346,7 @@ class LinearResidual(nn.Module):
     def bind(self, x: Tensor, earlier: tuple[Tensor, Tensor] | None) -> None:
         """Bind the network to the range of a tensor of shape (n, n_in), and of 0.
 
-        It is wider by `MARGIN` of itself on both sides, and by `earlier` bounds.
+        It is wider by `MARGIN` times itself on both sides, and by `earlier` bounds.
         """
         x = x.detach().float()
         low, high = x.amin(0).clamp_max(0), x.amax(0).clamp_min(0)

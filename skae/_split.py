@@ -136,13 +136,14 @@ def joined_by_copies(
         Numbers from 0 on, which do not depend on the order of the rows if `groups` do
         not; None where there is nothing to join.
     """
-    parts = [X[:, view] for view in views]
-    hashes = [row_hashes(part, np.zeros(part.shape[1]), 1.0) for part in parts]
-    units = [np.unique(of_view, return_inverse=True)[1] for of_view in hashes]
+    size = np.abs(X).max(0).astype(np.float64)
+    where = np.zeros(X.shape[1]), np.where(size > 0, size, 1.0)
     # A copy in all views is the row again, and says nothing.
-    whole = row_hashes(X, np.zeros(X.shape[1]), 1.0)
-    rows = np.unique(whole, return_index=True)[1]
-    for part, unit in zip(parts, units, strict=True):
+    rows = np.unique(row_hashes(X, *where), return_index=True)[1]
+    for view in views:
+        part = X[:, view]
+        hashes = row_hashes(part, *(of[view] for of in where))
+        unit = np.unique(hashes, return_inverse=True)[1]
         copies = np.bincount(unit[rows])
         if len(copies) < FEW_UNITS or _equal_by_chance(part, rows, copies):
             continue
