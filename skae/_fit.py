@@ -46,7 +46,7 @@ from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_h
 from ._start import Start
 from ._step import threads_for
 from ._trained import RATIO_ROWS, TrainedNetwork
-from ._training import Training
+from ._training import Training, choose_margin
 
 # Quartile distances below the lower quartile, from where on a score is an anomaly's
 # unless a share of the rows is (Tukey's fence).
@@ -274,6 +274,8 @@ def fit(
     task.begin(n_trainings * training.plan.max_iter)
     is_continued = earlier is not None
     decision = training.run(net, data, continued=is_continued, found=found)
+    if decision.is_open and data.fold_of is None and len(data.valid):
+        choose_margin(net, data)
     return found(net, decision)
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
-# By how many times itself the range that a network is bound to is wider on both sides.
-MARGIN = 2.0
+# By how many times itself the range that a network is bound to is wider on both sides,
+# and where held-out rows would lose by that.
+MARGIN, WIDE_MARGIN = 0.5, 10.0
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
 MOST_DEVIATIONS = 2.0
@@ -76,6 +77,8 @@ class BaseModule(nn.Module):
 
     A linear path beside more than one is of the row alone, and the module's business.
     """
+    margin: float = MARGIN
+    """By how many times itself the range is wider that networks are bound to."""
     dense_loss: ClassVar[type[Loss] | None] = None
     """The loss of which :meth:`dense_backward` has the gradient."""
 
@@ -224,7 +227,7 @@ class BaseModule(nn.Module):
             part, before = getattr(self, name), getattr(earlier, name, None)
             is_bound = isinstance(part, LinearResidual) and part.network is not None
             if is_bound and given is not None:
-                part.bind(given, getattr(before, "bounds", None))
+                part.bind(given, self.margin, getattr(before, "bounds", None))
 
     def unbind(self) -> None:
         """Let networks have any range, to train them."""
@@ -343,15 +346,17 @@ class LinearResidual(nn.Module):
             return self.linear(x)
         return torch.addmm(self.residual(x, known), x, self.weight.T) + self.bias
 
-    def bind(self, x: Tensor, earlier: tuple[Tensor, Tensor] | None) -> None:
+    def bind(
+        self, x: Tensor, margin: float, earlier: tuple[Tensor, Tensor] | None
+    ) -> None:
         """Bind the network to the range of a tensor of shape (n, n_in), and of 0.
 
-        It is wider by `MARGIN` times itself on both sides, and by `earlier` bounds.
+        It is wider by `margin` times itself on both sides, and by `earlier` bounds.
         """
         x = x.detach().float()
         low, high = x.amin(0).clamp_max(0), x.amax(0).clamp_min(0)
-        margin = MARGIN * (high - low)
-        low, high = low - margin, high + margin
+        more = margin * (high - low)
+        low, high = low - more, high + more
         if earlier is not None:
             low, high = low.minimum(earlier[0]), high.maximum(earlier[1])
         with torch.inference_mode(False):  # gradients may pass them

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from ._callbacks import UNWATCHED, FitTask
-from ._dataset import RowDataset, TrainingData, as_tensor
+from ._dataset import STATISTICS_ROWS, RowDataset, TrainingData, as_tensor
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
-from ._module import BaseModule
+from ._module import MARGIN, WIDE_MARGIN, BaseModule
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
@@ -24,10 +24,12 @@ from ._plan import TrainingPlan
 from ._rows import Rows
 from ._split import DistinctRows, assign_folds, choose_held_out
 from ._start import Start
-from ._trained import TrainedNetwork
+from ._trained import TrainedNetwork, inference
 
 # Held-out rows from which on none is judged several times.
 MOST_DRAWS = 5000
+# Share of their loss by which held-out rows may lose, to be bound to a smaller range.
+MARGIN_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -270,3 +272,21 @@ class Training:
                 sort=is_open and self.objective.sorts_codes,
             )
         return model
+
+
+def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:
+    """Choose how far from the training rows a trained network is to go on.
+
+    Where columns have long tails, held-out rows beyond the others may be known well.
+    """
+    module = net.module_
+    some = data.train[:: max(1, len(data.train) // STATISTICS_ROWS)]
+    x, known = data.dataset.take_scattered(some)
+    free = float(data.mean(net.held_out_losses(data)))
+    module.margin = MARGIN
+    with inference(module):
+        module.bind(x, known)
+    bound = float(data.mean(net.held_out_losses(data)))
+    module.unbind()
+    if bound > free + MARGIN_TOLERANCE * abs(free):
+        module.margin = WIDE_MARGIN
