@@ -23,6 +23,7 @@ import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae._autoencoder import AutoencoderModule
 from skae._base import BaseAutoencoder
+from skae._module import MARGIN, WIDE_MARGIN
 from skae.architectures import MLP, Modules
 
 README = Path(skae.__file__).parents[1] / "README.md"
@@ -481,3 +482,43 @@ def test_without_a_code_rows_are_the_mean(cls):
     model = cls(0, max_iter=1).fit(X)
     rows = model.inverse_transform(model.transform(X[:5]))
     assert_allclose(rows, np.tile(X.mean(0), (5, 1)))
+
+
+def bent(n, seed, factor=1.0):
+    """Rows of a curve, of which one in 200 is multiplied by a factor."""
+    rng = np.random.RandomState(seed)
+    t = rng.uniform(-1, 1, (n, 1))
+    X = np.hstack([t, t**2, t**3, np.sin(4 * t)]) + 0.1 * rng.randn(n, 4)
+    X[rng.uniform(size=n) < 0.005] *= factor
+    return X
+
+
+@pytest.mark.parametrize("n", [300, 1200])
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder])
+def test_rows_far_from_all_others_are_rebuilt_as_by_pca(cls, n):
+    model, pca = (
+        cls(1, random_state=0, **more).fit(bent(n, 0)) for more in ({}, {"max_iter": 0})
+    )
+
+    def ratio(X):
+        errors = (m.inverse_transform(m.transform(X)) - X for m in (model, pca))
+        mine, of_pca = (np.square(error).mean() for error in errors)
+        return mine / of_pca
+
+    assert ratio(bent(5000, 1)) < 0.7
+    for factor in (10, 30, 1000, 1e6):
+        assert ratio(bent(5000, 1, factor)) < 1.01
+
+
+def test_where_rows_far_from_the_others_are_known_well_a_network_goes_on():
+    """Those that are held out say so: the second column is the size of the first."""
+    rng = np.random.RandomState(0)
+    near, far = (
+        np.column_stack([t, np.abs(t)])
+        for t in (rng.uniform(-1, 1, 1200), rng.uniform(-6, 6, 200))
+    )
+    model = AutoencoderTransformer(1, random_state=0)
+    assert model.fit(near).module_.margin == MARGIN
+    bound = model.reconstruction_error(far).mean()
+    assert model.fit(near, X_val=far).module_.margin == WIDE_MARGIN
+    assert model.reconstruction_error(far).mean() < 0.1 * bound

@@ -307,18 +307,17 @@ def test_texts_that_are_frequent_are_no_less_likely_than_by_counts(seed):
     assert fitted.score(new) > start.score(new) - 0.002
 
 
-@pytest.mark.parametrize("share", [0.8, 0.5])
 @pytest.mark.parametrize(
     "cls", [CausalLanguageModel, MaskedLanguageModel, TextAutoencoder]
 )
-def test_one_text_that_is_most_of_them_is_no_less_likely_than_at_the_start(cls, share):
+def test_one_text_that_is_most_of_them_is_no_less_likely_than_at_the_start(cls):
     """A network may learn of it once, and is not to forget how often it is there."""
 
     def texts(n, seed):
         rng = np.random.RandomState(seed)
         topics = rng.randint(0, 12, (n, 6)) + 12 * rng.randint(3, size=(n, 1))
         rare = [" ".join(f"w{i}" for i in topic) for topic in topics]
-        is_rare = rng.uniform(size=n) > share
+        is_rare = rng.uniform(size=n) > 0.8
         return [
             text if of else "ok fine" for text, of in zip(rare, is_rare, strict=True)
         ]
