@@ -332,6 +332,8 @@ class CopiesModule(ContrastiveModule, CorruptingModule):
         super().__init__(encoder, nn.Identity(), n_x, k)
         self.set_corruption(corruption, level, sample_shape)
 
+    bind = CorruptingModule.bind
+
     def decoded(self, x: Tensor, known: Tensor | None) -> Tensor:
         """Return the codes of the second view, which is like the first."""
         return self.encoded(x, known)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._module import InUnits
+from ._module import BaseModule, InUnits
 from ._parameters import new_torch_generator
 from ._start import Start
 from ._step import seeded_globally
@@ -142,6 +142,17 @@ class CorruptingModule(InUnits):
         """Learn how a function of rows in the units of the table can be called."""
         if not isinstance(self.corruption, str):
             super().set_units(mean, scale)
+
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
+    ) -> None:
+        """Bind networks to the range of training rows, as they are and corrupted."""
+        before = self.generator
+        self.generator = torch.Generator(x.device).manual_seed(0)
+        with seeded_globally(0):
+            x = torch.cat([x, self.corrupt(x, known)])
+        self.generator = before
+        super().bind(x, None if known is None else known.repeat(2, 1), earlier)
 
     def corrupt(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Return corrupted rows, shape (n, n_features); what is missing stays."""
