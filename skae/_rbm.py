@@ -384,15 +384,20 @@ def _log_sum_of_states(
 
 
 class Draws:
-    """Random numbers for the units of a side, made for many batches at a time.
+    """Random numbers for the units of a side, made for up to `n_batches` at a time.
 
     They are uniform for Bernoulli units, and standard normal for Gaussian ones.
     """
 
     def __init__(
-        self, shape: tuple[int, int], is_gaussian: bool, seed: int, device: torch.device
+        self,
+        shape: tuple[int, int],
+        is_gaussian: bool,
+        seed: int,
+        device: torch.device,
+        n_batches: int,
     ) -> None:
-        n_batches = min(MOST_READY, max(1, READY_NUMBERS // math.prod(shape)))
+        n_batches = min(n_batches, max(1, READY_NUMBERS // math.prod(shape)))
         self.numbers = torch.empty(
             n_batches, *shape, dtype=torch.float32, device=device
         )
@@ -511,12 +516,13 @@ class ContrastiveDivergence:
         self.on_data_t = self.on_data.T
         self.ones = torch.ones_like(self.signs[:size])
 
-    def reseed(self, seed: int) -> None:
-        """Begin with random numbers that follow from a seed."""
+    def reseed(self, seed: int, n_draws: int = MOST_READY) -> None:
+        """Begin with random numbers that follow from a seed, for so many draws."""
         size, device = self.steps.batch_size, self.parameters.device
         (d, k), (gaussian_v, gaussian_h) = self.weight.shape, self.is_gaussian
-        self.visible_draws = Draws((size, d), gaussian_v, seed, device)
-        self.hidden_draws = Draws((size, k), gaussian_h, seed + 1, device)
+        n = min(n_draws, MOST_READY)
+        self.visible_draws = Draws((size, d), gaussian_v, seed, device, n)
+        self.hidden_draws = Draws((size, k), gaussian_h, seed + 1, device, n)
         self.generator = new_torch_generator(seed)
         self.signs[:size], self.signs[size:] = 1, -1
 
@@ -1084,11 +1090,12 @@ class RBM(
         size = min(int(self.batch_size), X.shape[0])
         earlier = None if is_first else self._trainer
         trainer = self._trainer_of(machine, mean, scale, size, seed, earlier)
-        trainer.reseed(seed + 2 * n_iter)
         dataset = self._dataset(X, trainer)
+        n_steps = -(-dataset.n_rows // size)
+        trainer.reseed(seed + 2 * n_iter, n_steps * (int(self.n_gibbs_steps) + 1))
         order = torch.arange(dataset.n_rows, device=dataset.device)
         trainer.break_symmetry(dataset, order)
-        rates = np.full(-(-dataset.n_rows // size), float(self.learning_rate))
+        rates = np.full(n_steps, float(self.learning_rate))
         trainer.run(dataset, order, as_tensor(weight, dataset.device), rates)
         if not trainer.is_finite:
             raise ValueError(
