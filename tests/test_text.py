@@ -322,7 +322,7 @@ def test_one_text_that_is_most_of_them_is_no_less_likely_than_at_the_start(cls):
             text if of else "ok fine" for text, of in zip(rare, is_rare, strict=True)
         ]
 
-    X, new = texts(600, 0), texts(3000, 1)
+    X, new = texts(400, 0), texts(3000, 1)
     how = {"n_components": 2, "random_state": 0}
     fitted, start = cls(**how).fit(X), cls(**how, max_iter=0).fit(X)
     assert fitted.score(new) >= start.score(new)
