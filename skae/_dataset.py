@@ -87,11 +87,16 @@ def release_pages(mapped: mmap.mmap | None) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def most_sampled(n_features: int) -> int:
+    """Return how many rows of this width a sample has at most, for their memory."""
+    return max(MIN_STATISTICS_ROWS, STATISTICS_BYTES // (8 * n_features))
+
+
 def sample_rows(
     X: Any, weight: NDArray | None, n_rows: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray | None]:
     """Return at most `n_rows` dense rows of `X` and their weights."""
-    n_rows = min(n_rows, max(MIN_STATISTICS_ROWS, STATISTICS_BYTES // (8 * X.shape[1])))
+    n_rows = min(n_rows, most_sampled(X.shape[1]))
     if X.shape[0] > n_rows:
         chosen = np.sort(rng.choice(X.shape[0], n_rows, replace=False))
         weight = None if weight is None else weight[chosen]

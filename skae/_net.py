@@ -618,7 +618,8 @@ class AutoencoderNet(ResumableNet):
 
 def print_plainly(line: str) -> None:
     """Print a line of skorch's, with its colours only where a terminal shows them."""
-    print(line if sys.stdout.isatty() else COLOURS.sub("", line))
+    is_terminal = getattr(sys.stdout, "isatty", bool)  # what stands in may have none
+    print(line if is_terminal() else COLOURS.sub("", line))
 
 
 def _as_target(x: Tensor, known: Tensor | None) -> Dataset:

@@ -13,7 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from ._callbacks import UNWATCHED, FitTask
-from ._dataset import STATISTICS_ROWS, RowDataset, TrainingData, as_tensor
+from ._dataset import (
+    STATISTICS_ROWS,
+    RowDataset,
+    TrainingData,
+    as_tensor,
+    most_sampled,
+)
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
 from ._module import MARGIN, WIDE_MARGIN, BaseModule
@@ -280,7 +286,8 @@ def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:
     Where columns have long tails, held-out rows beyond the others may be known well.
     """
     module = net.module_
-    some = data.train[:: max(1, len(data.train) // STATISTICS_ROWS)]
+    most = min(STATISTICS_ROWS, most_sampled(data.dataset.shape[1]))
+    some = data.train[:: math.ceil(len(data.train) / most)]
     x, known = data.dataset.take_scattered(some)
     free = float(data.mean(net.held_out_losses(data)))
     module.margin = MARGIN

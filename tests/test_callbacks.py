@@ -1,6 +1,7 @@
 """skorch's callbacks, each at work in an estimator, and what `verbose` prints."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -204,6 +205,18 @@ def test_colours_are_shown_in_a_terminal(X, monkeypatch, capsys):
     monkeypatch.setattr("skae._net.sys.stdout.isatty", lambda: True)
     printing(max_iter=2, validation_fraction=0.2).fit(X)
     assert "\x1b[" in capsys.readouterr().out
+
+
+def test_what_stands_in_for_the_output_may_be_no_stream(X, monkeypatch):
+    class Written:
+        text = ""
+
+        def write(self, text):
+            self.text += text
+
+    monkeypatch.setattr("sys.stdout", Written())
+    printing(max_iter=2, validation_fraction=0.2).fit(X)
+    assert "valid_loss" in sys.stdout.text
 
 
 def test_folds_print_theirs_and_then_those_of_the_network_of_all_rows(capsys):
