@@ -53,7 +53,7 @@ class AutoencoderModule(BaseModule):
         self.code_noise = code_noise
         self.ordered = ordered
 
-    def noisy(self, z: Tensor) -> tuple[Tensor, Any]:
+    def noisy(self, z: Tensor, *, in_place: bool = False) -> tuple[Tensor, Any]:
         """Return codes with noise, while the module trains, and what it was made of.
 
         The noise is a share of each code's own deviation in the batch: it cannot be
@@ -69,15 +69,16 @@ class AutoencoderModule(BaseModule):
             z.shape, generator=self.generator, device=z.device, dtype=z.dtype
         )
         noise *= scalar(self.code_noise / math.sqrt(n))
-        return torch.addcmul(z, length, noise), (noise, centred, length)
+        add = z.addcmul_ if in_place else z.addcmul
+        return add(length, noise), (noise, centred, length)
 
     def through_noise(self, gradient: Tensor, made_of: Any) -> Tensor:
-        """Return the gradient by codes, given that by codes with noise."""
+        """Make a gradient by codes with noise one by codes, in place."""
         if made_of is None:
             return gradient
         noise, centred, length = made_of
         by_length = (gradient * noise).sum(-2, keepdim=True)
-        return torch.addcmul(gradient, centred, by_length / length)
+        return gradient.addcmul_(centred, by_length / length)
 
     def prefixes(self, z: Tensor) -> Tensor:
         """Return 1 for the codes that each row keeps, 0 for others; (..., n, k).
@@ -105,7 +106,7 @@ class AutoencoderModule(BaseModule):
     def _dense_codes_and_rows(
         self, step: DenseStep, seen: Tensor
     ) -> tuple[Tensor, Tensor]:
-        z, made_of = self.noisy(step.encoder.forward(seen))
+        z, made_of = self.noisy(step.encoder.forward(seen), in_place=True)
         kept = self.prefixes(z) if self.ordered else None
         if kept is not None:
             z = z * kept

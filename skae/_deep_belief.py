@@ -117,11 +117,11 @@ class DeepBeliefModule(AutoencoderModule):
         self.pretraining = pretraining
         self.rbms: list[RBM] = []
 
-    def noisy(self, z: Tensor) -> tuple[Tensor, Any]:
+    def noisy(self, z: Tensor, *, in_place: bool = False) -> tuple[Tensor, Any]:
         """Return codes with noise; layers that are trained are not set once more."""
         if self.training:
             self.pretraining = None
-        return super().noisy(z)
+        return super().noisy(z, in_place=in_place)
 
     def see(self, dataset: RowDataset, rows: Tensor, may_see: Tensor) -> None:
         """Train the machines on rows that do not judge, and begin at their weights."""

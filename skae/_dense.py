@@ -145,8 +145,6 @@ class DenseStep:
         Where the gradients by the parameters are to be.
     given : tuple of Tensor or None
         What the module has prepared of the rows.
-    state : dict of Tensor
-        The module's ``state_dict``, which takes time to make.
     saved : tuple
         What ``dense_forward`` keeps for ``dense_backward``.
     """
@@ -158,7 +156,7 @@ class DenseStep:
         self.module, self.criterion = net.module_, net.criterion_
         self.template = _template(self.module)
         self.optimizer = FlatAdamW(net.optimizer_)
-        self.state = self.module.state_dict()
+        self._state = self.module.state_dict()  # which takes time to make
         stacked = self.module is not self.template
         parameters = (
             dict(zip(self.module.names, self.module.stacked, strict=True))
@@ -219,6 +217,17 @@ class DenseStep:
             path,
             scale,
         )
+
+    def copied_state(self) -> dict[str, Tensor]:
+        """Return a copy of the module's ``state_dict``."""
+        flat = (group.values for group in self.optimizer.groups)
+        copies = {values.data_ptr(): values.clone() for values in flat}
+        copied = {}
+        for name, of in self._state.items():
+            copy = copies.get(of.untyped_storage().data_ptr())
+            where = of.shape, of.stride(), of.storage_offset()
+            copied[name] = of.clone() if copy is None else copy.as_strided(*where)
+        return copied
 
     def outputs(self, x: Tensor, given: Any = None) -> tuple[Tensor, ...]:
         """Return what the module does for rows, known as a whole or prepared."""

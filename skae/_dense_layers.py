@@ -112,15 +112,20 @@ class Matrix(NamedTuple):
             return cls.of(like.new_empty(*stack, width, n).mT)
         return cls.of(like.new_empty(*stack, n, width))
 
-    @classmethod
-    def pointer(cls, like: Tensor) -> Matrix:
-        """Return one that is to :meth:`point_at` tensors, which are only read."""
-        return cls(like.new_empty(0), like.new_empty(0), True)
 
-    def point_at(self, rows: Tensor) -> None:
-        """Be the matrix of another tensor, without a copy."""
-        self.rows.data = rows
-        self.columns.data = rows.mT
+class Pointer:
+    """A matrix that is another one for each call, without a copy; it is only read."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.matrix = Matrix(like.new_empty(0), like.new_empty(0), True)
+        self._at: Tensor | None = None
+
+    def move_to(self, rows: Tensor) -> None:
+        """Be the matrix of these rows."""
+        if rows is not self._at:
+            self.matrix.rows.data = rows
+            self.matrix.columns.data = rows.mT
+            self._at = rows
 
 
 class Products:
@@ -247,8 +252,8 @@ class LayersPass:
 
     def __init__(self, layers: DenseLayers, n: int) -> None:
         self.n, like = n, layers.weights[0].rows
-        self.given, self.by_output = Matrix.pointer(like), Matrix.pointer(like)
-        self.inputs = [self.given]  # of each layer
+        self.given, self.by_output = Pointer(like), Pointer(like)
+        self.inputs = [self.given.matrix]  # of each layer
         self.saved: list[Tensor] = []  # for each activation
         self.output = Matrix.new(like, n, layers.weights[-1].rows.shape[-2])
         self.forward_calls = list(self._forward(layers))
@@ -275,24 +280,24 @@ class LayersPass:
             if is_moved:
                 yield partial(torch.add, output, layers.path_bias, out=output)
         if layers.has_path:
-            yield products.add(self.output, self.given, layers.path_transposed)
+            given = self.given.matrix
+            yield products.add(self.output, given, layers.path_transposed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows of shape (..., n, n_in) to (..., n, n_out)."""
-        self.given.point_at(x)
+        self.given.move_to(x)
         for call in self.forward_calls:
             call()
         return self.output.rows
 
     def _backward(self, layers: DenseLayers) -> tuple[list[Call], list[Call]]:
         """Return the calls for the gradients by the parameters, then by the input."""
-        products, weights, d = layers.products, layers.weights, self.by_output
+        products, weights = layers.products, layers.weights
+        by_output = d = self.by_output.matrix
         calls: list[Call] = []
         if layers.scale is not None:
             d = Matrix.of(torch.empty_like(self.output.rows))
-            calls.append(
-                partial(torch.mul, self.by_output.rows, layers.scale, out=d.rows)
-            )
+            calls.append(partial(torch.mul, by_output.rows, layers.scale, out=d.rows))
         for i in reversed(range(len(weights))):
             by_weight, by_bias = layers.gradients[i]
             self.by_input = Matrix.new(
@@ -307,7 +312,7 @@ class LayersPass:
                 calls += [write, activation.backward(d.rows, self.saved[i - 1])]
         to_input = [write]
         if layers.has_path:
-            to_input.append(products.add(d, self.by_output, layers.path))
+            to_input.append(products.add(d, by_output, layers.path))
         return calls, to_input
 
     def backward(self, layers: DenseLayers, gradient: Tensor, by_input: bool) -> Tensor:
@@ -315,7 +320,7 @@ class LayersPass:
         if self.backward_calls is None:
             self.backward_calls = self._backward(layers)
         by_parameters, to_input = self.backward_calls
-        self.by_output.point_at(gradient)
+        self.by_output.move_to(gradient)
         for call in by_parameters:
             call()
         if not by_input:

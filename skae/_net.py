@@ -292,10 +292,10 @@ class AutoencoderNet(ResumableNet):
         self.take_step_ = None  # callbacks may have changed the optimizer
         self.dense_ = self._dense_step(data)
         order = data.dataset.shuffled(data.train, self.shuffler_)
-        batches = order.tensor_split(max(1, math.ceil(len(order) / self.batch_size)))
+        n_batches = max(1, math.ceil(len(order) / self.batch_size))
         means = []
-        for i, batch in enumerate(self._batches(data, batches)):
-            self._set_learning_rate((epoch - 1 + i / len(batches)) / self.max_epochs)
+        for i, batch in enumerate(self._batches(data, order, n_batches)):
+            self._set_learning_rate((epoch - 1 + i / n_batches) / self.max_epochs)
             means.append(self.train_step(batch))
         losses = {
             name: torch.stack([of_batch[name] for of_batch in means]).mean().item()
@@ -304,18 +304,22 @@ class AutoencoderNet(ResumableNet):
         return self._record_losses(losses)
 
     def _batches(
-        self, data: TrainingData, parts: tuple[Tensor, ...]
+        self, data: TrainingData, order: Tensor, n_batches: int
     ) -> Iterator[Batch]:
-        """Yield the batches of an epoch, given the rows of each."""
+        """Yield the batches of an epoch, of rows in an order, of about equal size."""
         dataset, weight, module = data.dataset, data.train_weight, self.module_
-        cells, most = len(parts[0]) * dataset.shape[1], dataset.cells_at_once
+        n, n_larger = divmod(len(order), n_batches)
+        all_sizes = n_larger * [n + 1] + (n_batches - n_larger) * [n]
+        cells, most = all_sizes[0] * dataset.shape[1], dataset.cells_at_once
         stacked = isinstance(module, StackedModules)
         if module.prepares:
             cells, most = cells * (module.n_modules if stacked else 1), PREPARED_CELLS
         n_together = max(1, most // max(cells, 1))
-        for start in range(0, len(parts), n_together):
-            some = parts[start : start + n_together]
-            sizes, rows = [len(rows) for rows in some], torch.cat(some)
+        done = 0
+        for start in range(0, n_batches, n_together):
+            sizes = all_sizes[start : start + n_together]
+            rows = order[done : done + sum(sizes)]
+            done += len(rows)
             x, known = dataset.take(rows)
             given: Any = repeat(None)
             if module.prepares:
@@ -570,8 +574,11 @@ class AutoencoderNet(ResumableNet):
         self.best_iter_, self.best_loss_ = epoch, loss
         if self.keep_best:
             dense = self.dense_
-            state = self.module_.state_dict() if dense is None else dense.state
-            self.best_state_ = {k: v.clone() for k, v in state.items()}
+            if dense is not None:
+                self.best_state_ = dense.copied_state()
+            else:
+                state = self.module_.state_dict()
+                self.best_state_ = {name: of.clone() for name, of in state.items()}
 
     def _is_eligible(self, data: TrainingData, epoch: int) -> bool:
         """Whether an epoch that held-out rows have judged may be the best one."""

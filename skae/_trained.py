@@ -131,14 +131,16 @@ class TrainedNetwork:
         """
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)  # whose squares neither overflow nor vanish
-        self.bind(rows, earlier)
+        x, known = self._standardised(rows)
+        self.bind(x, known, earlier)
         # Which they would not by a network: its optimizer blows up rounding errors.
         has_no_axis = np.abs(self.start.components).max(0, initial=0) < 1e-9
         self.is_constant = (rows == rows[0]).all(0) & has_no_axis
         if earlier is not None:
             self.order = earlier.order
             self.is_constant &= earlier.is_constant
-        codes = self.transform(rows)
+        # Codes of a network are as exact as it is in training, PCA's own as the rows.
+        codes = self._codes(x if self.is_linear else x.float(), known).astype(float)
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
         if earlier is not None:
@@ -154,9 +156,10 @@ class TrainedNetwork:
         elif sort:
             self._sort()
 
-    def bind(self, rows: NDArray, earlier: TrainedNetwork | None) -> None:
-        """Bind the networks to the range of dense rows, and of those of `earlier`."""
-        x, known = self._standardised(rows)
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: TrainedNetwork | None
+    ) -> None:
+        """Bind the networks to the range of rows, and of those of `earlier`."""
         with inference(self.module):
             before = None if earlier is None else earlier.module
             self.module.bind(x.float(), known, before)
@@ -235,11 +238,13 @@ class TrainedNetwork:
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
-        x, known = self._standardised(X)
+        return self._codes(*self._standardised(X))
+
+    def _codes(self, x: Tensor, known: Tensor | None) -> NDArray:
         module = self._module_for(x.dtype)
         with inference(module):
             u = module.encode(x, known).cpu().numpy()[:, self.order]
-        return u * self.code_scale.astype(X.dtype)
+        return u * self.code_scale.astype(u.dtype)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""

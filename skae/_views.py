@@ -347,7 +347,7 @@ class TrainedViews(TrainedNetwork):
         del sort
         rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
         rows = rows.astype(np.float64)
-        self.bind(rows, earlier)
+        self.bind(*self._standardised(rows), earlier)
         views = (self.views.x, self.views.y)[: 1 if self.views.n_x == X.shape[1] else 2]
         self.loadings = np.hstack(
             [
