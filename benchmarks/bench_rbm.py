@@ -26,7 +26,7 @@ import torch
 from sklearn.neural_network import BernoulliRBM
 
 from skae import RBM
-from skae._rbm import BoltzmannMachine, base_rates
+from skae._boltzmann import BoltzmannMachine, base_rates
 
 FILE = harness.RESULTS / "rbm.json"
 SPEED = [

@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from skae import AutoencoderTransformer, DeepBeliefAutoencoder
+from skae._contrastive_divergence import ContrastiveDivergence
 from skae._deep_belief import DeepBeliefModule
-from skae._rbm import ContrastiveDivergence
 from skae.architectures import MLP, Convolutional
 
 FAST = {"hidden_layer_sizes": (12, 6), "pretrain_max_iter": 2, "random_state": 0}

@@ -21,9 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+import skae._boltzmann
 import skae._rbm
 from skae import RBM
-from skae._rbm import BoltzmannMachine, ContrastiveDivergence, Steps
+from skae._boltzmann import BoltzmannMachine
+from skae._contrastive_divergence import ContrastiveDivergence, Steps
 
 CPU = torch.device("cpu")
 UNITS = [(v, h) for v in ("bernoulli", "gaussian") for h in ("bernoulli", "gaussian")]
@@ -112,7 +114,7 @@ def test_either_side_may_be_enumerated_in_pieces(units, monkeypatch):
             continue
         machine = machine_of(units, d, k)
         expected = machine.exact_log_partition()
-        monkeypatch.setattr(skae._rbm, "ENUMERATED_NUMBERS", 20)
+        monkeypatch.setattr(skae._boltzmann, "ENUMERATED_NUMBERS", 20)
         assert machine.exact_log_partition() == pytest.approx(expected, rel=1e-12)
 
 
@@ -408,7 +410,7 @@ def test_a_long_way_to_a_clear_lead_is_taken(monkeypatch, images):
     monkeypatch.setattr(skae._rbm, "CLEAR_LEAD", 1e9)
     model = RBM(25, max_iter=4, validation_fraction="auto", random_state=0)
     model.fit(images[0])
-    assert asked == [skae._rbm.QUICK_CHAINS, skae._rbm.N_CHAINS]
+    assert asked == [skae._rbm.QUICK_CHAINS, skae._boltzmann.N_CHAINS]
     assert model.log_partition_error_ > 0
     assert len(asked) == 3  # when it was asked for
     assert model.log_partition_ == model.log_partition_

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._adversarial import AdversarialModule
+from .._boltzmann import BoltzmannMachine
 from .._cca import PairStart
 from .._contrastive import ContrastiveModule, CopiesModule, TrainedPairs
 from .._encoder_decoder import RankedRegression, TrainedPrediction
@@ -23,7 +24,6 @@ from .._masked import MaskedNetwork
 from .._masked_module import FAR, N_NEIGHBORS, MaskedModule, MaskedStart
 from .._missing import MissingCells
 from .._module import BaseModule, LinearResidual
-from .._rbm import BoltzmannMachine
 from .._start import RANK_TOLERANCE, RandomStart, Start
 from .._trained import TrainedNetwork
 from .._variational import (
