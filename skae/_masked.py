@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._base import BaseAutoencoder
+from ._columns import like_table
 from ._dataset import RowDataset, missing_share, sample_rows
 from ._em import (
     EM_ROWS,
@@ -799,27 +800,3 @@ def warn_of_empty_rows(X: NDArray) -> None:
             f"{np.argmax(empty)}): they become the mean.",
             stacklevel=3,
         )
-
-
-def is_frame(X: Any) -> bool:
-    """Whether a table is a frame of pandas or polars."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
-
-
-def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:
-    """Return completed values in the kind of table that `X` is, a frame or an array.
-
-    Columns in which nothing is missing are those of `X`.
-    """
-    if not is_frame(X):
-        is_whole = isinstance(X, np.ndarray) and not missing.any()
-        return X.copy() if is_whole else values
-    changed = np.flatnonzero(missing.any(0))
-    if hasattr(X, "iloc"):  # of which columns may have the same name
-        completed = X.copy()
-        for j in changed:
-            completed.isetitem(j, values[:, j])
-        return completed
-    columns = {name: X[name] for name in X.columns}
-    columns.update({X.columns[j]: values[:, j] for j in changed})
-    return type(X)(columns)
