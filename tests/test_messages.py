@@ -733,7 +733,7 @@ ValueError: token_pattern='(' is no regular expression: missing ), unterminated
 subpattern at position 0.
 
 >>> KneserNey(analyzer=lambda text: 1).fit(["a tree"])
-TypeError: analyzer: 'int' object is not iterable
+TypeError: analyzer returned 1 (int) for text 0 of X: it must return tokens, in a list.
 
 >>> KneserNey(analyzer="bpe", min_df=2).fit(["a tree"])
 ValueError: min_df=2 has no meaning with analyzer="bpe": use 1.
@@ -754,6 +754,10 @@ ImportError: analyzer="bpe" needs the extra skae[tokenizers]: python -m pip inst
 >>> _ = model.fit(["a green tree", "a green house"])
 >>> model.score([["a", "tree"]])
 ValueError: X holds lists of tokens, but strings were seen in fit: use these.
+
+>>> filler = MaskedLanguageModel(max_iter=0).fit(["a green tree", "a green house"])
+>>> filler.fill_mask(["a [MASK] tree"])
+ValueError: No text of X has a mask: put <mask> where a token is.
 
 >>> model.sample(temperature=float("inf"))
 ValueError: temperature=inf: use a finite number from 0 on.

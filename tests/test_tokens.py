@@ -142,7 +142,7 @@ def test_masks_are_found_in_texts_and_integers():
     [
         ({"token_pattern": "("}, "token_pattern='[(]' is no regular expression"),
         ({"token_pattern": "zz"}, "no token in any .* with token_pattern='zz'"),
-        ({"analyzer": len}, "analyzer: "),
+        ({"analyzer": len}, "analyzer returned 6 .int. for text 0 of X"),
     ],
 )
 def test_what_splits_no_text_is_named(changes, message):

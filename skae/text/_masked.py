@@ -26,7 +26,7 @@ from ._dataset import Pieces, TokenDataset
 from ._network import Reading, TokenLoss, TokenModule, zero_linear
 from ._objective import LanguageObjective, LanguageStart, TrainedTokens, alike
 from ._pool import Pool
-from ._tokens import TokenSequences
+from ._tokens import MASK, MASKED, TokenSequences
 
 # The golden ratio: its multiples are spread evenly over [0, 1).
 GOLDEN = 0.6180339887498949
@@ -659,13 +659,16 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError, TypeError
-            If `X` is not made of texts of that kind, or `top_k` is no integer of at
-            least 1.
+            If `X` is not made of texts of that kind, if none of them has a mask, or
+            `top_k` is no integer of at least 1.
         """
         sequences = self._texts(X, masks=True)
         check_scalar(top_k, "top_k", Integral, min_val=1)
         filled: list[list[Any]] = [[] for _ in range(len(sequences))]
         places = np.flatnonzero(sequences.tokens == sequences.mask)
+        if len(sequences) and not len(places):
+            mark = MASKED if self._vocabulary.kind == "integers" else MASK
+            raise ValueError(f"No text of X has a mask: put {mark} where a token is.")
         if not len(places):
             return filled
         with usual_settings(), one_thread:

@@ -260,7 +260,14 @@ class Vocabulary(BaseEstimator):
         if not callable(self.analyzer):
             return [self._splitter(item) for item in items]
         with naming("analyzer"):
-            return [list(self._splitter(item)) for item in items]
+            split = [self._splitter(item) for item in items]
+        for i, tokens in enumerate(split):
+            if not isinstance(tokens, Iterable):
+                raise TypeError(
+                    f"analyzer returned {tokens!r} ({type(tokens).__name__}) for text "
+                    f"{i} of X: it must return tokens, in a list."
+                )
+        return [list(tokens) for tokens in split]
 
     def _new_splitter(self, items: list[Any]) -> Any:
         """Return what splits a text."""
