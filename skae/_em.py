@@ -14,7 +14,7 @@ In wide tables the codes of probabilistic PCA are completed in place of the rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ CHOOSING_ITER = 15
 CHOOSING_CELLS, MOST_DRAWS = 10_000, 5
 # Standard errors by which a stronger choice may be worse.
 CHANCE = 1.0
+# A choice is hardly worse by this share, which others may decide about.
+HARDLY = 0.02
 # They go on while errors are not larger than the smallest by more than this factor.
 PATIENCE = 1.05
 # Share of the known cells that is hidden to choose.
@@ -231,49 +233,61 @@ def _in_order(distinct: DistinctRows) -> NDArray | None:
 
 
 def choose_shrinkage(
-    X: NDArray, weight: NDArray | None, rng: Generator, block: NDArray | None = None
+    X: NDArray,
+    weight: NDArray | None,
+    rng: Generator,
+    blocks: Sequence[NDArray | None] = (None,),
 ) -> tuple[float, NormalRows]:
-    """Return the share by which correlations are smaller, and what has been found."""
+    """Return the share by which correlations are smaller, and what has been found.
+
+    Cells are hidden by each of some `blocks`, of which the first matter most.
+    """
     rows, weight = distinct_sample(X, weight, CHOOSING_ROWS, rng)
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
         return FEW_ROWS_SHARE, normal
     deviation = np.sqrt(np.diagonal(normal.covariance))
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
-    # For each draw of what is hidden: the rows, what that is, and the last fit.
+    # For each way to hide, and each draw: the rows, what is hidden, and the last fit.
     tried = []
-    for _ in range(draws):
-        left, hidden = hidden_cells(rows, rng, block)
-        tried.append((IncompleteRows(left, weight), hidden, normal))
-    fits, losses = [], []
+    for block in blocks:
+        hidings = [hidden_cells(rows, rng, block) for _ in range(draws)]
+        tried.append([(IncompleteRows(a, weight), b, normal) for a, b in hidings])
+    fits: list[tuple[float, NormalRows]] = []
+    losses: list[list[NDArray]] = [[] for _ in blocks]
     for share in SHRINKAGES:
-        loss = np.zeros(len(rows))
-        for i, (shown, hidden, before) in enumerate(tried):
-            fit = fit_normal(shown, Constraint(share), before, CHOOSING_ITER)
-            error = (fit.completed_rows(shown)[0] - rows) / deviation
-            loss += np.where(hidden, error**2, 0.0).sum(1)
-            tried[i] = shown, hidden, fit
-        losses.append(loss)
-        fits.append((share, tried[0][2]))
-        if loss.sum() > PATIENCE * min(other.sum() for other in losses):
+        for of_way, so_far in zip(tried, losses, strict=True):
+            loss = np.zeros(len(rows))
+            for i, (shown, hidden, before) in enumerate(of_way):
+                fit = fit_normal(shown, Constraint(share), before, CHOOSING_ITER)
+                error = (fit.completed_rows(shown)[0] - rows) / deviation
+                loss += np.where(hidden, error**2, 0.0).sum(1)
+                of_way[i] = shown, hidden, fit
+            so_far.append(loss)
+        fits.append((share, tried[0][0][2]))
+        sums = np.sum(losses, axis=2)
+        if (sums[:, -1] > PATIENCE * sums.min(axis=1)).all():
             break
-    return fits[strongest(losses)]
+    return fits[strongest(*losses)]
 
 
-def strongest(losses: list[NDArray]) -> int:
+def strongest(*losses: list[NDArray]) -> int:
     """Return the first of some choices that chance may have made worse than the best.
 
     Parameters
     ----------
-    losses : list of ndarray of shape (n,)
-        Of the same rows, by each choice.
+    *losses : list of ndarray of shape (n,)
+        Of the same rows, by each choice. Further ones decide among the choices that
+        are hardly worse, or by chance, by the ones before.
     """
-    best = min(losses, key=np.sum)
-    for i, loss in enumerate(losses):
-        worse = loss - best
-        if worse.mean() <= CHANCE * worse.std() / len(worse) ** 0.5:
-            return i
-    return len(losses) - 1
+    left = list(range(len(losses[0])))
+    for i, by_choice in enumerate(losses, 1):
+        best = min((by_choice[j] for j in left), key=np.sum)
+        least = HARDLY * best.mean() if i < len(losses) else 0.0
+        worse = {j: by_choice[j] - best for j in left}
+        chance = {j: CHANCE * w.std() / len(w) ** 0.5 for j, w in worse.items()}
+        left = [j for j in left if worse[j].mean() <= max(chance[j], least)]
+    return left[0]
 
 
 def normal_of_rows(
@@ -282,7 +296,7 @@ def normal_of_rows(
     k: int | None,
     rng: Generator,
     share: float | None = None,
-    block: NDArray | None = None,
+    blocks: Sequence[NDArray | None] = (None,),
 ) -> NormalRows:
     """Return the normal distribution of a table, of probabilistic PCA with `k` axes.
 
@@ -298,13 +312,13 @@ def normal_of_rows(
     rng : numpy.random.Generator
     share : float or None
         By how much they are; None: as hidden cells choose.
-    block : ndarray of int of shape (n_features,) or None
-        Cells of the same one are hidden together for that.
+    blocks : sequence of ndarray of int of shape (n_features,)
+        Cells of the same block are hidden together for that, in each of these ways.
     """
     rows, w = sample_rows(X, weight, EM_ROWS, rng)
     rows = rows.astype(np.float64, copy=False)
     if k is None and share is None:
-        share, guess = choose_shrinkage(rows, w, rng, block)
+        share, guess = choose_shrinkage(rows, w, rng, blocks)
     else:
         guess = first_guess(rows, w)
     constraint = Constraint(share or 0.0) if k is None else Constraint(n_axes=k)

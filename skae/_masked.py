@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -145,11 +146,12 @@ class Masking(Objective):
         """Return the normal distribution of the rows."""
         if self.params.init == "random":
             return self.random_start(pca)
-        block = self.blocks
+        blocks = [self.blocks]
         if len(self.sample_shape) == 1:  # series are padded at the end
-            block = missing_together(X, block)
-        k = self.params.n_components
-        return masked_start(pca, X, weight, k, seed, block=block)
+            joined = missing_together(X, blocks[0])
+            # What is missing together need not be, in new rows.
+            blocks = [joined, *blocks] if joined.max() < blocks[0].max() else blocks
+        return masked_start(pca, X, weight, self.params.n_components, seed, blocks)
 
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
@@ -164,7 +166,7 @@ class Masking(Objective):
         k = self.params.n_components
         if X.shape[1] > MOST_COLUMNS:
             k = whole.n_components
-        return masked_start(pca, X, weight, k, seed, whole.share, whole.block)
+        return masked_start(pca, X, weight, k, seed, [whole.block], whole.share)
 
     def follow(
         self,
@@ -237,13 +239,13 @@ def masked_start(
     weight: NDArray | None,
     n_components: Any,
     seed: int,
+    blocks: Sequence[NDArray | None],
     shrinkage: float | None = None,
-    block: NDArray | None = None,
 ) -> MaskedStart:
     """Return the normal distribution of rows, given PCA of them with means for NaN.
 
     With ``n_components=None`` correlations are `shrinkage` smaller, or as hidden cells
-    choose, those of the same `block` together.
+    choose, those of a block together; the first of the `blocks` are the start's.
     """
     share = missing_share(X)
     rng = np.random.default_rng(seed)
@@ -253,13 +255,13 @@ def masked_start(
     how = as_rows(X), weight, k, rng
     n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
     if X.shape[1] <= MOST_COLUMNS:
-        start = of_normal(normal_of_rows(*how, shrinkage, block), k, n, share)
-        start = replace(start, block=block)
+        start = of_normal(normal_of_rows(*how, shrinkage, blocks), k, n, share)
+        start = replace(start, block=blocks[0])
         return with_propensity(start, X, weight, seed) if share.any() else start
-    factors = factors_of_rows(*how, block)
+    factors = factors_of_rows(*how, blocks[0])
     axes, variances = factors.axes()
     start = _of_axes(factors.mean, axes, variances, factors.noise, n, share)
-    return replace(start, block=block)
+    return replace(start, block=blocks[0])
 
 
 def missing_together(X: Any, block: NDArray) -> NDArray:

@@ -189,6 +189,7 @@ class MaskedModule(BaseModule):
     slopes: Tensor
     level: Tensor
     mean_odds: Tensor
+    patch: Tensor
     block: Tensor
     memory: Tensor
     memory_known: Tensor
@@ -221,8 +222,10 @@ class MaskedModule(BaseModule):
         self.register_buffer("slopes", torch.zeros(d, d if d <= MOST_COLUMNS else 0))
         self.register_buffer("level", torch.zeros(d))
         self.register_buffer("mean_odds", torch.ones(d))
+        # What is hidden together in all rows, and in half of them.
+        self.register_buffer("patch", torch.from_numpy(block))
         self.register_buffer("block", torch.from_numpy(block))
-        self.n_blocks = int(block.max()) + 1
+        self.n_patches = self.n_blocks = int(block.max()) + 1
         # Training rows, of which some may be those that judge.
         self.register_buffer("memory", torch.zeros(0, d))
         self.register_buffer("memory_known", torch.zeros(0, d))
@@ -265,7 +268,10 @@ class MaskedModule(BaseModule):
         return self.encoder if self.is_whole else self.decoder
 
     def set_blocks(self, block: NDArray) -> None:
-        """Take over which columns are hidden together, shape (n_features,)."""
+        """Take over which columns are missing together, shape (n_features,).
+
+        In new rows they need not be: they are hidden together in half of the rows.
+        """
         self.block = torch.tensor(block.tolist()).to(self.block)
         self.n_blocks = int(block.max()) + 1
 
@@ -406,7 +412,12 @@ class MaskedModule(BaseModule):
             mean = 0.5 * (low + high)
         often = (share * self.frequency[..., None, :]).clamp_max(MOST_HIDDEN)
         block = self.block[..., None, :].expand(*rows, d)
-        hidden = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block) < often
+        drawn = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block)
+        if self.n_blocks < self.n_patches:
+            patch = self.patch[..., None, :].expand(*rows, d)
+            alone = torch.rand(*rows, self.n_patches, **draws).gather(-1, patch)
+            drawn = torch.where(torch.rand(*rows, 1, **draws) < 0.5, drawn, alone)
+        hidden = drawn < often
         each: float | Tensor = 1 / mean
         if known is not None:
             hidden = hidden & known
