@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from ._rows import is_missing
@@ -42,9 +43,7 @@ class NumberColumn:
         """Return numbers near 1, shape (n, 1)."""
         return ((column - self.mean) / self.scale)[:, None]
 
-    def completed(
-        self, column: NDArray, codes: NDArray, missing: NDArray, rng: Any
-    ) -> NDArray:
+    def completed(self, column: NDArray, codes: NDArray, missing: NDArray) -> NDArray:
         """Return the column with its missing cells decoded, shape (n,)."""
         return np.where(missing, codes[:, 0] * self.scale + self.mean, column)
 
@@ -95,21 +94,23 @@ class CategoryColumn:
         codes[known, which[known]] = 1.0
         return codes / self.scale
 
-    def completed(
-        self, column: NDArray, codes: NDArray, missing: NDArray, rng: Any
-    ) -> NDArray:
-        """Return the column with the likeliest category in missing cells, or a draw."""
+    def drawn(self, codes: NDArray, rng: RandomState) -> NDArray:
+        """Return codes of categories that are drawn, given what is expected of these.
+
+        Both have shape (n, width). Expected ones are probabilities, but for rounding.
+        """
+        shares = np.maximum(codes * self.scale, 0)
+        total = shares.sum(1, keepdims=True)
+        even = np.full_like(shares, 1 / self.width)
+        shares = np.where(total > 0, shares / np.where(total > 0, total, 1), even)
+        limits = shares.cumsum(1)
+        which = (rng.uniform(size=(len(shares), 1)) > limits[:, :-1]).sum(1)
+        return np.eye(self.width)[which] / self.scale
+
+    def completed(self, column: NDArray, codes: NDArray, missing: NDArray) -> NDArray:
+        """Return the column with the likeliest category in missing cells."""
         completed = column.copy()
-        shares = codes[missing] * self.scale
-        if rng is not None:
-            shares = np.maximum(shares, 0)
-            total = shares.sum(1, keepdims=True)
-            even = np.full_like(shares, 1 / self.width)
-            shares = np.where(total > 0, shares / np.where(total > 0, total, 1), even)
-            limits = shares.cumsum(1)
-            which = (rng.uniform(size=(len(shares), 1)) > limits[:, :-1]).sum(1)
-        else:
-            which = shares.argmax(1)
+        which = codes[missing].argmax(1)
         for row, i in zip(np.flatnonzero(missing), which, strict=True):
             completed[row] = self.categories[i]
         return completed
@@ -248,6 +249,14 @@ def like_column(given: Any, completed: NDArray) -> Any:
         if more:
             how = {"ordered": dtype.ordered} if is_pandas else {}
             dtype = type(dtype)([*known, *more], **how)
-    if is_pandas:
-        return type(given)(completed, index=given.index, dtype=dtype)
-    return type(given)(given.name, completed.tolist(), dtype=dtype)
+    # A column in which nothing is known may have a type that says nothing.
+    dtypes = (None,) if str(dtype) == "Null" else (dtype, None)
+    for dtype in dtypes:
+        try:
+            if is_pandas:
+                return type(given)(completed, index=given.index, dtype=dtype)
+            return type(given)(given.name, completed.tolist(), dtype=dtype)
+        except (ValueError, TypeError):
+            if dtype is None:
+                raise
+    return None

@@ -43,6 +43,7 @@ from ._linear_views import (
 )
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, LinearResidual
+from ._objective import deviations_of
 from ._parameters import check_trainable, is_auto
 from ._plan import TrainingPlan
 from ._rows import check_weights
@@ -94,6 +95,10 @@ class RankedRegression(ViewsStart):
             colourer / scale[self.y, None],
             shift[self.y] / scale[self.y],
         )
+        # Codes that are much smaller than others are not whitened to the end.
+        if isinstance(module.encoder, LinearResidual):
+            spread = np.sqrt(self.explained_variance) / self.deviations
+            module.encoder.set_output_scale(np.minimum(spread, 1.0))
 
     def x_codes(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows of the first view, shape (n, k)."""
@@ -408,6 +413,10 @@ class Predicting(TwoViews):
             LinearResidual(x, self.n_x, k, gain=False),
             LinearResidual(y, k, n_y, gain=False),
         )
+
+    def measure_columns(self, X: Any, weight: NDArray | None) -> None:
+        """Measure the deviations of the columns that are predicted."""
+        self.deviation = deviations_of(X[:, self.n_x :], weight)
 
     def module(self, encoder: nn.Module, decoder: nn.Module) -> PredictionModule:
         """Return the encoder and the decoder as one module."""

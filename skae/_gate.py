@@ -253,6 +253,15 @@ class StackedModules(nn.Module):
         """The modules whose ``forward`` is called: the template for all, or each."""
         return list(self.separate) or [self.template]
 
+    def state_of(self, i: int) -> dict[str, Tensor]:
+        """Return the ``state_dict`` of one of the modules."""
+        if len(self.separate):
+            state: dict[str, Tensor] = self.separate[i].state_dict()
+            return state
+        names = *self.names, *self.buffer_names
+        tensors = *self.stacked, *self.buffers()
+        return {name: t.detach()[i] for name, t in zip(names, tensors, strict=True)}
+
     def train(self, mode: bool = True) -> StackedModules:
         """Set the training mode of the modules."""
         self.template.train(mode)

@@ -49,6 +49,7 @@ from ._sklearn import (
     _fit_context,
 )
 
+CATEGORIES = "Name columns of categories in categorical_features."
 # What a network is made of and trained by is said to the autoencoder.
 PASSED_ON = (
     "n_components",
@@ -377,22 +378,16 @@ class MaskedImputer(
         columns = self._columns(X, reset=False)
         missing = np.column_stack([self._missing(column) for column in columns])
         warn_of_empty_rows(np.where(missing, np.nan, 0.0))
-        rng = self._random_state if self.sample_posterior else None
         widths = [0 if unit is None else unit.width for unit in self._units]
-        expected = drawn = np.empty((len(missing), 0))
-        if sum(widths):
-            encoded = self._encoded(columns, missing)
-            expected = drawn = self.autoencoder_._imputed(encoded, None)
-            if rng is not None:
-                drawn = self.autoencoder_._imputed(encoded, rng)
         places = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
+        codes = np.empty((len(missing), 0))
+        if sum(widths):
+            codes = self._imputed(self._encoded(columns, missing), missing, places)
         completed: dict[int, NDArray] = {}
         for j, (column, unit) in enumerate(zip(columns, self._units, strict=True)):
             if unit is not None:
-                # Categories are drawn by their probabilities, which are expected ones.
-                is_number = isinstance(unit, NumberColumn)
-                codes = (drawn if is_number else expected)[:, places[j]]
-                completed[j] = unit.completed(column, codes, missing[:, j], rng)
+                of_column = codes[:, places[j]], missing[:, j]
+                completed[j] = unit.completed(column, *of_column)
             elif self.keep_empty_features:
                 fill = column if j in self._categorical else np.zeros_like(column)
                 completed[j] = np.where(missing[:, j], fill, column)
@@ -434,7 +429,8 @@ class MaskedImputer(
         asked, marker = self.categorical_features, self.missing_values
         marks_nan = not isinstance(marker, Real) or is_missing(marker)
         if asked is None and isinstance(marker, Real):
-            rows = as_numbers(self, X, reset, 2 if reset else 1, sparse=False)
+            how: dict[str, Any] = {"sparse": False, "advice": CATEGORIES}
+            rows = as_numbers(self, X, reset, 2 if reset else 1, **how)
             names = getattr(self, "feature_names_in_", None)
             with marked_by(marker):
                 check_values(rows, names, missing=marks_nan, to_fit=reset)
@@ -495,6 +491,24 @@ class MaskedImputer(
             elif unit is not None:
                 parts.append(unit.encoded(column))
         return np.concatenate(parts, axis=1)
+
+    def _imputed(
+        self, encoded: NDArray, missing: NDArray, places: list[NDArray]
+    ) -> NDArray:
+        """Return what is expected in the place of missing cells, or draws.
+
+        Categories are drawn one column after the other, each given what is known of
+        the row and what has been drawn, and numbers given all of them.
+        """
+        rng = self._random_state if self.sample_posterior else None
+        if rng is not None:
+            for j in self.categories_:
+                rows = np.flatnonzero(missing[:, j])
+                if len(rows):
+                    expected = self.autoencoder_._imputed(encoded[rows], None)
+                    drawn = self._units[j].drawn(expected[:, places[j]], rng)
+                    encoded[np.ix_(rows, places[j])] = drawn
+        return self.autoencoder_._imputed(encoded, rng)
 
     def _table(
         self, X: Any, columns: dict[int, NDArray], missing: NDArray, indicated: NDArray

@@ -48,8 +48,8 @@ BLOCK_NUMBERS = 2**15  # of the blocks that are inverted at a time: 128 kB
 NOISE_FLOOR = 1e-5
 LEAST_NOISE = 1e-11  # and of the largest variance
 TINY = 1e-200
-# Share of the known cells that is hidden from a network that is judged. It is small, so
-# that of a row hardly less is seen than when its missing cells are completed.
+# Share of the known cells that is hidden, at least, from a network that is judged. It
+# is small: as much is to be seen of a row as when its missing cells are completed.
 JUDGED_HIDDEN = 0.1
 # A column is not hidden more often than that.
 MOST_HIDDEN = 0.95
@@ -400,16 +400,24 @@ class MaskedModule(BaseModule):
         """Choose which known cells to hide; return that, and their weights in the loss.
 
         Both have shape (..., n, n_features). On average the weights add up to that
-        number. While training, cells weigh more where they are likelier to be missing.
+        number. While training, cells weigh more where they are likelier to be missing;
+        otherwise so many are hidden that as few are left as in another row.
         """
         rows, d = x.shape[:-1], x.shape[-1]
         low, high = self.mask_fraction
         like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
         draws = {"generator": self.generator, **like}
-        share, mean = torch.full((1,), JUDGED_HIDDEN, **like), JUDGED_HIDDEN
+        share = torch.full((1,), JUDGED_HIDDEN, **like)
+        mean: float | Tensor = JUDGED_HIDDEN
         if self.training:
             share = low + (high - low) * torch.rand(*rows, 1, **draws)
             mean = 0.5 * (low + high)
+        elif known is not None:
+            n = known.sum(-1, keepdim=True, dtype=x.dtype)
+            others = torch.rand(*rows, 1, **draws).argsort(-2)
+            left = n.gather(-2, others) / n.clamp_min(1)
+            share = (1 - left).clamp_min(JUDGED_HIDDEN)
+            mean = share.mean()
         often = (share * self.frequency[..., None, :]).clamp_max(MOST_HIDDEN)
         block = self.block[..., None, :].expand(*rows, d)
         drawn = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block)

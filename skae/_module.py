@@ -202,9 +202,8 @@ class BaseModule(nn.Module):
         relative = deviation / (deviation.max(initial=0.0) or 1.0)
         size = float(np.sqrt(np.square(relative).mean())) or 1.0
         scale = np.minimum(MOST_DEVIATIONS * relative / size, 1.0)
-        if isinstance(part, LinearResidual) and part.network is not None:
-            is_even = (scale == 1).all()
-            part.output_scale = None if is_even else torch.from_numpy(scale).float()
+        if isinstance(part, LinearResidual):
+            part.set_output_scale(scale)
 
     def bind(
         self, x: Tensor, known: Tensor | None, earlier: BaseModule | None = None
@@ -339,6 +338,11 @@ class LinearResidual(nn.Module):
         for buffer, value in ((self.weight, weight), (self.bias, bias)):
             buffer.copy_(torch.from_numpy(np.ascontiguousarray(value)))
         return self
+
+    def set_output_scale(self, scale: NDArray) -> None:
+        """Set by what the network's output is multiplied, shape (n_out,)."""
+        is_even = self.network is None or (scale == 1).all()
+        self.output_scale = None if is_even else torch.from_numpy(scale).float()
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Map a tensor of shape (n, n_in) to (n, n_out)."""

@@ -240,12 +240,7 @@ class Objective(ABC):
     def measure_columns(self, X: Any, weight: NDArray | None) -> None:
         """Measure what modules are to know of the columns of (some of) the rows."""
         if self.reconstructs and not self.handles_missing:
-            rng = np.random.default_rng(0)
-            rows, weight = sample_rows(X, weight, STATISTICS_ROWS, rng)
-            centred = rows - np.average(rows.astype(np.float64), 0, weight)
-            size = np.abs(centred).max() or 1.0  # whose square may be too large
-            squares = np.average(np.square(centred / size), 0, weight)
-            self.deviation = size * np.sqrt(squares)
+            self.deviation = deviations_of(X, weight)
 
     def built(
         self,
@@ -347,3 +342,11 @@ class Objective(ABC):
                 group["lr"] = lr
         net.lr = lr
         return net
+
+
+def deviations_of(X: Any, weight: NDArray | None) -> NDArray:
+    """Return the standard deviations of the columns of (some of) the rows, (d,)."""
+    rows, weight = sample_rows(X, weight, STATISTICS_ROWS, np.random.default_rng(0))
+    centred = rows - np.average(rows.astype(np.float64), 0, weight)
+    size: float = np.abs(centred).max() or 1.0  # whose square may be too large
+    return size * np.sqrt(np.average(np.square(centred / size), 0, weight))

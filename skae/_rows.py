@@ -27,6 +27,10 @@ from ._samples import as_rows, check_padding
 # The squares of larger numbers overflow, or what a network makes of them in float32;
 # and those of numbers below the inverse vanish.
 HUGE = {"float32": 1e30, "float64": 1e140, "uint8": 1e140}
+# What is said of columns that are not numeric.
+ENCODE = (
+    "Encode such columns first, for instance with sklearn.preprocessing.OneHotEncoder."
+)
 TIMES = "times, which are not numbers: subtract one, and divide by a unit."
 # Weights further apart than this are lost in rounding.
 WEIGHT_RATIO = 1e12
@@ -121,8 +125,12 @@ def as_numbers(
     min_rows: int,
     *,
     sparse: bool = True,
+    advice: str = ENCODE,
 ) -> Any:
-    """Return rows as scikit-learn checks them, with errors that name the column."""
+    """Return rows as scikit-learn checks them, with errors that name the column.
+
+    `advice` is what they say of columns that are not numeric.
+    """
     dtypes: list[Any] = [np.float64, np.float32]
     if sparse and getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
         dtypes.append(np.uint8)
@@ -137,6 +145,10 @@ def as_numbers(
             ensure_min_samples=min_rows,
         )
     except (ValueError, TypeError, OverflowError) as error:
+        plain = _with_nan(X)
+        if plain is not None:
+            how: dict[str, Any] = {"sparse": sparse, "advice": advice}
+            return as_numbers(estimator, plain, reset, min_rows, **how)
         column = _first_column_not_numeric(X)
         if column is None or "feature names" in str(error):
             raise
@@ -145,8 +157,7 @@ def as_numbers(
             raise ValueError(f"Column {name!r} of X holds {TIMES}") from error
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
-            f"Column {name!r} of X is not numeric: it contains {value!r}. Encode such "
-            "columns first, for instance with sklearn.preprocessing.OneHotEncoder. "
+            f"Column {name!r} of X is not numeric: it contains {value!r}. {advice} "
             f"({error})"
         ) from error
 
@@ -213,6 +224,21 @@ def check_unmasked(name: str, values: Any) -> None:
         )
 
 
+def _with_nan(X: Any) -> Any:
+    """Return a frame of pandas with NaN for its NA in columns of objects, if any."""
+    if not hasattr(X, "isetitem"):
+        return None
+    plain = X.copy(deep=False)
+    is_changed = False
+    for j, dtype in enumerate(X.dtypes):
+        column = X.iloc[:, j] if dtype.kind == "O" else ()
+        values = [np.nan if is_missing(value) else value for value in column]
+        if any(type(value).__name__ == "NAType" for value in column):
+            plain.isetitem(j, np.array(values, dtype=object))
+            is_changed = True
+    return plain if is_changed else None
+
+
 def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     """Return the name and the first offending value of a column that is no number."""
     if hasattr(X, "columns"):
@@ -224,6 +250,8 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
         columns = dict(enumerate(array.T))
     for name, column in columns.items():
         for value in column if column.dtype.kind in "OUSMmTV" else ():
+            if is_missing(value):
+                continue
             try:
                 float(value)
             except (TypeError, ValueError, OverflowError):

@@ -287,8 +287,12 @@ class TrainedNetwork:
         if dtype == torch.float32:
             return self.module
         if dtype not in self._casts:
-            cast = copy.deepcopy(self.module).to(dtype)
-            self.start.apply(cast)
+            exact, cast = copy.deepcopy(self.module), copy.deepcopy(self.module)
+            self.start.apply(exact)
+            both = zip(exact.buffers(), self.module.buffers(), strict=True)
+            cast = cast.to(dtype)
+            if all(torch.equal(a, b) for a, b in both):  # or it began at other axes
+                self.start.apply(cast)
             self._casts[dtype] = cast.eval()
         return self._casts[dtype]
 

@@ -34,6 +34,9 @@ from ._trained import TrainedNetwork, inference
 
 # Held-out rows from which on none is judged several times.
 MOST_DRAWS = 5000
+# A network is lost that improves on the start by less than this share of what the
+# networks of the folds do on rows that they have not seen.
+LOST_SHARE = 0.75
 # Share of their loss by which held-out rows may lose, to be bound to a smaller range.
 MARGIN_TOLERANCE = 1e-4
 
@@ -167,6 +170,7 @@ class Training:
                 print("One network, of all rows:")
             n_epochs = max(1, decision.best_iter)
             net.partial_fit(everything, epochs=n_epochs, task=self.task)
+            self._take_a_fold_if_lost(net, probe, data)
         else:
             before = None
             net.module_.see(*data.seen)
@@ -237,11 +241,38 @@ class Training:
         vectorised: Any = False
         if getattr(architecture, "is_vectorised", True):  # a user's parts may not be
             vectorised = data.dataset.take(data.train[:2])
-        how = {"keep_best": False, "callbacks": None}
-        net = self._net_of(StackedModules(modules, vectorised), **how)
+        stacked = StackedModules(modules, vectorised)
+        net = self._net_of(stacked, callbacks=None)
         if net.verbose:
             print(f"{len(modules)} networks, each blind to one fold:")
         return net.partial_fit(data, task=self.task)
+
+    def _take_a_fold_if_lost(
+        self, net: AutoencoderNet, probe: AutoencoderNet, data: TrainingData
+    ) -> None:
+        """Use the network of a fold where that of all rows is far behind those.
+
+        They begin at other axes, which counts where those of the start are by chance.
+        Codes that are to be PCA's have no others.
+        """
+        if getattr(self.objective.params, "linear_encoder", False):
+            return
+        module, rows = net.module_, replace(data, fold_of=None)
+        both = probe.start_losses_, probe.best_losses_
+        before, found = (float(data.mean(losses)) for losses in both)
+
+        def loss() -> float:
+            return float(rows.mean(net.held_out_losses(rows)))
+
+        if before - loss() > LOST_SHARE * (before - found):
+            return
+        folds = [probe.module_.state_of(i) for i in range(probe.module_.n_modules)]
+        states, losses = [copy.deepcopy(module.state_dict()), *folds], []
+        for state in states:
+            module.load_state_dict(state)
+            module.see(*replace(data, fold_of=None, units=None).seen)
+            losses.append(loss())
+        module.load_state_dict(states[int(np.argmin(losses))])
 
     # What comes of it
 

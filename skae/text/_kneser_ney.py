@@ -96,15 +96,15 @@ class NGramStart(LanguageStart):
     ) -> NGramStart:
         """Count the tokens of texts, or those of them that count.
 
-        Without an order, copies of texts have no say in which is the best: by a copy
-        each token is known in a context of any length.
+        Without an order, copies have no say in which is the best, by which each token
+        is known in a context of any length, unless new texts may be copies too.
         """
         n_tokens, tokens = sequences.n_tokens, sequences.tokens
         if order is None:
             once = sequences.distinct()
-            contexts = contexts_of(once, max(ORDERS))
-            best = NGrams.best(contexts, once.tokens, n_tokens)
-            if once is sequences and counts is None:
+            some = sequences if sequences.recurs else once
+            best = NGrams.best(contexts_of(some, max(ORDERS)), some.tokens, n_tokens)
+            if some is sequences and counts is None:
                 return cls(best)
             order = best.order
         order = min(order, int(sequences.lengths.max()) + 1)  # no context is longer

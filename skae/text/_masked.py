@@ -349,7 +349,7 @@ class MaskedObjective(LanguageObjective):
             return replace(whole, pool=pool)
         if self.ends_sentence is not None:
             check_sentences(sequences, self.ends_sentence)
-        once = sequences.distinct()
+        once = sequences if sequences.recurs else sequences.distinct()
         share = float(self.params.mask_fraction)
         n_tokens, inner = sequences.n_tokens, np.flatnonzero(once.tokens != once.end)
         pool = Pool.of(once.tokens, once.starts, n_tokens, share, seed, inner)

@@ -96,6 +96,16 @@ class TokenSequences:
         first = np.sort(np.unique(self.hashes(), return_index=True)[1])
         return self if len(first) == len(self) else self.take(first)
 
+    @property
+    def recurs(self) -> bool:
+        """Whether new texts may well be copies of these.
+
+        Some are there more often than others, or all of them more than twice: that is
+        no file that was put together twice.
+        """
+        copies = np.unique(self.hashes(), return_counts=True)[1]
+        return bool(copies.max() > min(copies.min(), 2))
+
     def counts(self) -> sp.csr_matrix:
         """Return how often each text has each known token, (n_texts, n_tokens - 2)."""
         n = self.n_tokens - 2
