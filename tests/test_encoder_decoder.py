@@ -134,3 +134,17 @@ def test_text_is_no_target():
     X, _ = load_linnerud(return_X_y=True)
     with pytest.raises(ValueError, match="y is not numeric"):
         EncoderDecoder().fit(X, ["a", "b"] * 10)
+
+
+@pytest.mark.parametrize("n", [300, 1200])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_large_column_that_is_learnt_leaves_small_ones_as_large_as_they_are(n, seed):
+    rng = np.random.RandomState(seed)
+    X = rng.randn(n + 1000, 8)
+    linear = X @ rng.randn(8, 3) + 0.1 * rng.randn(n + 1000, 3)
+    y = np.column_stack([1e3 * np.sin(2 * X[:, 0]), linear * [1, 1e-3, 1e-6]])
+    model = EncoderDecoder(random_state=seed).fit(X[:n], y[:n])
+    assert model.best_iter_ > 0
+    error = ((model.predict(X[n:]) - y[n:]) ** 2).mean(0) / y[n:].var(0)
+    assert error[0] < 0.2
+    assert (error < 5).all()  # up to 1e10 where a network adds in units of the largest

@@ -1,6 +1,7 @@
 """The gate: folds, the stacked modules, and when the start is kept."""
 
 import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer
+from skae import VAE, AdversarialAutoencoder, AutoencoderTransformer
 from skae._autoencoder import AutoencoderModule
 from skae._dataset import RowDataset, TrainingData
 from skae._gate import PairedImprovement, StackedModules, threshold
@@ -534,3 +535,20 @@ def test_a_closed_gate_reports_the_scores_of_pca():
     np.testing.assert_allclose(model.score_samples(X), pca.score_samples(X), rtol=1e-9)
     ratio = pca.explained_variance_ratio_
     np.testing.assert_allclose(model.explained_variance_ratio_, ratio, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [5, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, AdversarialAutoencoder])
+def test_a_network_of_all_rows_keeps_what_the_folds_have_found(cls, dtype, seed):
+    """On a circle PCA's axis is there by chance, and training may be lost from it."""
+    rng = np.random.RandomState(seed)
+    angle = rng.uniform(-np.pi, np.pi, 2300)
+    X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.randn(2300, 2)
+    few, new = np.split(X.astype(dtype), [300])
+    model = cls(1, random_state=seed).fit(few)
+    again = pickle.loads(pickle.dumps(model))
+    for fitted in (model, again):
+        rebuilt = fitted.inverse_transform(fitted.transform(new))
+        r2 = 1 - ((rebuilt - new) ** 2).sum() / ((new - few.mean(0)) ** 2).sum()
+        assert r2 > 0.9 * max(model.validation_scores_) - 0.05

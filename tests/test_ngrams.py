@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kneser_ney import as_events, book_of, markov_text
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skae.text import KneserNey, MaskedLanguageModel
 from skae.text._ngrams import NGrams, discounts_of, left_contexts
 
 tiny = settings(derandomize=True, deadline=None, database=None, max_examples=60)
@@ -225,3 +226,20 @@ def test_left_out_tokens_are_as_likely_as_those_of_new_texts():
     held_out = grams.log_prob(found[new], tokens[new]).mean()
     assert abs(expected - held_out) < 0.03
     assert fitted > held_out + 0.1
+
+
+@pytest.mark.parametrize("n_copies", [2, 30])
+def test_copies_choose_the_order_where_new_texts_may_be_copies(n_copies):
+    lines = ["the cat sat on the mat", "the dog sat on the cat", "the mat lay on a dog"]
+    rng = np.random.RandomState(0)
+    once = KneserNey().fit(lines)
+    assert KneserNey().fit(lines * 2).order_ == once.order_  # a file, given twice
+    often = [lines[i] for i in rng.choice(3, 30, p=[0.6, 0.3, 0.1])]
+    model = KneserNey().fit(often * (n_copies // 2))
+    assert model.order_ > once.order_
+    best = max(KneserNey(order=k).fit(often).score(lines) for k in range(1, 8))
+    assert KneserNey().fit(often).score(lines) > best - 0.05
+    pool = MaskedLanguageModel(max_iter=0, random_state=0).fit(often)
+    [[[(token, share), *_]]] = pool.fill_mask(["the cat <mask> on the mat"])
+    assert token == "sat"
+    assert share > 0.9
