@@ -264,8 +264,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         is not known how many rows are anomalies, 0 where none is.
     n_neighbors : int or None, default=None
         Score rows by their distance to so many of the rows that were trained on, in
-        codes beside residuals, which are kept for that: 5 finds anomalies better than
-        the likelihood does, which None stands for. A model that is to be chosen by
+        codes beside residuals, which are kept for that: 5 finds single anomalies better
+        than the likelihood does, which None stands for, and misses groups of them
+        that are larger. A model that is to be chosen by
         `score` needs None.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
@@ -288,7 +289,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         below 200 rows only.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
-        goes through all epochs, at the end of which the learning rate is smallest.
+        goes through all epochs, at the end of which the learning rate is smallest,
+        unless a third of them leaves no hope to be better than the start.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     warm_start : bool, default=False

@@ -98,7 +98,9 @@ class MaskedImputer(
     sample_posterior : bool, default=False
         Draw what is missing given the known cells, in place of what is expected. Every
         call of :meth:`transform` draws anew: several completed tables show how much is
-        uncertain (multiple imputation).
+        uncertain (multiple imputation). What is drawn in a row belongs together:
+        categories come one after the other, by probabilities that are linear in the
+        other columns, or the network's, and numbers after them.
     add_indicator : bool, default=False
         Append columns that say where something was missing.
     keep_empty_features : bool, default=False
@@ -139,7 +141,8 @@ class MaskedImputer(
         kept.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
-        goes through all epochs, at the end of which the learning rate is smallest.
+        goes through all epochs, at the end of which the learning rate is smallest,
+        unless a third of them leaves no hope to be better than the start.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     verbose : bool, default=False

@@ -311,7 +311,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         Correspondence analysis, whose codes are the principal coordinates of texts, or
         latent semantic analysis: with ``max_iter=0`` codes are then those of
         :class:`~sklearn.decomposition.TruncatedSVD`, with the same `random_state`,
-        behind :class:`~sklearn.feature_extraction.text.TfidfVectorizer`.
+        behind :class:`~sklearn.feature_extraction.text.TfidfVectorizer`. (Where
+        singular values are equal, their axes are any of one space.)
     architecture : Architecture or None, default=None
         Which networks to train between coordinates and codes, as of
         :class:`skae.AutoencoderTransformer` on a table of coordinates. None is an MLP
@@ -350,7 +351,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         held out together. A network that wins is trained again on all texts.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
-        goes through all epochs, at the end of which the learning rate is smallest.
+        goes through all epochs, at the end of which the learning rate is smallest,
+        unless a third of them leaves no hope to be better than the start.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     verbose : bool, default=False

@@ -149,7 +149,8 @@ class CausalLanguageModel(GenerativeModel, TextEstimator):
         1000 rows a network that wins is trained again on all.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
-        goes through all epochs, at the end of which the learning rate is smallest.
+        goes through all epochs, at the end of which the learning rate is smallest,
+        unless a third of them leaves no hope to be better than the start.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     verbose : bool, default=False

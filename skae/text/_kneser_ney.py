@@ -157,7 +157,8 @@ class KneserNey(GenerativeModel):
     order : int or "auto", default="auto"
         A token is predicted from at most ``order - 1`` tokens before it. "auto" takes 2
         to 7, whichever makes the tokens the likeliest when each of them is left out of
-        the counts.
+        the counts. Copies of texts count for that only where some are there more often
+        than others, or all more than twice.
     analyzer : {"word", "char", "bpe"} or callable, default="word"
         What tokens of a string are: as for
         :class:`~sklearn.feature_extraction.text.CountVectorizer`, or byte pairs

@@ -451,7 +451,8 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         1000 rows a network that wins is trained again on all.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
-        goes through all epochs, at the end of which the learning rate is smallest.
+        goes through all epochs, at the end of which the learning rate is smallest,
+        unless a third of them leaves no hope to be better than the start.
     tol : float, default=1e-4
         Relative improvement of the loss that counts for `n_iter_no_change`.
     verbose : bool, default=False
@@ -507,7 +508,8 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
     :class:`KneserNey`, and see the tokens to the left, to the right, on both sides in
     turn, at one distance, or none. Powers are those of maximum likelihood for a sample
     of hidden tokens, which `random_state` seeds, and which models take part is what
-    others say; of less than 500 tokens it is a single one. With the network's softmax q
+    others say; of less than 500 tokens it is a single one. Copies of texts count for
+    that as in :class:`KneserNey`. With the network's softmax q
     and a share g of its own for each place, which starts at 0, tokens have the
     probabilities ``(1 - g) p + g q``.
 
