@@ -747,6 +747,9 @@ class ContrastiveAutoencoder(TwoViewEstimator):
 
     Notes
     -----
+    The start does not depend on the units of columns, but networks see rows as they
+    are: standardise columns of different units.
+
     Codes of the start are white over the training rows, and uncorrelated but for those
     of the same number. For given `shrinkage`, :meth:`score_samples` is the log density
     ratio of their joint normal distribution, whose mean over the training rows is

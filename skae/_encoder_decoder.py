@@ -619,7 +619,9 @@ class EncoderDecoder(RegressorMixin, TwoViewEstimator):
     -----
     Codes are in the units of `y`: those of the start are ridge regression's fitted
     values on their first principal axes. What matters most about `y` are the columns
-    of the largest variance: standardise it where that is not meant.
+    of the largest variance, for the sake of which others may be predicted worse than
+    at the start: standardise it where that is not meant, as :meth:`score`, which
+    counts columns alike, does not.
 
     References
     ----------
