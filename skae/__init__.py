@@ -1,5 +1,8 @@
 """Autoencoders that replace PCA: they start at its solution and only get better."""
 
+from importlib import import_module
+from types import ModuleType
+
 from ._adversarial import AdversarialAutoencoder
 from ._autoencoder import AutoencoderTransformer
 from ._contrastive import ContrastiveAutoencoder
@@ -29,3 +32,12 @@ __all__ = [
     "load",
     "to_onnx",
 ]
+
+SUBMODULES = ("architectures", "exceptions", "plotting", "text")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a submodule when it is first asked for."""
+    if name in SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+import skae
+
 OPTIONAL = ("IPython", "matplotlib", "onnx", "onnxscript", "pandas", "polars")
 OPTIONAL += ("safetensors", "skl2onnx", "skops", "sphinx", "tokenizers")
 CODE = f"""
@@ -24,3 +28,10 @@ def test_import_alone_is_silent():
     command = [sys.executable, "-W", "error", "-c", "import skae"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_submodules_are_there_without_an_import_of_their_own():
+    code = "import skae; skae.text.KneserNey, skae.architectures.MLP, skae.plotting"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(skae, "nothing")  # noqa: B009
