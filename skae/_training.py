@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ._callbacks import UNWATCHED, FitTask
 from ._dataset import (
@@ -257,22 +258,21 @@ class Training:
         """
         if getattr(self.objective.params, "linear_encoder", False):
             return
-        module, rows = net.module_, replace(data, fold_of=None)
+        rows = replace(data, fold_of=None)
         both = probe.start_losses_, probe.best_losses_
         before, found = (float(data.mean(losses)) for losses in both)
 
-        def loss() -> float:
+        def loss_of(state: dict[str, Tensor] | None) -> float:
+            if state is not None:
+                net.module_.load_state_dict(state)
+                net.module_.see(*rows.seen)
             return float(rows.mean(net.held_out_losses(rows)))
 
-        if before - loss() > LOST_SHARE * (before - found):
+        if before - loss_of(None) > LOST_SHARE * (before - found):
             return
         folds = [probe.module_.state_of(i) for i in range(probe.module_.n_modules)]
-        states, losses = [copy.deepcopy(module.state_dict()), *folds], []
-        for state in states:
-            module.load_state_dict(state)
-            module.see(*replace(data, fold_of=None, units=None).seen)
-            losses.append(loss())
-        module.load_state_dict(states[int(np.argmin(losses))])
+        states = [copy.deepcopy(net.module_.state_dict()), *folds]
+        loss_of(min(states, key=loss_of))
 
     # What comes of it
 
