@@ -140,7 +140,8 @@ class TrainedNetwork:
             self.order = earlier.order
             self.is_constant &= earlier.is_constant
         # Codes of a network are as exact as it is in training, PCA's own as the rows.
-        codes = self._codes(x if self.is_linear else x.float(), known).astype(float)
+        u = self._codes(x if self.is_linear else x.float(), known)
+        codes = u.astype(np.float64) * self.code_scale
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
         if earlier is not None:
@@ -238,13 +239,14 @@ class TrainedNetwork:
 
     def transform(self, X: NDArray) -> NDArray:
         """Return the codes of dense rows, shape (n, k)."""
-        return self._codes(*self._standardised(X))
+        return self._codes(*self._standardised(X)) * self.code_scale.astype(X.dtype)
 
     def _codes(self, x: Tensor, known: Tensor | None) -> NDArray:
+        """Return the codes of standardised rows, in the module's units."""
         module = self._module_for(x.dtype)
         with inference(module):
-            u = module.encode(x, known).cpu().numpy()[:, self.order]
-        return u * self.code_scale.astype(u.dtype)
+            u: NDArray = module.encode(x, known).cpu().numpy()[:, self.order]
+        return u
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""

@@ -759,6 +759,9 @@ ValueError: X holds lists of tokens, but strings were seen in fit: use these.
 >>> filler.fill_mask(["a [MASK] tree"])
 ValueError: No text of X has a mask: put <mask> where a token is.
 
+>>> skae.nothing
+AttributeError: module 'skae' has no attribute 'nothing'
+
 >>> model.sample(temperature=float("inf"))
 ValueError: temperature=inf: use a finite number from 0 on.
 
