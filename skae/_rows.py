@@ -241,16 +241,19 @@ def _with_nan(X: Any) -> Any:
 
 def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     """Return the name and the first offending value of a column that is no number."""
-    if hasattr(X, "columns"):
-        columns = {name: np.asarray(X[name]) for name in X.columns}
+    is_frame = hasattr(X, "columns")
+    if is_frame:
+        pandas, names = hasattr(X, "iloc"), list(X.columns)  # which may be equal
+        given = [X.iloc[:, j] if pandas else X[name] for j, name in enumerate(names)]
+        columns = list(zip(names, map(np.asarray, given), strict=True))
     else:
         array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
         if array.ndim != 2 or array.dtype.kind not in "OUS":
             return None
-        columns = dict(enumerate(array.T))
-    for name, column in columns.items():
+        columns = list(enumerate(array.T))
+    for name, column in columns:
         for value in column if column.dtype.kind in "OUSMmTV" else ():
-            if is_missing(value):
+            if value is None or (is_frame and is_missing(value)):
                 continue
             try:
                 float(value)
