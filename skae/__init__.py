@@ -33,11 +33,9 @@ __all__ = [
     "to_onnx",
 ]
 
-SUBMODULES = ("architectures", "exceptions", "plotting", "text")
-
 
 def __getattr__(name: str) -> ModuleType:
     """Import a submodule when it is first asked for."""
-    if name in SUBMODULES:
+    if name in ("architectures", "exceptions", "plotting", "text"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

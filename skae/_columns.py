@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from ._rows import is_missing
+from ._rows import frame_column, is_missing
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,6 @@ def raw_columns(X: Any) -> list[Any]:
             f"X has shape {array.shape}: use shape (n_samples, n_features)."
         )
     return list(array.T)
-
-
-def frame_column(X: Any, j: int) -> Any:
-    """Return a column of a frame; those of pandas may have the same name."""
-    return X.iloc[:, j] if hasattr(X, "iloc") else X[X.columns[j]]
 
 
 def column_name(X: Any, j: int) -> str:

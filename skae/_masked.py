@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.random import RandomState
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils._param_validation import Interval
@@ -703,6 +703,55 @@ class MaskedAutoencoder(BaseAutoencoder):
         return np.where(rows == marker, np.nan, rows)
 
     # What a fitted estimator does
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Return the log-likelihood of the known cells of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw. Cells may be
+            missing.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            That of the start, exact for any set of known cells, whether a network
+            is used or not: of networks it says nothing. A row of which nothing is known
+            has 0. With ``init="random"`` there is no such start, and the score is that
+            of a network's codes and residuals.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If `X` has another shape than in :meth:`fit`, or infinity.
+        """
+        return super().score_samples(X)
+
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean of :meth:`score_samples`, in nats per row.
+
+        It is that of the start: to choose among networks, compare what
+        :meth:`impute` makes of hidden cells.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or images or series, of the shape that :meth:`fit` saw. Cells may be
+            missing.
+        y : any, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the mean.
+
+        Returns
+        -------
+        float
+            Higher is better; a search over `n_components` can use it.
+        """
+        return super().score(X, y, sample_weight)
 
     def impute(
         self,

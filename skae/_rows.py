@@ -231,7 +231,7 @@ def _with_nan(X: Any) -> Any:
     plain = X.copy(deep=False)
     is_changed = False
     for j, dtype in enumerate(X.dtypes):
-        column = X.iloc[:, j] if dtype.kind == "O" else ()
+        column = frame_column(X, j) if dtype.kind == "O" else ()
         values = [np.nan if is_missing(value) else value for value in column]
         if any(type(value).__name__ == "NAType" for value in column):
             plain.isetitem(j, np.array(values, dtype=object))
@@ -239,13 +239,18 @@ def _with_nan(X: Any) -> Any:
     return plain if is_changed else None
 
 
+def frame_column(X: Any, j: int) -> Any:
+    """Return a column of a frame; those of pandas may have the same name."""
+    return X.iloc[:, j] if hasattr(X, "iloc") else X[X.columns[j]]
+
+
 def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     """Return the name and the first offending value of a column that is no number."""
     is_frame = hasattr(X, "columns")
     if is_frame:
-        pandas, names = hasattr(X, "iloc"), list(X.columns)  # which may be equal
-        given = [X.iloc[:, j] if pandas else X[name] for j, name in enumerate(names)]
-        columns = list(zip(names, map(np.asarray, given), strict=True))
+        names = list(X.columns)
+        given = [np.asarray(frame_column(X, j)) for j in range(len(names))]
+        columns = list(zip(names, given, strict=True))
     else:
         array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
         if array.ndim != 2 or array.dtype.kind not in "OUS":

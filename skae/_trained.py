@@ -289,12 +289,14 @@ class TrainedNetwork:
         if dtype == torch.float32:
             return self.module
         if dtype not in self._casts:
-            exact, cast = copy.deepcopy(self.module), copy.deepcopy(self.module)
-            self.start.apply(exact)
-            both = zip(exact.buffers(), self.module.buffers(), strict=True)
-            cast = cast.to(dtype)
-            if all(torch.equal(a, b) for a, b in both):  # or it began at other axes
-                self.start.apply(cast)
+            cast = copy.deepcopy(self.module)
+            self.start.apply(cast)
+            both = zip(cast.buffers(), self.module.buffers(), strict=True)
+            if all(torch.equal(a, b) for a, b in both):
+                cast = cast.to(dtype)
+                self.start.apply(cast)  # once more, as exact as it is known
+            else:  # it began at other axes
+                cast = copy.deepcopy(self.module).to(dtype)
             self._casts[dtype] = cast.eval()
         return self._casts[dtype]
 

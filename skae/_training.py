@@ -258,21 +258,26 @@ class Training:
         """
         if getattr(self.objective.params, "linear_encoder", False):
             return
-        rows = replace(data, fold_of=None)
+        module, rows = net.module_, replace(data, fold_of=None)
         both = probe.start_losses_, probe.best_losses_
         before, found = (float(data.mean(losses)) for losses in both)
 
-        def loss_of(state: dict[str, Tensor] | None) -> float:
-            if state is not None:
-                net.module_.load_state_dict(state)
-                net.module_.see(*rows.seen)
+        def loss() -> float:
             return float(rows.mean(net.held_out_losses(rows)))
 
-        if before - loss_of(None) > LOST_SHARE * (before - found):
+        def load(state: dict[str, Tensor]) -> None:
+            module.load_state_dict(state)
+            module.see(*rows.seen)
+
+        losses = [loss()]
+        if before - losses[0] > LOST_SHARE * (before - found):
             return
-        folds = [probe.module_.state_of(i) for i in range(probe.module_.n_modules)]
-        states = [copy.deepcopy(net.module_.state_dict()), *folds]
-        loss_of(min(states, key=loss_of))
+        states = [copy.deepcopy(module.state_dict())]
+        for fold in range(probe.module_.n_modules):
+            states.append(probe.module_.state_of(fold))
+            load(states[-1])
+            losses.append(loss())
+        load(states[int(np.argmin(losses))])
 
     # What comes of it
 

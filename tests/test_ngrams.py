@@ -228,14 +228,14 @@ def test_left_out_tokens_are_as_likely_as_those_of_new_texts():
     assert fitted > held_out + 0.1
 
 
-@pytest.mark.parametrize("n_copies", [2, 30])
+@pytest.mark.parametrize("n_copies", [1, 15])
 def test_copies_choose_the_order_where_new_texts_may_be_copies(n_copies):
     lines = ["the cat sat on the mat", "the dog sat on the cat", "the mat lay on a dog"]
     rng = np.random.RandomState(0)
     once = KneserNey().fit(lines)
     assert KneserNey().fit(lines * 2).order_ == once.order_  # a file, given twice
     often = [lines[i] for i in rng.choice(3, 30, p=[0.6, 0.3, 0.1])]
-    model = KneserNey().fit(often * (n_copies // 2))
+    model = KneserNey().fit(often * n_copies)
     assert model.order_ > once.order_
     best = max(KneserNey(order=k).fit(often).score(lines) for k in range(1, 8))
     assert KneserNey().fit(often).score(lines) > best - 0.05
