@@ -14,6 +14,7 @@ from .._base import BaseAutoencoder
 from .._contrastive import ContrastiveAutoencoder
 from .._density_ratio import log_ratio
 from .._encoder_decoder import EncoderDecoder
+from .._masked import MaskedAutoencoder
 from .._prior import Clustered
 from .._rbm import RBM
 from .._samples import takes_padding
@@ -158,6 +159,7 @@ def _(g: Graph, estimator: Any, codes: Value) -> Value:
 
 
 @of(BaseAutoencoder.score_samples)
+@of(MaskedAutoencoder.score_samples)
 @of(VAE.score_samples)
 def _(g: Graph, estimator: Any, X: Value) -> Value:
     fit = estimator._fit
