@@ -57,7 +57,9 @@ def variational(encoder, decoder):
 
 def adversarial(encoder, decoder):
     discriminator = Discriminator(K, (5, 4), torch.Generator().manual_seed(0))
-    prior, loss = Prior("normal", K, 2), AdversarialLoss(0.5, 2.0)
+    # A penalty by which gradients are no larger than those of the others: 1e-6 is
+    # what float32 has of them on any processor.
+    prior, loss = Prior("normal", K, 2), AdversarialLoss(0.5, 0.2)
     return AdversarialModule(encoder, decoder, prior, discriminator, 0.3), loss
 
 
