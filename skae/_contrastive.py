@@ -76,6 +76,9 @@ if TYPE_CHECKING:
 
 # Pairs of copies of each row from which what a corruption does is found out.
 DRAWN_COPIES = 4
+# Pairs of a fold, told from one another, below which a distribution that is too sure of
+# itself hardly loses by it; among more it then does.
+FEW_CANDIDATES = 50
 # What codes are taken to be at most while float32 has to hold their products.
 FARTHEST = 1e12
 
@@ -153,7 +156,7 @@ class ContrastiveLoss(Loss):
 
         Codes of rows that were trained on are more alike than those of others. Where
         codes are far from normal, the distribution that was trained may be the better
-        one all the same: then that stays.
+        one all the same: then that stays. The rows of small folds cannot say so.
         """
         u, v = terms["u"].double(), terms["v"].double()
         w = data.valid_weight
@@ -182,7 +185,8 @@ class ContrastiveLoss(Loss):
             return -float(w @ losses / w.sum())
 
         factor = tempered(bound_by)
-        if not w @ losses < w @ terms["loss"].double():
+        is_told = data.fold_of is None or len(w) >= FEW_CANDIDATES * len(parts)
+        if is_told and not w @ losses < w @ terms["loss"].double():
             mean = w @ (terms["of_pairs"] + terms["loss"]).double() / w.sum()
             return terms["loss"], {"offset": -float(mean)}
         pairs = CodePairs.of((whole / w.sum()).cpu().numpy()).weakened(factor)

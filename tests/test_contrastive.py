@@ -165,6 +165,23 @@ def test_held_out_codes_calibrate_the_ratio():
     assert_allclose(score.mean(), -losses.mean(), atol=1e-4)
 
 
+@pytest.mark.parametrize("n_in_fold", [10, 60])
+def test_few_candidates_do_not_say_that_the_trained_distribution_is_better(n_in_fold):
+    """Pairs of small folds are judged by the normal distribution of others' codes."""
+    rows = np.random.RandomState(0).randn(5 * n_in_fold, 2)
+    dataset = RowDataset(rows, np.zeros(2), 1.0, torch.device("cpu"))
+    everything = torch.arange(len(rows))
+    data = TrainingData(dataset, everything, everything, None, everything % 5)
+    x = data.take_valid(data.valid)[0]
+    module = ContrastiveModule(nn.Identity(), nn.Identity(), 1, 1)
+    with torch.no_grad():
+        terms = ContrastiveLoss().held_out_terms(module(x), x)
+    terms["loss"] -= 1  # the one that was trained seems to tell them well
+    losses, calibration = ContrastiveLoss().calibrated(terms, data)
+    assert torch.equal(losses, terms["loss"]) == (n_in_fold > 50)
+    assert ("z" in calibration) == (n_in_fold < 50)
+
+
 # Labels
 
 
