@@ -370,17 +370,19 @@ def _raise_not_finite(
     feature_names: NDArray | None,
     sample_shape: tuple[int, ...] = (),
 ) -> None:
-    kind = "NaN" if np.isnan(value) else "infinity"
     where = f"in column {_column_name(column, feature_names)}"
-    remedy = "sklearn.impute.SimpleImputer"
+    remedy = "complete them with skae.MaskedImputer, or use skae.MaskedAutoencoder"
     if len(sample_shape) > 1:
-        place = tuple(int(i) for i in np.unravel_index(column, sample_shape))
-        where = f"at {place}"
-        remedy = "interpolation; series that end in NaN need Recurrent()"
+        where = f"at {tuple(int(i) for i in np.unravel_index(column, sample_shape))}"
+        remedy = "use skae.MaskedAutoencoder, or Recurrent() for series that end in NaN"
+    if not np.isnan(value):
+        raise ValueError(
+            f"Input X contains infinity {where} (row {row}). Every value must be "
+            "finite: drop such rows, or replace the values."
+        )
     raise ValueError(
-        f"Input X contains {kind} {where} (row {row}). Every value must be "
-        "finite: drop such rows, or replace the values (for NaN, for instance with "
-        f"{remedy})."
+        f"Input X contains NaN {where} (row {row}). Every value must be finite: drop "
+        f"such rows, {remedy}."
     )
 
 

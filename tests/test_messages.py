@@ -127,13 +127,11 @@ to float: 'red')
 
 >>> model.fit(frame[["size"]])
 ValueError: Input X contains NaN in column 'size' (row 1). Every value must be finite:
-drop such rows, or replace the values (for NaN, for instance with
-sklearn.impute.SimpleImputer).
+drop such rows, complete them with skae.MaskedImputer, or use skae.MaskedAutoencoder.
 
 >>> model.fit([[1.0, 2.0], [np.inf, 3.0]])
 ValueError: Input X contains infinity in column 0 (row 1). Every value must be finite:
-drop such rows, or replace the values (for NaN, for instance with
-sklearn.impute.SimpleImputer).
+drop such rows, or replace the values.
 
 >>> model.fit([[1e200, 2.0], [1.0, 3.0]])
 ValueError: Column 0 of X contains 1e+200 (row 0), whose square is too large for
@@ -252,8 +250,7 @@ architecture that takes them, such as skae.architectures.Recurrent().
 
 >>> model.fit(np.full((5, 2, 2), np.nan))
 ValueError: Input X contains NaN at (0, 0) (row 0). Every value must be finite: drop
-such rows, or replace the values (for NaN, for instance with interpolation; series that
-end in NaN need Recurrent()).
+such rows, use skae.MaskedAutoencoder, or Recurrent() for series that end in NaN.
 
 >>> model = AutoencoderTransformer(1, max_iter=0, architecture=Recurrent())
 >>> model.fit([["a", "b"], [1.0]])
