@@ -222,7 +222,10 @@ class ShrunkCCA:
         are those of the rows.
         """
         by_x, by_y = (self._whitener(view, shrinkage) for view in (0, 1))
-        u, _, vt = np.linalg.svd(by_x.T @ self.cross @ by_y, full_matrices=False)
+        u, rho, vt = np.linalg.svd(by_x.T @ self.cross @ by_y, full_matrices=False)
+        if not shrinkage and rho.max(initial=0) >= MOST_CORRELATED:
+            # Few rows are told apart by any axes: the shortest ones then.
+            return self.axes(k, LEAST)
         a, b = by_x @ u[:, :k], by_y @ vt[:k].T
         if shrinkage:
             white_a = whitener(a.T @ self.views[0] @ a)

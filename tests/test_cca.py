@@ -158,6 +158,24 @@ def test_held_out_rows_choose_the_shrinkage():
     assert chosen.score(left[test], right[test]) > 0.5
 
 
+def test_more_columns_than_rows():
+    """All axes tell so few rows apart; the shortest ones say most of new ones."""
+    rng = np.random.RandomState(0)
+    z = rng.randn(340, 2) * [4, 3]
+    X, y = (z @ rng.randn(2, 60) + rng.randn(340, 60) for _ in range(2))
+    train, test = slice(40), slice(40, 340)
+    assert start(X[train], y[train]).score(X[test], y[test]) > 1
+    rotation = ortho_group.rvs(60, random_state=1)
+    for_ones = "correlations of both views are 1"
+    with pytest.warns(UserWarning, match=for_ones):
+        plain = start(X[train], y[train], shrinkage=0.0)
+    with pytest.warns(UserWarning, match=for_ones):
+        turned = start(X[train] @ rotation, y[train], shrinkage=0.0)
+    u, v = plain.transform(X[test]), plain.transform_y(y[test])
+    assert np.corrcoef(u.T, v.T)[:2, 2:].diagonal().min() > 0.9
+    assert_allclose(np.abs(turned.transform(X[test] @ rotation)), np.abs(u), atol=1e-4)
+
+
 def test_much_data_needs_none():
     rng = np.random.RandomState(0)
     z = rng.randn(5000, 2)
