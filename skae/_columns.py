@@ -7,6 +7,7 @@ there are probabilities.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -43,9 +44,17 @@ class NumberColumn:
         """Return numbers near 1, shape (n, 1)."""
         return ((column - self.mean) / self.scale)[:, None]
 
-    def completed(self, column: NDArray, codes: NDArray, missing: NDArray) -> NDArray:
-        """Return the column with its missing cells decoded, shape (n,)."""
-        return np.where(missing, codes[:, 0] * self.scale + self.mean, column)
+    def completed(
+        self,
+        column: NDArray,
+        codes: NDArray,
+        missing: NDArray,
+        low: float = -math.inf,
+        high: float = math.inf,
+    ) -> NDArray:
+        """Return the column with its missing cells decoded, between limits; (n,)."""
+        decoded = np.clip(codes[:, 0] * self.scale + self.mean, low, high)
+        return np.where(missing, decoded, column)
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,9 @@ class CategoryColumn:
         which = (rng.uniform(size=(len(shares), 1)) > limits[:, :-1]).sum(1)
         return np.eye(self.width)[which] / self.scale
 
-    def completed(self, column: NDArray, codes: NDArray, missing: NDArray) -> NDArray:
+    def completed(
+        self, column: NDArray, codes: NDArray, missing: NDArray, *limits: float
+    ) -> NDArray:
         """Return the column with the likeliest category in missing cells."""
         completed = column.copy()
         which = codes[missing].argmax(1)

@@ -11,7 +11,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import MissingValues, StrOptions
+from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
@@ -101,6 +101,11 @@ class MaskedImputer(
         uncertain (multiple imputation). What is drawn in a row belongs together:
         categories come one after the other, by probabilities that are linear in the
         other columns, or the network's, and numbers after them.
+    min_value, max_value : float, array-like of shape (n_features,) or None, \
+            default=-inf, inf
+        Smallest and largest number that a missing cell is completed with, or one for
+        each column: what is expected or drawn beyond becomes that number. Categories
+        have none, and None is none. Known cells stay what they are.
     add_indicator : bool, default=False
         Append columns that say where something was missing.
     keep_empty_features : bool, default=False
@@ -218,6 +223,8 @@ class MaskedImputer(
         "missing_values": [MissingValues()],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "sample_posterior": ["boolean"],
+        "min_value": [None, Interval(Real, None, None, closed="both"), "array-like"],
+        "max_value": [None, Interval(Real, None, None, closed="both"), "array-like"],
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
     }
@@ -231,6 +238,8 @@ class MaskedImputer(
         missing_values: Any = np.nan,
         categorical_features: Any = None,
         sample_posterior: bool = False,
+        min_value: Any = -np.inf,
+        max_value: Any = np.inf,
         add_indicator: bool = False,
         keep_empty_features: bool = False,
         mask_fraction: tuple[float, float] = (0.05, 0.85),
@@ -253,6 +262,8 @@ class MaskedImputer(
         self.missing_values = missing_values
         self.categorical_features = categorical_features
         self.sample_posterior = sample_posterior
+        self.min_value = min_value
+        self.max_value = max_value
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
         self.mask_fraction = mask_fraction
@@ -311,6 +322,7 @@ class MaskedImputer(
         with unchanged_on_error(self):
             check_mask_fraction(self.mask_fraction)
             columns = self._columns(X, reset=True)
+            self._limits()
             weight = check_weights(sample_weight, columns[0][:, None])
             weight = np.ones(len(columns[0])) if weight is None else weight
             missing = np.column_stack([self._missing(c) for c in columns])
@@ -387,10 +399,11 @@ class MaskedImputer(
         if sum(widths):
             codes = self._imputed(self._encoded(columns, missing), missing, places)
         completed: dict[int, NDArray] = {}
+        limits = self._limits()
         for j, (column, unit) in enumerate(zip(columns, self._units, strict=True)):
             if unit is not None:
                 of_column = codes[:, places[j]], missing[:, j]
-                completed[j] = unit.completed(column, *of_column)
+                completed[j] = unit.completed(column, *of_column, *limits[j])
             elif self.keep_empty_features:
                 fill = column if j in self._categorical else np.zeros_like(column)
                 completed[j] = np.where(missing[:, j], fill, column)
@@ -477,6 +490,29 @@ class MaskedImputer(
                 numbers = np.where(numbers == marker, np.nan, numbers)
             columns.append(numbers)
         return columns
+
+    def _limits(self) -> list[tuple[float, float]]:
+        """Return the smallest and the largest number of each column."""
+        d, sides = self.n_features_in_, []
+        for name, none in (("min_value", -np.inf), ("max_value", np.inf)):
+            given = getattr(self, name)
+            with naming(name):
+                side = np.asarray(none if given is None else given, dtype=np.float64)
+            if side.shape not in ((), (d,)) or np.isnan(side).any():
+                raise ValueError(
+                    f"{name}={given!r}: use a number, or one for each of the {d} "
+                    "columns; -inf and inf are no limits."
+                )
+            sides.append(np.broadcast_to(side, (d,)).tolist())
+        limits = list(zip(*sides, strict=True))
+        for j, (low, high) in enumerate(limits):
+            if low >= high:
+                names = getattr(self, "feature_names_in_", range(d))
+                raise ValueError(
+                    f"min_value={low} and max_value={high} of column {names[j]!r}: the "
+                    "first has to be smaller."
+                )
+        return limits
 
     def _missing(self, column: NDArray) -> NDArray:
         """Return which cells of a column are missing, shape (n,)."""

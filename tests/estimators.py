@@ -246,6 +246,7 @@ MACHINES = {
 # What completes tables and has no codes: scikit-learn's checks alone run over it.
 IMPUTERS = {
     "imputer": MaskedImputer(**FAST),
+    "imputer, limits": MaskedImputer(**FAST, min_value=-1e6, max_value=1e6),
     "imputer, draws": MaskedImputer(
         **FAST, sample_posterior=True, add_indicator=True, keep_empty_features=True
     ),

@@ -878,6 +878,22 @@ def test_indicators_and_empty_columns():
     assert_array_equal(completed[:, 1], 0)
 
 
+def test_what_is_completed_stays_between_limits():
+    X = load_iris().data
+    shown = np.column_stack([np.full(150, NAN), with_holes(X, 0.4)])
+    free = MaskedImputer(max_iter=0, random_state=0).fit(shown)
+    limits = {"min_value": [9, 5, 0, 2, -np.inf], "max_value": [10, 6, 3, 4, 1]}
+    bound = clone(free).set_params(**limits).fit(shown)
+    low, high = (np.array(side)[1:] for side in limits.values())
+    expected = np.clip(free.transform(shown), low, high)
+    known = ~np.isnan(shown[:, 1:])
+    expected[known] = shown[:, 1:][known]
+    assert_allclose(bound.transform(shown), expected)
+    drawn = bound.set_params(sample_posterior=True, min_value=None).transform(shown)
+    assert (drawn <= high)[~known].all()
+    assert (drawn < low)[~known].any()
+
+
 def test_units_do_not_matter_to_the_imputer():
     X = with_holes(load_wine().data, 0.2)
     factor = 10.0 ** np.arange(-6, 7)

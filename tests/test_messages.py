@@ -665,6 +665,16 @@ each, or names of columns.
 TypeError: Column 'colour' of X has ['red'] as a category: use strings, numbers or
 tuples. (unhashable type: 'list')
 
+>>> MaskedImputer(min_value=[0.0]).fit([[1.0, np.nan], [2.0, 3.0]])
+ValueError: min_value=[0.0]: use a number, or one for each of the 2 columns; -inf and
+inf are no limits.
+
+>>> MaskedImputer(min_value=["a", "b"]).fit([[1.0, np.nan], [2.0, 3.0]])
+ValueError: min_value: could not convert string to float: 'a'
+
+>>> MaskedImputer(min_value=5, max_value=[9, 5]).fit([[1.0, np.nan], [2.0, 3.0]])
+ValueError: min_value=5.0 and max_value=5.0 of column 1: the first has to be smaller.
+
 >>> MaskedImputer(categorical_features="from_dtype").fit(X)
 ValueError: categorical_features="from_dtype" needs a frame: give the numbers of the
 columns.
