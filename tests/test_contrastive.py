@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skae import ContrastiveAutoencoder
-from skae._contrastive import ContrastiveLoss, ContrastiveModule, CopiesModule
+from skae._contrastive_module import ContrastiveLoss, ContrastiveModule, CopiesModule
 from skae._dataset import RowDataset, TrainingData
 from skae._density_ratio import (
     CodePairs,

@@ -12,7 +12,7 @@ from torch import nn
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, MaskedAutoencoder
 from skae._adversarial import AdversarialLoss, AdversarialModule
 from skae._autoencoder import AutoencoderModule, PrefixLoss
-from skae._contrastive import ContrastiveLoss, ContrastiveModule
+from skae._contrastive_module import ContrastiveLoss, ContrastiveModule
 from skae._denoising import DenoisingLoss, DenoisingModule
 from skae._dense import DenseStep
 from skae._discriminator import Discriminator

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from .._adversarial import AdversarialModule
 from .._boltzmann import BoltzmannMachine
 from .._cca import PairStart
-from .._contrastive import ContrastiveModule, CopiesModule, TrainedPairs
+from .._contrastive import TrainedPairs
+from .._contrastive_module import ContrastiveModule, CopiesModule
 from .._encoder_decoder import RankedRegression, TrainedPrediction
 from .._linear_views import ViewsStart
 from .._masked import MaskedNetwork
