@@ -283,7 +283,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         the linear denoiser and the network. "auto" holds out 10 % of 1000 rows or more
         (at most 10,000); with fewer rows each is held out once, in 5 folds, and a
         network that wins is trained again on all rows. The network has to be better by
-        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        ``1.25 + 30 / n`` standard errors or more over folds of n rows, or by 2 over a
         split; below 10 distinct rows, or 5 held-out ones, the linear denoiser is kept.
         Recurrent networks and Transformers, which train one after the other, have folds
         below 200 rows only.

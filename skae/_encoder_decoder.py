@@ -539,7 +539,7 @@ class EncoderDecoder(RegressorMixin, TwoViewEstimator):
         the regression and the networks. "auto" holds out 10 % of 1000 rows or more (at
         most 10,000); with fewer rows each is held out once, in 5 folds, and networks
         that win are trained again on all rows. They have to be better by
-        ``1.25 + 30 / n`` standard errors over the folds of n rows, or by 2 over a
+        ``1.25 + 30 / n`` standard errors or more over folds of n rows, or by 2 over a
         split; below 10 distinct rows, or 5 held-out ones, the regression is kept.
         Recurrent networks and Transformers, which train one after the other, have folds
         below 200 rows only.

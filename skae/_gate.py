@@ -8,7 +8,7 @@ the pooled held-out losses decide for the network that then trains on all rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SPLIT_ERRORS = 2.0
 # Those by which it is worse after a third of the epochs where it is not trained on.
 LOST_ERRORS = 3.0
+# Kurtosis of the improvements beyond which they count as those of fewer units.
+MOST_KURTOSIS = 10.0
 # What the rows of earlier batches count, less with every further batch.
 KEPT_OF_EARLIER = 0.9
 
@@ -59,12 +61,16 @@ class PairedImprovement:
         gain are the sums over the rows of a unit of their weights, which add up to 1,
         and of their weighted improvements. The standard error of the mean, robust to
         units of several rows, follows from them.
+    n_even : float
+        Units of which improvements vary as unevenly that are alike in size, or 0: one
+        where a single unit has it all.
     """
 
     n_rows: float = 0.0
     mean: float = 0.0
     mean_loss: float = 0.0
     moments: tuple[float, ...] = (0.0, 0.0, 0.0)
+    n_even: float = math.inf
 
     @classmethod
     def of(
@@ -83,7 +89,11 @@ class PairedImprovement:
             sums = w.new_zeros(2, int(units.max()) + 1)
             w, improvement = sums.index_add_(1, units, torch.stack([w, improvement]))
         moments = w @ w, w @ improvement, improvement @ improvement
-        return cls(len(before), mean, mean_loss, tuple(float(m) for m in moments))
+        squares = (improvement - mean * w).square()
+        fourth = float(squares @ squares)
+        n_even = float(squares.sum()) ** 2 / fourth if fourth else math.inf
+        found = tuple(float(m) for m in moments)
+        return cls(len(before), mean, mean_loss, found, n_even)
 
     def followed_by(self, batch: PairedImprovement) -> PairedImprovement:
         """Return the improvement after one more batch, which takes a tenth at least."""
@@ -145,14 +155,15 @@ def judge(
     net: AutoencoderNet,
     data: TrainingData,
     start_losses: Tensor | None,
-    threshold: float,
+    threshold: Callable[[float], float],
     *,
     required: bool,
 ) -> GateDecision:
     """Judge a trained net by the rows that it has not seen.
 
     `start_losses` has their losses at the start, if not those that the net began with.
-    `required` says that there is no start to fall back on.
+    `threshold` returns the standard errors to show over so many units, and `required`
+    says that there is no start to fall back on.
     """
     if not len(data.valid):
         return GateDecision(required, net.best_iter_)
@@ -168,12 +179,16 @@ def judge(
     improvement = PairedImprovement.of(
         before, net.best_losses_, data.valid_weight, data.units
     )
+    n_units = data.n_units
+    if data.fold_of is not None:  # by few of many rows a split may be right
+        n_units = min(n_units, MOST_KURTOSIS * improvement.n_even)
+    asked = threshold(n_units)
     reason = (
         f": on held-out rows the network was better by {improvement.z_score:.1f} "
-        f"standard errors, and more than {threshold:.2f} are asked"
+        f"standard errors, and more than {asked:.2f} are asked"
     )
     return GateDecision(
-        required or improvement.exceeds(threshold),
+        required or improvement.exceeds(asked),
         net.best_iter_,
         net.best_loss_,
         net.valid_losses_,

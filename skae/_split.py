@@ -7,6 +7,7 @@ table and one sort, and so without a copy of it. Groups are the user's to name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +64,10 @@ def row_hashes(X: Any, mean: NDArray, scale: Any) -> NDArray:
     mean : ndarray of shape (n_features,)
     scale : float or ndarray of shape (n_features,)
     """
-    unit = 2.0 ** np.round(np.log2(scale))
-    origin = np.floor(mean / unit + 0.382) * unit  # no ties where means often are
     rng = np.random.default_rng(2014)
     factors = rng.integers(2**63, size=X.shape[1], dtype=np.uint64) * np.uint64(2) + 1
     hashes = np.empty(X.shape[0], dtype=np.uint64)
-    for rows in row_chunks(X):
-        with np.errstate(over="ignore"):
-            x = ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
+    for rows, x in _on_grid(X, mean, scale):
         x += 0.0  # there is a zero with a sign
         x[np.isnan(x)] = np.nan  # and more than one NaN
         # Without this, numbers that differ in one bit only would not be told apart.
@@ -79,6 +76,26 @@ def row_hashes(X: Any, mean: NDArray, scale: Any) -> NDArray:
         hashes[rows] = bits @ factors
     hashes ^= hashes >> np.uint64(32)
     return hashes * factors[0]
+
+
+def row_sizes(X: Any, mean: NDArray, scale: Any) -> NDArray:
+    """Return the squared norm of each row, about; what is missing is 0.
+
+    It is that of what :func:`row_hashes` hashes, and so equal for equal rows.
+    """
+    sizes = np.empty(X.shape[0])
+    for rows, x in _on_grid(X, mean, scale):
+        sizes[rows] = np.nansum(x.astype(np.float64) ** 2, 1)
+    return sizes
+
+
+def _on_grid(X: Any, mean: NDArray, scale: Any) -> Iterator[tuple[slice, NDArray]]:
+    """Yield rows and what they are standardised, by a grid, in float32."""
+    unit = 2.0 ** np.round(np.log2(scale))
+    origin = np.floor(mean / unit + 0.382) * unit  # no ties where means often are
+    for rows in row_chunks(X):
+        with np.errstate(over="ignore"):
+            yield rows, ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
 
 
 def distinct_rows(
@@ -207,17 +224,49 @@ def assign_folds(
 
 
 def choose_held_out(
-    n: int, unit: Tensor | None, n_held_out: int, generator: torch.Generator
+    n: int,
+    unit: Tensor | None,
+    n_held_out: int,
+    generator: torch.Generator,
+    size: Tensor | None = None,
 ) -> Tensor:
-    """Return which of `n` rows are held out, about `n_held_out` of them, as numbers."""
-    if unit is None:  # int32, because the row numbers of a table on disk take memory
-        return torch.randperm(n, generator=generator, dtype=torch.int32)[:n_held_out]
+    """Return which of `n` rows are held out, about `n_held_out` of them, as numbers.
+
+    With the `size` of each, shape (n,), large ones are among them: few rows may have
+    most of the variance, and those of a draw without them would say nothing of it.
+    """
     if not n_held_out:
         return torch.empty(0, dtype=torch.int32)
-    sizes = torch.bincount(unit)
-    order = torch.randperm(len(sizes), generator=generator)
-    n_units = int((sizes[order].cumsum(0) < n_held_out).sum()) + 1
-    n_units = min(max(n_units, MIN_HELD_OUT), max(len(sizes) // 2, 1), len(sizes) - 1)
-    chosen = torch.zeros(len(sizes), dtype=torch.bool)
-    chosen[order[:n_units]] = True
+    if unit is None:  # int32, because the row numbers of a table on disk take memory
+        order = torch.randperm(n, generator=generator, dtype=torch.int32)
+        if size is None:
+            return order[:n_held_out]
+        return order[_one_of_each(size[order.long()], n_held_out, generator)]
+    n_rows = torch.bincount(unit)
+    order = torch.randperm(len(n_rows), generator=generator)
+    n_units = int((n_rows[order].cumsum(0) < n_held_out).sum()) + 1
+    n_units = min(max(n_units, MIN_HELD_OUT), max(len(n_rows) // 2, 1), len(n_rows) - 1)
+    held_out = order[:n_units]
+    if size is not None and n_units:
+        of_units = size.new_zeros(len(n_rows)).index_add_(0, unit, size) / n_rows
+        held_out = order[_one_of_each(of_units[order], n_units, generator)]
+    chosen = torch.zeros(len(n_rows), dtype=torch.bool)
+    chosen[held_out] = True
     return chosen[unit].nonzero()[:, 0]
+
+
+def _one_of_each(size: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
+    """Return one number of each of so many stretches of things in order of their size.
+
+    In a stretch each is as likely as it is large.
+    """
+    n, order = len(size), size.argsort(stable=True)
+    ends = torch.arange(1, n_held_out + 1) * n // n_held_out
+    total = (size[order] + torch.finfo(size.dtype).tiny).cumsum(0)
+    before = torch.cat([total.new_zeros(1), total])
+    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+    drawn = torch.rand(n_held_out, generator=generator, dtype=size.dtype)
+    drawn = before[starts] + drawn * (before[ends] - before[starts])
+    at = torch.searchsorted(total, drawn, right=True)
+    chosen = order[torch.minimum(at.maximum(starts), ends - 1)]
+    return chosen[torch.randperm(n_held_out, generator=generator)]

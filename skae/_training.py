@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
 from ._plan import TrainingPlan
 from ._rows import Rows
-from ._split import DistinctRows, assign_folds, choose_held_out
+from ._split import DistinctRows, assign_folds, choose_held_out, row_sizes
 from ._start import Start
 from ._trained import TrainedNetwork, inference
 
@@ -105,7 +106,11 @@ class Training:
             unit = None if unit is None else unit[order].to(device)
             rows = rows.to(device)
             return TrainingData(dataset, rows, rows, w, fold_of.to(device), unit)
-        held_out = choose_held_out(n, unit, plan.n_held_out, generator).long()
+        size = None
+        if plan.n_held_out and deciding is None:
+            sizes = row_sizes(given.X, self.start.mean, self.start.scale)
+            size = torch.from_numpy(sizes[distinct.rows])
+        held_out = choose_held_out(n, unit, plan.n_held_out, generator, size).long()
         trains = torch.ones(n, dtype=torch.bool)
         trains[held_out] = False
         train = rows[trains].sort().values.to(device)
@@ -157,7 +162,7 @@ class Training:
         """
         data = self.repeated(data)
         required, in_folds = not self.start.is_fallback, data.fold_of is not None
-        asked = self.threshold(data.n_units, in_folds=in_folds)
+        asked = partial(self.threshold, in_folds=in_folds)
         if in_folds:
             probe = self._train_folds(data)
             decision = judge(probe, data, None, asked, required=required)

@@ -415,6 +415,19 @@ def test_a_split_asks_for_at_least_two_standard_errors(n, errors):
     assert threshold(n, in_folds=False) == errors
 
 
+def test_few_units_that_have_all_of_the_improvement_are_few():
+    before, after = torch.ones(100), torch.ones(100)
+    after[:2] = 0.0  # 1.4 standard errors
+    two = PairedImprovement.of(before, after)
+    assert two.n_even == pytest.approx(2, rel=0.1)
+    units = torch.arange(100) // 2
+    assert PairedImprovement.of(before, after, None, units).n_even < 1.1
+    normal = torch.from_numpy(np.random.RandomState(0).randn(30_000))
+    even = PairedImprovement.of(0 * normal, normal).n_even
+    assert even == pytest.approx(10_000, rel=0.05)  # the kurtosis is 3
+    assert np.isinf(PairedImprovement.of(before, before - 1).n_even)
+
+
 def test_no_units_and_units_without_end_have_a_threshold():
     assert threshold(0, in_folds=False) == 31.25
     assert threshold(np.inf, in_folds=False) == 2.0

@@ -11,6 +11,7 @@ import torch
 from estimators import CLASSES
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from skorch.callbacks import Callback
 
 import skae._dataset
@@ -361,6 +362,46 @@ def test_about_as_many_rows_are_held_out_as_are_asked(seed):
     unit = units(4000, 400, seed)
     held_out = choose_held_out(4000, unit, 400, seeded(seed))
     assert 400 <= len(held_out) <= 400 + torch.bincount(unit).max()
+
+
+@pytest.mark.parametrize("n_held_out", [1, 7, 100, 999])
+@pytest.mark.parametrize("in_units", [False, True])
+def test_rows_of_all_sizes_are_held_out(n_held_out, in_units):
+    size = torch.from_numpy(np.random.RandomState(0).permutation(1000).astype(float))
+    unit = torch.arange(1000) if in_units else None
+    held_out = choose_held_out(1000, unit, n_held_out, seeded(), size).long()
+    n = min(n_held_out, 500) if in_units else n_held_out
+    n = max(n, MIN_HELD_OUT) if in_units else n
+    assert len(held_out) == len(held_out.unique()) == n
+    drawn = size[held_out].sort().values  # one of each stretch
+    ends = torch.arange(1, n + 1) * 1000 // n
+    assert (drawn < ends).all()
+    assert (drawn[1:] >= ends[:-1]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_few_rows_that_have_most_of_the_variance_are_held_out(seed):
+    size = torch.ones(1000, dtype=torch.float64)
+    size[::250] = 1e4
+    held_out = choose_held_out(1000, None, 100, seeded(seed), size)
+    assert (size[held_out.long()] > 1).sum() == 1
+    nothing = torch.zeros(1000, dtype=torch.float64)
+    assert len(choose_held_out(1000, None, 100, seeded(), nothing).unique()) == 100
+
+
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_a_hundredth_of_the_rows_that_is_far_away_does_not_fool_a_split(seed):
+    """All of these directions are PCA's; the other rows have hardly any variance."""
+    rng = np.random.RandomState(seed)
+    X = rng.randn(6000, 3) @ rng.randn(3, 10) + 0.5 * rng.randn(6000, 10)
+    X[rng.uniform(size=6000) < 0.01] *= 20
+    train, test = X[:1000], X[1000:]
+    model = AutoencoderTransformer(3, random_state=seed).fit(train)
+    errors = [
+        ((test - of.inverse_transform(of.transform(test))) ** 2).sum()
+        for of in (model, PCA(3).fit(train))
+    ]
+    assert errors[0] - errors[1] < 0.01 * ((test - test.mean(0)) ** 2).sum()
 
 
 # What comes of it in a fit
