@@ -53,6 +53,8 @@ from ._start import RANK_TOLERANCE, Start
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews
 
+# How often rows judge penalties, in all: few rows do so several times.
+JUDGEMENTS, MOST_REPEATS = 400, 10
 # Penalties that are tried, as multiples of the mean variance of a column of all rows.
 PENALTIES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 10.0)
 # A share of the error that is not worth a larger penalty.
@@ -220,7 +222,8 @@ def regression_start(
         trials = [PenaltyTrial(penalty, k) for penalty in PENALTIES]
         solved = partial(RidgeSolution, coordinates=of_x)
         rows, weights, unit = in_order(units, X, weight, n_x, groups)
-        let_judge(trials, solved, x[rows], weights, seed, unit)
+        repeats = int(np.clip(JUDGEMENTS / len(rows), 1, MOST_REPEATS))
+        let_judge(trials, solved, x[rows], weights, seed, unit, repeats)
         penalty = best_penalty(trials)
     else:
         penalty = float(alpha) / float(units.n_samples * scale_of_x(units) ** 2)

@@ -199,6 +199,7 @@ def let_judge(
     weight: NDArray | None,
     seed: int,
     unit: NDArray | None = None,
+    repeats: int = 1,
 ) -> None:
     """Let every row judge what is solved without it, one fold after the other.
 
@@ -213,6 +214,8 @@ def let_judge(
     seed : int
     unit : ndarray of int of shape (n,) or None
         Rows with the same number are in the same fold.
+    repeats : int
+        How often they do, in other folds each time.
     """
     if unit is None:
         unit = np.arange(len(x))
@@ -223,13 +226,17 @@ def let_judge(
     n_folds = min(N_FOLDS, n // 2)  # a single pair is told from no other
     if n_folds < 2:
         return
-    fold_of = (np.random.default_rng(seed).permutation(n) % n_folds)[unit]
-    for fold in range(n_folds if x.shape[1] < MANY_AXES else 1):
-        trains, judges = fold_of != fold, fold_of == fold
-        given = x[trains], None if weight is None else weight[trains]
-        solution = solved(Moments.of(*given))
-        for trial in trials:
-            trial.judge(solution, x[judges], None if weight is None else weight[judges])
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats):
+        fold_of = (rng.permutation(n) % n_folds)[unit]
+        for fold in range(n_folds if x.shape[1] < MANY_AXES else 1):
+            trains, judges = fold_of != fold, fold_of == fold
+            given = x[trains], None if weight is None else weight[trains]
+            solution, held_out = solved(Moments.of(*given)), (x[judges], None)
+            if weight is not None:
+                held_out = x[judges], weight[judges]
+            for trial in trials:
+                trial.judge(solution, *held_out)
 
 
 # Batches

@@ -12,6 +12,7 @@ from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 
 from skae import AutoencoderTransformer, EncoderDecoder
 from skae._encoder_decoder import PredictionLoss
+from skae._linear_views import let_judge
 
 
 def views(n=80, d_x=5, d_y=4, seed=0):
@@ -92,6 +93,22 @@ def test_few_rows_are_regularised():
     plain = LinearRegression().fit(left[:40], right[:40]).predict(left[40:])
     assert error < 0.5 * ((right[40:] - plain) ** 2).mean()
     assert error < right[40:].var(0).mean()
+
+
+def test_few_rows_judge_penalties_several_times():
+    """By what others have found, which are not the same each time."""
+    x, held_out = np.arange(40.0)[:, None], []
+
+    class Trial:
+        def judge(self, moments, x, weight):
+            assert moments.n == 32
+            assert moments.mean * 32 + x.sum() == pytest.approx(np.arange(40).sum())
+            held_out.append(frozenset(x[:, 0]))
+
+    let_judge([Trial()], lambda moments: moments, x, None, seed=0, repeats=3)
+    assert len(set(held_out)) == 15
+    judged = np.sort(np.concatenate([list(rows) for rows in held_out]))
+    assert_allclose(judged, np.repeat(x[:, 0], 3))
 
 
 def test_networks_predict_better():
