@@ -48,8 +48,9 @@ class StoredEstimator(BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
         ValueError
-            If a parameter is neither plain data nor a class or function that a module
-            has under its name, such as a lambda.
+            If a parameter is neither plain data, nor a class or function that a module
+            has under its name, nor an instance of such a class: a lambda, a partial or
+            a bound method.
         ImportError
             Without the extra ``skae[safetensors]``.
         OSError

@@ -161,7 +161,7 @@ class PlainWriter:
         if isinstance(value, AutoencoderNet):
             return {"is": "net", "of": self.write(net_state(value), where)}
         state = own_state(value)
-        if state is None:
+        if state is None or not is_made_empty(type(value)):
             raise _not_plain(where, value)
         state = self._without_callbacks(state)
         name = self._name(type(value), where, value)
@@ -206,10 +206,23 @@ class PlainWriter:
 
 def _not_plain(where: str, value: Any) -> NotPlainError:
     return NotPlainError(
-        f"{where}={value!r} cannot be stored without code: use numbers, strings, and "
-        "classes or functions that a module has under their names, or store the "
-        "estimator with its code, by cloudpickle.dump."
+        f"{where}={value!r} cannot be stored without code: use numbers, strings, "
+        "classes or functions that a module has under their names, and instances of "
+        "such classes, which may have a __call__; or store the estimator with its "
+        "code, by cloudpickle.dump."
     )
+
+
+def is_made_empty(kind: Any) -> bool:
+    """Whether a reader can make an instance whose attributes are set afterwards.
+
+    What a partial or a bound method calls is none of its attributes.
+    """
+    try:
+        kind.__new__(kind)
+    except Exception:  # whatever a class of others says
+        return False
+    return True
 
 
 def own_state(value: Any) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Files of fitted estimators, by `save` and `load`, skops and joblib."""
 
 import copy
+import functools
 import math
 import os
 import pickle
@@ -22,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -454,6 +456,45 @@ def test_a_lambda_cannot_be_stored(tmp_path):
     with pytest.raises(ValueError, match=r"DenoisingAutoencoder.corruption=<function"):
         model.fit(table()).save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+class Splitter:
+    """What is called as an instance, or by a method."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def __call__(self, text):
+        return text.split(self.sign)
+
+    def split(self, text):
+        return self(text)
+
+
+@pytest.mark.parametrize(
+    "analyzer",
+    [
+        functools.partial(Splitter.split, Splitter(" ")),
+        Splitter(" ").split,
+        functools.lru_cache(Splitter(" ")),
+        CountVectorizer(stop_words="english").build_analyzer(),
+    ],
+    ids=["partial", "method", "cache", "scikit-learn"],
+)
+def test_what_calls_another_function_cannot_be_stored(analyzer, tmp_path):
+    model = skae.text.KneserNey(analyzer=analyzer).fit(["black cats", "red dogs"])
+    with pytest.raises(ValueError, match=r"KneserNey\.analyzer=.*, and instances of"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_instance_that_is_called_comes_back(tmp_path):
+    texts = ["black-cats", "red-dogs"]
+    model = skae.text.KneserNey(analyzer=Splitter("-")).fit(texts)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", trusted=[Splitter])
+    assert_same(model, loaded, texts)
+    assert loaded.vocabulary_ == model.vocabulary_
 
 
 def test_callbacks_are_left_out_with_a_warning(tmp_path):

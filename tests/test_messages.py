@@ -32,6 +32,7 @@ from files import rewrite
 from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skorch import callbacks
@@ -781,21 +782,30 @@ string, or a list of tokens.
 >>> model = DenoisingAutoencoder(2, corruption=lambda X, generator: X / 2, max_iter=0)
 >>> model.fit(X).save("model.safetensors")
 NotPlainError: DenoisingAutoencoder.corruption=<function <lambda> at 0x...> cannot be
-stored without code: use numbers, strings, and classes or functions that a module has
-under their names, or store the estimator with its code, by cloudpickle.dump.
+stored without code: use numbers, strings, classes or functions that a module has under
+their names, and instances of such classes, which may have a __call__; or store the
+estimator with its code, by cloudpickle.dump.
 
 >>> KneserNey(analyzer=str.split).fit(["a tree"]).save("model.safetensors")
 NotPlainError: KneserNey.analyzer=<method 'split' of 'str' objects> cannot be stored
-without code: use numbers, strings, and classes or functions that a module has under
-their names, or store the estimator with its code, by cloudpickle.dump.
+without code: use numbers, strings, classes or functions that a module has under their
+names, and instances of such classes, which may have a __call__; or store the estimator
+with its code, by cloudpickle.dump.
+
+>>> analyzer = CountVectorizer(stop_words="english").build_analyzer()
+>>> KneserNey(analyzer=analyzer).fit(["a tree"]).save("model.safetensors")
+NotPlainError: KneserNey.analyzer=functools.partial(<function _analyze at 0x...>, ...)
+cannot be stored without code: use numbers, strings, classes or functions that a module
+has under their names, and instances of such classes, which may have a __call__; or
+store the estimator with its code, by cloudpickle.dump.
 
 >>> labels = np.array([b"red", b"blue"] * 15)
 >>> model = ContrastiveAutoencoder(1, max_iter=0).fit(X, labels)
 >>> model.save("model.safetensors")
 NotPlainError: ContrastiveAutoencoder._view.classes_=array([b'blue', b'red'],
-dtype='|S4') cannot be stored without code: use numbers, strings, and classes or
-functions that a module has under their names, or store the estimator with its code, by
-cloudpickle.dump.
+dtype='|S4') cannot be stored without code: use numbers, strings, classes or functions
+that a module has under their names, and instances of such classes, which may have a
+__call__; or store the estimator with its code, by cloudpickle.dump.
 
 >>> model = AutoencoderTransformer(2, callbacks=[callbacks.EarlyStopping()], max_iter=0)
 >>> model.fit(X).save("model.safetensors")
@@ -1156,6 +1166,7 @@ def words(monkeypatch):
         "make_pipeline": make_pipeline,
         "FunctionTransformer": FunctionTransformer,
         "CorrespondenceAnalysis": CorrespondenceAnalysis,
+        "CountVectorizer": CountVectorizer,
         "run": lambda line: skae.__main__.run(skae.__main__.parse(line.split())),
         "write": lambda path, *lines: Path(path).write_text("\n".join([*lines, ""])),
     }
