@@ -1,5 +1,7 @@
 """Language models against their own definitions: chains, sums, masks and draws."""
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,29 @@ def test_fillings_are_of_the_kind_that_fit_saw():
     assert filled[0][0] == 3
     with pytest.raises(ValueError, match="top_k == 0, must be >= 1"):
         model.fill_mask(np.array([[7, -2, 7]]), top_k=0)
+
+
+@pytest.mark.parametrize(
+    ("analyzer", "given", "hidden"),
+    [
+        (list, [["a", "b", "c"]] * 9, ["a", "<mask>", "c"]),
+        (list, [[1, 2, 3]] * 9, [1, -2, 3]),
+        (itemgetter("s"), [{"s": "abc"}] * 9, {"s": ["a", "<mask>", "c"]}),
+        (list, ["abc"] * 9, "a<mask>c"),
+    ],
+    ids=["lists", "integers", "objects", "strings"],
+)
+def test_masks_are_among_the_tokens_of_an_analyzer(analyzer, given, hidden):
+    model = MaskedLanguageModel(1, analyzer=analyzer, max_iter=0).fit(given)
+    [[[(token, share), *_]]] = model.fill_mask([hidden])
+    assert token in ("b", 2)
+    assert share > 0.5
+
+
+def test_errors_of_an_analyzer_of_masks_name_it():
+    model = MaskedLanguageModel(1, analyzer=list, max_iter=0).fit(["ab"] * 9)
+    with pytest.raises(TypeError, match="analyzer: 'int' object is not iterable"):
+        model.fill_mask([3])
 
 
 @pytest.mark.parametrize("masking", ["dynamic", "static"])

@@ -645,7 +645,8 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         ----------
         X : list or Series of str, list of lists of tokens, or ndarray of int
             Texts, of the kind that :meth:`fit` saw, with ``<mask>`` in the place of
-            tokens, or -2 among integers.
+            tokens, or -2 among integers. Of what is no string, both may be among the
+            tokens that a callable `analyzer` returns.
         top_k : int, default=5
             How many tokens.
 

@@ -222,10 +222,8 @@ class Vocabulary(BaseEstimator):
                 f"X holds {KINDS[kind]}, but {KINDS[self.kind]} were seen in fit: use "
                 "these."
             )
-        if not masks or kind != "texts":
-            split = self._split(items)
-        else:
-            split = [self._split_with_masks(item) for item in items]
+        has_marks = masks and kind == "texts"
+        split = self._split(items, self._split_with_masks if has_marks else None)
         return self._numbered(split, masks=masks)
 
     def decode(self, sequences: Sequence[NDArray], given: Sequence[Any] = ()) -> Any:
@@ -265,12 +263,13 @@ class Vocabulary(BaseEstimator):
         if "_splitter" not in state:
             self._splitter = self._new_splitter([])
 
-    def _split(self, items: list[Any]) -> list[Any]:
+    def _split(self, items: list[Any], splitter: Any = None) -> list[Any]:
         """Return the tokens of each text."""
+        splitter = splitter or self._splitter
         if not callable(self.analyzer):
-            return [self._splitter(item) for item in items]
+            return [splitter(item) for item in items]
         with naming("analyzer"):
-            split = [self._splitter(item) for item in items]
+            split = [splitter(item) for item in items]
         for i, tokens in enumerate(split):
             if not isinstance(tokens, Iterable):
                 raise TypeError(
@@ -302,8 +301,10 @@ class Vocabulary(BaseEstimator):
                 f"{error}."
             ) from error
 
-    def _split_with_masks(self, text: str) -> list[str]:
+    def _split_with_masks(self, text: Any) -> Any:
         """Return the tokens of a text in which some are masked."""
+        if not isinstance(text, str):  # an analyzer's own tokens may be masks
+            return self._splitter(text)
         parts = text.split(MASK)
         if isinstance(self._splitter, BytePairs):  # a space is part of what follows it
             parts = [*(part.removesuffix(" ") for part in parts[:-1]), parts[-1]]
