@@ -915,7 +915,7 @@ NotImplementedError: MaskedImputer cannot be exported: it sorts the columns of a
 and makes numbers of their categories, in Python. Export MaskedAutoencoder with
 method="reconstruct", which completes tables of numbers.
 
->>> to_onnx(KneserNey().fit(["a tree"]))
+>>> to_onnx(KneserNey().fit(["a tree"]), "score_samples")
 NotImplementedError: KneserNey cannot be exported: it makes tokens of texts in Python.
 Export autoencoders of tables, images and series, or RBM.
 

@@ -574,6 +574,20 @@ def test_what_cannot_be_exported(X):
         to_onnx(clusters, "predict")
 
 
+@pytest.mark.parametrize("method", [None, "transform", "score_samples"])
+def test_what_cannot_be_exported_says_so_of_every_method(method, X):
+    bags = clone(TEXTS["bags"]).fit(["one two six ten", "two six one"] * 6)
+    search = GridSearchCV(clone(TEXTS["bags"]), {"max_iter": [0]}, cv=2)
+    search.fit(["one two six ten", "two six one"] * 6)
+    for model in (bags, make_pipeline(bags), search):
+        with pytest.raises(NotImplementedError, match="tokens of texts in Python"):
+            to_onnx(model, method)
+    imputer = clone(IMPUTERS["imputer"]).set_params(max_iter=0).fit(X)
+    for model in (imputer, make_pipeline(StandardScaler().fit(X), imputer)):
+        with pytest.raises(NotImplementedError, match="Export MaskedAutoencoder"):
+            to_onnx(model, method)
+
+
 class Shifted(AutoencoderTransformer):
     """Another estimator, of a user, with other codes."""
 

@@ -122,6 +122,7 @@ def of_last_step(
 ) -> onnx.ModelProto:
     """Return the model of a method of the last step of a Pipeline, one of skae's."""
     last = pipeline[-1]
+    check_known(last)
     if not isinstance(last, OnnxMixin):
         raise ValueError(
             f"method={method!r}: of a Pipeline that ends in {type(last).__name__}, and "
@@ -143,13 +144,13 @@ def of_sklearn(
     estimator: Any, method: str | None, dtype: np.dtype, opset: int
 ) -> onnx.ModelProto:
     """Return what skl2onnx makes of an estimator of scikit-learn."""
+    for part in (estimator, *estimator.get_params().values()):
+        check_known(part)
     if method is not None:
         raise ValueError(
             f"method={method!r}: of {type(estimator).__name__}, which is no estimator "
             "of skae, use None, for what skl2onnx makes of it."
         )
-    for part in (estimator, *estimator.get_params().values()):
-        check_known(part)
     kind = FloatTensorType if dtype == np.float32 else DoubleTensorType
     options = {id(estimator): {"zipmap": False}} if is_classifier(estimator) else None
     model = skl2onnx.to_onnx(
