@@ -100,6 +100,22 @@ def test_lists_of_tokens_are_taken_as_they_are():
     assert ours.decode([np.array([1, 0])]) == [["a b", "B"]]
 
 
+@pytest.mark.parametrize("lists", [[["B", "a b"], [], ["B"]], [[5, 3], [], [5]]])
+@pytest.mark.parametrize("as_given", [pl.Series, pd.Series], ids=["polars", "pandas"])
+def test_a_series_of_lists_is_a_list_of_them(as_given, lists):
+    ours, expected = vocabulary(), vocabulary()
+    sequences = ours.fit_encode(as_given(lists))
+    assert sequences.tokens.tolist() == expected.fit_encode(lists).tokens.tolist()
+    assert ours.tokens == expected.tokens
+    assert ours.kind == expected.kind
+    assert vocabulary(list).fit_encode(as_given(lists)).lengths.tolist() == [3, 1, 2]
+
+
+def test_lists_of_fixed_lengths_are_lists():
+    pairs = pl.Series([["a", "b"], ["b", "a"]], dtype=pl.Array(pl.String, 2))
+    assert vocabulary().fit_encode(pairs).tokens.tolist() == [0, 1, 3, 1, 0, 3]
+
+
 @pytest.mark.parametrize("text", ["In the beginning", "naïve\tcafé ☕", ""])
 def test_byte_pairs_give_any_text_back(text):
     ours = vocabulary("bpe", lowercase=False, max_features=300)
@@ -167,6 +183,8 @@ NO_TEXTS = {
     "floats": (np.ones((2, 2)), "shape .2, 2. and type float64"),
     "padding inside": (np.array([[1, -1, 2]]), "X has -1 in row 0, column 1"),
     "negative": (np.array([[1, -3]]), "X has -3 in row 0, column 1"),
+    "nothing in a series": (pl.Series([["a"], None]), r"Text 1 of X is None"),
+    "several lines": ([pl.Series([1, 2])], r"Text 0 of X is shape: [^\n]*\(Series\)"),
     "string and list": (["a", ["b"]], r"Text 1 of X is \['b'\] \(list\)"),
 }
 

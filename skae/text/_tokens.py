@@ -466,7 +466,8 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
             f"X is {_shown(X)}, one {type(X).__name__}: use a list or Series of "
             "strings."
         )
-    items = list(X)
+    # Lists in a Series of polars are Series themselves, unless it makes the list.
+    items = X.to_list() if hasattr(X, "to_list") else list(X)
     if not items:
         raise ValueError(EMPTY)
     if callable(analyzer):
@@ -540,7 +541,7 @@ def _is_encoded(text: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
