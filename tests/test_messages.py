@@ -717,8 +717,12 @@ ValueError: Text 1 of X is 'a house' (str): each text must be a list of tokens.
 ValueError: Text 1 of X has the token 2 (int): each text must be made of strings.
 
 >>> model.fit(np.array([[0, -1, 1]]))
-ValueError: X has -1 in row 0, column 1: use integers from 0 on, and -1 after the last
-token only.
+ValueError: X has -1 in row 0, column 1: use integers from 0 to 2**63 - 1, and -1 after
+the last token only.
+
+>>> model.fit([[3, 2**63]])
+ValueError: Text 0 of X has the token 9223372036854775808 (int): each text must be made
+of integers from 0 to 2**63 - 1.
 
 >>> model.fit(["", ""])
 ValueError: X has no token in any of its 2 texts, with

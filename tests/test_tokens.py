@@ -92,6 +92,14 @@ def test_integers_are_padded_tokens(as_given):
     assert ragged.tokens.tolist() == [1, 0, 4, 3, 4]
 
 
+@pytest.mark.parametrize("as_given", [list, np.array], ids=["list", "array"])
+def test_the_largest_integer_comes_back(as_given):
+    ours = vocabulary()
+    largest = np.uint64(2**63 - 1)
+    sequences = ours.fit_encode(as_given([[largest, np.uint64(0)]]))
+    assert ours.decode([sequences.tokens[:-1]]).tolist() == [[2**63 - 1, 0]]
+
+
 def test_lists_of_tokens_are_taken_as_they_are():
     ours = vocabulary()
     sequences = ours.fit_encode([["B", "a b"], [], ["B"]])
@@ -185,6 +193,15 @@ NO_TEXTS = {
     "negative": (np.array([[1, -3]]), "X has -3 in row 0, column 1"),
     "nothing in a series": (pl.Series([["a"], None]), r"Text 1 of X is None"),
     "several lines": ([pl.Series([1, 2])], r"Text 0 of X is shape: [^\n]*\(Series\)"),
+    "large integers": ([[1, 2**63]], "token 9223372036854775808 .* 0 to 2[*]{2}63 - 1"),
+    "large array": (
+        np.array([[1, 2**63]], dtype=np.uint64),
+        "9223372036854775808 in row 0, column 1: use integers from 0 to 2[*]{2}63 - 1",
+    ),
+    "largest array": (
+        np.array([[2**64 - 1, 1]], dtype=np.uint64),
+        "18446744073709551615 in row 0, column 0: use integers from 0 to",
+    ),
     "string and list": (["a", ["b"]], r"Text 1 of X is \['b'\] \(list\)"),
 }
 

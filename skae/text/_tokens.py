@@ -21,6 +21,8 @@ from .._sklearn import BaseEstimator
 UNKNOWN, MASK = "<unk>", "<mask>"
 # An integer array has these in place of a token.
 PADDING, MASKED = -1, -2
+# The largest integer that is a token: what is drawn comes back in 64 bits.
+LARGEST = 2**63 - 1
 # What a token is made of that ends a sentence.
 SENTENCE_ENDS = frozenset(".!?\u2026\u3002\uff01\uff1f")
 # Tokens that byte pairs are merged into, at most, unless max_features says so.
@@ -497,11 +499,11 @@ def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
         for token in item:
             if of_integers:
                 fits = isinstance(token, Integral) and not isinstance(token, bool)
-                fits = fits and token >= lowest and token != PADDING
+                fits = fits and lowest <= token <= LARGEST and token != PADDING
             else:
                 fits = isinstance(token, str)
             if not fits:
-                what = "integers from 0 on" if of_integers else "strings"
+                what = "integers from 0 to 2**63 - 1" if of_integers else "strings"
                 raise _no_text(i, token, f"made of {what}", " has the token")
     return items, "integers" if of_integers else "tokens"
 
@@ -514,12 +516,13 @@ def _without_padding(X: NDArray, masks: bool) -> list[Any]:
     is_token = X != PADDING
     lengths = is_token.sum(1)
     inside = np.arange(X.shape[1]) < lengths[:, None]
-    bad = np.argwhere((X.astype(np.int64) < lowest) | (inside & ~is_token))
+    fits = (lowest <= X) & (X <= LARGEST)
+    bad = np.argwhere(~fits | (inside & ~is_token))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
             f"X has {X[row, column]} in row {row}, column {column}: use integers from "
-            "0 on, and -1 after the last token only."
+            "0 to 2**63 - 1, and -1 after the last token only."
         )
     return [row[:n].tolist() for row, n in zip(X, lengths, strict=True)]
 
