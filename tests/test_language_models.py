@@ -1,5 +1,6 @@
 """Language models against their own definitions: chains, sums, masks and draws."""
 
+from itertools import chain
 from operator import itemgetter
 
 import numpy as np
@@ -12,8 +13,9 @@ from skorch.callbacks import Callback, Checkpoint, LoadInitState
 from test_text import forced_open, texts_of
 
 from skae._gate import PairedImprovement
-from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel
+from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel, _pool
 from skae.text._network import HALF_LIFE
+from skae.text._pool import Pool
 
 NAMES = ["anna", "hanna", "johanna", "susanna", "marianna", "joanna", "otto"]
 NAMES += [name[::-1] for name in NAMES[:6]] + ["tanja", "jan", "hans", "josa", "ona"]
@@ -148,6 +150,28 @@ def test_fillings_are_the_likeliest_of_one_distribution(masked):
         assert 0.8 < sum(p) < 1  # some is left for the unknown token
     alone = masked.fill_mask(texts[:1], top_k=3)
     assert [t for t, _ in alone[0][0]] == [t for t, _ in filled[0][0]]
+
+
+def test_masks_are_filled_in_pieces(masked, monkeypatch):
+    """Memory is bound: no more masks are seen at once than have so many numbers."""
+    texts = ["<mask>nn<mask>", "otto", "jo<mask>nna", "<mask>" * 7, "a<mask>"]
+    seen, whole = [], Pool.log_probs
+
+    def log_probs(pool, found, *dtype):
+        seen.append(len(found))
+        return whole(pool, found, *dtype)
+
+    for model in (masked, clone(masked).set_params(max_iter=0).fit(NAMES)):
+        expected = model.fill_mask(texts)
+        with monkeypatch.context() as cut:
+            cut.setattr(Pool, "log_probs", log_probs)
+            cut.setattr(_pool, "BLOCK_NUMBERS", 3 * model._vocabulary.n_tokens)
+            filled = model.fill_mask(texts)
+        assert max(seen) <= 3
+        assert [len(masks) for masks in filled] == [2, 0, 1, 7, 1]
+        for some, alike in zip(chain(*filled), chain(*expected), strict=True):
+            assert_allclose([p for _, p in some], [p for _, p in alike], rtol=1e-6)
+            assert [t for t, _ in some] == [t for t, _ in alike]
 
 
 def test_fillings_are_of_the_kind_that_fit_saw():

@@ -25,7 +25,7 @@ from ._correspondence import CorrespondenceAnalysis
 from ._dataset import Pieces, TokenDataset
 from ._network import Reading, TokenLoss, TokenModule, zero_linear
 from ._objective import LanguageObjective, LanguageStart, TrainedTokens, alike
-from ._pool import Pool
+from ._pool import Pool, blocks
 from ._tokens import MASK, MASKED, TokenSequences
 
 # The golden ratio: its multiples are spread evenly over [0, 1).
@@ -138,11 +138,9 @@ class PoolStart(LanguageStart):
         log_prob[places] = self.pool.log_prob(found, sequences.tokens[places])
         return log_prob
 
-    def log_probs(self, sequences: TokenSequences) -> NDArray:
-        """Return those of all tokens at each mask of texts, shape (m, n_tokens)."""
-        reader = self.reader(sequences)
-        places = np.flatnonzero(sequences.tokens == sequences.mask)
-        return self.pool.log_probs(reader.find(places))
+    def log_probs(self, sequences: TokenSequences, places: NDArray) -> NDArray:
+        """Return those of all tokens at some masks of texts, shape (m, n_tokens)."""
+        return self.pool.log_probs(self.reader(sequences).find(places))
 
 
 class MaskedTokenModule(TokenModule):
@@ -293,21 +291,20 @@ class TrainedMasked(TrainedTokens):
             log_prob[own] = found.double().cpu().numpy()
         return log_prob
 
-    def log_probs(self, sequences: TokenSequences) -> NDArray:
-        """Return those of all tokens at each mask of texts, shape (m, n_tokens)."""
+    def log_probs(self, sequences: TokenSequences, places: NDArray) -> NDArray:
+        """Return those of all tokens at some masks of texts, shape (m, n_tokens)."""
         pieces = Pieces.of(sequences, self.max_length)
         dataset = TokenDataset(sequences, pieces, 1, 1, self.device)
         reader, parts = self.start.reader(sequences), []
-        for row in range(len(pieces)):
+        piece_of = np.searchsorted(pieces.starts, places, "right") - 1
+        for row in np.unique(piece_of):
             x, known = dataset.take(torch.tensor([row]))
-            at = x.cpu().numpy()
-            hidden = sequences.tokens[at] == sequences.mask
-            hidden &= known.cpu().numpy()
-            found = reader.find(at[hidden])
+            at, own = x.cpu().numpy(), places[piece_of == row]
+            found = reader.find(own)
             evidence = self.start.pool.evidence(found)
             reading = Reading(
                 inputs=sequences.tokens[at].astype(np.int64),
-                said=hidden,
+                said=np.isin(at, own),
                 targets=np.zeros(0, dtype=np.int64),
                 log_prob=np.zeros(0),
                 evidence=evidence.reshape(len(evidence), self.start.n_evidence),
@@ -674,12 +671,15 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
             raise ValueError(f"No text of X has a mask: put {mark} where a token is.")
         if not len(places):
             return filled
-        with usual_settings(), one_thread:
-            log_probs = self._fit.model.log_probs(sequences)
-        log_probs = log_probs[:, : sequences.unknown]
-        for text, row in zip(sequences.texts[places], log_probs, strict=True):
-            likeliest = np.argsort(-row, kind="stable")[:top_k]
-            shares = np.exp(row[likeliest]).tolist()
-            names = [self._vocabulary.shown(i) for i in likeliest]
-            filled[text].append(list(zip(names, shares, strict=True)))
+        for rows in blocks(len(places), sequences.n_tokens):
+            with usual_settings(), one_thread:
+                log_probs = self._fit.model.log_probs(sequences, places[rows])
+            for text, row in zip(sequences.texts[places[rows]], log_probs, strict=True):
+                filled[text].append(self._likeliest(row[: sequences.unknown], top_k))
         return filled
+
+    def _likeliest(self, log_probs: NDArray, n: int) -> list[tuple[Any, float]]:
+        """Return the n likeliest tokens and their probabilities."""
+        likeliest = np.argsort(-log_probs, kind="stable")[:n]
+        names = [self._vocabulary.shown(i) for i in likeliest]
+        return list(zip(names, np.exp(log_probs[likeliest]).tolist(), strict=True))
