@@ -101,6 +101,17 @@ def test_draws_follow_the_parameters(generative):
     assert not any("<unk>" in text for text in short)
 
 
+@pytest.mark.parametrize("temperature", [0.001, 1e-310, 5e-324])
+def test_at_small_temperatures_the_likeliest_is_drawn(generative, temperature):
+    likeliest = generative.sample(5, temperature=0, prompt="jo")
+    how = {"temperature": temperature, "prompt": "jo", "random_state": 0}
+    with np.errstate(all="raise"):
+        assert generative.sample(5, **how) == likeliest
+        assert generative.sample(5, top_k=3, **how) == likeliest
+        generative.sample(5, temperature=1e308, random_state=0)
+    assert generative.sample(5, **how) == likeliest  # a warning is an error here
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

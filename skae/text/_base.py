@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Tokens that a network can see at once, at most.
 LONGEST = 2**16
+# The logarithm of a probability that is 0 in any float.
+LEAST_LOG_P = -1000.0
 # Words, and what is neither a word nor a space: language models need all of a text.
 WORDS_AND_SIGNS = r"(?u)\w+|[^\w\s]"
 
@@ -239,8 +241,8 @@ class GenerativeModel(LanguageModel):
             places = sequences.starts + sequences.lengths - 1
             with usual_settings(), one_thread:
                 log_p = self._log_probs(sequences, places)
-            log_p[:, end - 1] = -np.inf  # the unknown token
-            drawn = _drawn(log_p, temperature, top_k, rng)
+                log_p[:, end - 1] = -np.inf  # the unknown token
+                drawn = _drawn(log_p, float(temperature), top_k, rng)
             for i, token in zip(going, drawn, strict=True):
                 if token != end:
                     texts[i] = np.append(texts[i], np.int32(token))
@@ -269,7 +271,8 @@ def _drawn(
         log_p = log_p.copy()
         np.put_along_axis(log_p, order[:, top_k:], -np.inf, 1)
     log_p = log_p - log_p.max(1, keepdims=True)
-    p = np.exp(log_p / temperature)
+    # What is impossible stays so, and no quotient is infinite.
+    p = np.exp(np.maximum(log_p, LEAST_LOG_P * temperature) / temperature)
     below = np.cumsum(p, 1)
     u = rng.uniform(size=(len(p), 1)) * below[:, -1:]
     return np.minimum((below <= u).sum(1), log_p.shape[1] - 1)
