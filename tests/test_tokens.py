@@ -134,6 +134,14 @@ def test_byte_pairs_give_any_text_back(text):
     assert ours.decode([sequences.tokens[:-1]]) == [text]
 
 
+def test_characters_have_one_blank_for_white_space_and_lists_of_them_have_all():
+    text = "a \n\n b"
+    for analyzer, expected in (("char", "a b"), (list, text)):
+        ours = vocabulary(analyzer)
+        tokens = ours.fit_encode([text]).tokens[:-1]
+        assert "".join(ours.tokens[i] for i in tokens) == expected
+
+
 def test_without_the_extra_byte_pairs_name_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ImportError, match=r"skae\[tokenizers\]"):
