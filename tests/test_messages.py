@@ -744,8 +744,21 @@ max_df.).
 ValueError: token_pattern='(' is no regular expression: missing ), unterminated
 subpattern at position 0.
 
+>>> KneserNey(token_pattern="(a)(b)").fit(["a tree"])
+ValueError: token_pattern='(a)(b)' has several groups: More than 1 capturing group in
+token pattern. Only a single group should be captured.
+
 >>> KneserNey(analyzer=lambda text: 1).fit(["a tree"])
 TypeError: analyzer returned 1 (int) for text 0 of X: it must return tokens, in a list.
+
+>>> KneserNey(analyzer=lambda text: [[1]]).fit(["a tree"])
+TypeError: analyzer returned [[1]] for text 0 of X: tokens must be strings, or of
+another type that can be hashed and sorted (unhashable type: 'list').
+
+>>> KneserNey(analyzer=lambda text: [1, "a"]).fit(["a tree"])
+TypeError: analyzer returned the tokens 1 (int) and 'a' (str): all must be strings, or
+of another type that can be hashed and sorted ('<' not supported between instances of
+'str' and 'int').
 
 >>> KneserNey(analyzer="bpe", min_df=2).fit(["a tree"])
 ValueError: min_df=2 has no meaning with analyzer="bpe": use 1.

@@ -175,11 +175,22 @@ def test_masks_are_found_in_texts_and_integers():
         ({"token_pattern": "("}, "token_pattern='[(]' is no regular expression"),
         ({"token_pattern": "zz"}, "no token in any .* with token_pattern='zz'"),
         ({"analyzer": len}, "analyzer returned 6 .int. for text 0 of X"),
+        ({"analyzer": lambda t: [1, "a"]}, r"tokens 1 \(int\) and 'a' \(str\): all"),
+        ({"analyzer": lambda t: [None, None, 1j]}, r"None \(NoneType\) and 1j"),
+        ({"analyzer": lambda t: [[1]]}, r"returned \[\[1\]\] for text 0 of X: tokens"),
+        ({"token_pattern": "(a)(b)"}, r"token_pattern='\(a\)\(b\)' has several groups"),
     ],
 )
 def test_what_splits_no_text_is_named(changes, message):
     with pytest.raises((ValueError, TypeError), match=message):
         vocabulary(**changes).fit_encode(["a text"])
+
+
+def test_an_analyzer_may_return_any_tokens_that_have_an_order():
+    ours = vocabulary(lambda text: iter([(text, 2), (text, 1)]))
+    assert ours.fit_encode(["ab"]).tokens.tolist() == [1, 0, 3]
+    with pytest.raises(TypeError, match=r"returned \[\(\[\], 2\).* for text 1 of X"):
+        ours.encode(["ab", []])
 
 
 NO_TEXTS = {

@@ -206,6 +206,8 @@ class Vocabulary(BaseEstimator):
                     "use at most the number, or share, of texts that have one "
                     f"({error})."
                 ) from error
+            except TypeError as error:
+                raise _no_order(split, error) from error
             plain = (t.item() if isinstance(t, np.generic) else t for t in found)
             self.tokens = sorted(plain)
         self.vocabulary = {token: i for i, token in enumerate(self.tokens)}
@@ -278,7 +280,17 @@ class Vocabulary(BaseEstimator):
                     f"analyzer returned {tokens!r} ({type(tokens).__name__}) for text "
                     f"{i} of X: it must return tokens, in a list."
                 )
-        return [list(tokens) for tokens in split]
+        split = [list(tokens) for tokens in split]
+        for i, tokens in enumerate(split):
+            try:
+                set(tokens)
+            except TypeError as error:
+                raise TypeError(
+                    f"analyzer returned {_shown(tokens)} for text {i} of X: tokens "
+                    "must be strings, or of another type that can be hashed and "
+                    f"sorted ({error})."
+                ) from error
+        return split
 
     def _new_splitter(self, items: list[Any]) -> Any:
         """Return what splits a text."""
@@ -301,6 +313,10 @@ class Vocabulary(BaseEstimator):
             raise ValueError(
                 f"token_pattern={self.token_pattern!r} is no regular expression: "
                 f"{error}."
+            ) from error
+        except ValueError as error:
+            raise ValueError(
+                f"token_pattern={self.token_pattern!r} has several groups: {error}"
             ) from error
 
     def _split_with_masks(self, text: Any) -> Any:
@@ -485,6 +501,16 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
     if not isinstance(items[0], list | tuple | np.ndarray):
         raise _no_text(0, items[0], "a string, or a list of tokens")
     return _checked_tokens(items, masks)
+
+
+def _no_order(split: list[Any], error: TypeError) -> TypeError:
+    """Return an error that shows a token of each type."""
+    kinds = {type(token).__name__: token for tokens in split for token in tokens}
+    shown = " and ".join(f"{_shown(t)} ({name})" for name, t in kinds.items())
+    return TypeError(
+        f"analyzer returned the tokens {shown}: all must be strings, or of another "
+        f"type that can be hashed and sorted ({error})."
+    )
 
 
 def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
