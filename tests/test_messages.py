@@ -698,6 +698,9 @@ strings, or integers of shape (n_texts, n_tokens), padded with -1.
 ValueError: X is a frame with the columns ['title', 'body']: use one of them, as in
 X["text"].
 
+>>> model.fit(pd.DataFrame({"first": [1, 2], "second": [3, -1]}))
+ValueError: X is a frame with the columns ['first', 'second']: use X.to_numpy().
+
 >>> model.fit([])
 ValueError: X has no text: 0 sample(s) were given, and at least one is needed.
 

@@ -100,6 +100,11 @@ def test_the_largest_integer_comes_back(as_given):
     assert ours.decode([sequences.tokens[:-1]]).tolist() == [[2**63 - 1, 0]]
 
 
+def test_what_is_advised_for_a_frame_of_integers_is_taken():
+    frame = pd.DataFrame({"first": [5, 3], "second": [3, -1]})
+    assert vocabulary().fit_encode(frame.to_numpy()).lengths.tolist() == [3, 2]
+
+
 def test_lists_of_tokens_are_taken_as_they_are():
     ours = vocabulary()
     sequences = ours.fit_encode([["B", "a b"], [], ["B"]])
@@ -199,6 +204,10 @@ NO_TEXTS = {
     "None": (None, "X is None"),
     "sparse": (csr_matrix((2, 2)), "X is sparse"),
     "frame": (pd.DataFrame({"text": TEXTS}), r'X\["text"\]'),
+    "frame of integers": (pd.DataFrame({"a": [1], "b": [-1]}), r"use X.to_numpy\(\)\."),
+    "polars frame of integers": (pl.DataFrame({"a": [1]}), r"use X.to_numpy\(\)\."),
+    "frame of both": (pl.DataFrame({"a": [1], "b": ["text"]}), r'X\["text"\]'),
+    "empty frame": (pl.DataFrame(), r'X\["text"\]'),
     "a number": (["a", 1.5], r"Text 1 of X is 1.5 \(float\).* a string"),
     "missing": (["a", None], r"Text 1 of X is None"),
     "bytes among strings": (["a", b"b"], r"Text 1 of X is b'b' \(bytes\)"),

@@ -467,9 +467,9 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
             "tokens, or an integer array padded with -1."
         )
     if hasattr(X, "columns"):
+        use = "X.to_numpy()" if _is_of_integers(X) else 'one of them, as in X["text"]'
         raise ValueError(
-            f"X is a frame with the columns {list(X.columns)[:5]}: use one of them, as "
-            'in X["text"].'
+            f"X is a frame with the columns {list(X.columns)[:5]}: use {use}."
         )
     if isinstance(X, np.ndarray) and X.ndim != 1:
         if X.ndim == 2 and X.dtype.kind in "iu":
@@ -532,6 +532,13 @@ def _checked_tokens(items: list[Any], masks: bool) -> tuple[list[Any], str]:
                 what = "integers from 0 to 2**63 - 1" if of_integers else "strings"
                 raise _no_text(i, token, f"made of {what}", " has the token")
     return items, "integers" if of_integers else "tokens"
+
+
+def _is_of_integers(frame: Any) -> bool:
+    """Whether all columns of a frame are integers."""
+    if not hasattr(frame, "to_numpy") or not len(frame.columns):
+        return False
+    return frame.head(1).to_numpy().dtype.kind in "iu"
 
 
 def _without_padding(X: NDArray, masks: bool) -> list[Any]:
