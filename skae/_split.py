@@ -7,6 +7,7 @@ table and one sort, and so without a copy of it. Groups are the user's to name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from torch import Tensor
 from ._dataset import as_dense, row_chunks
 
 MIN_HELD_OUT = 5  # of a split; with fewer, chance decides
+# By how much held-out rows may differ from all in their mean size, and so many draws of
+# them; a share that is none.
+UNLIKE, MOST_DRAWS, LEAST_SHARE = 1.25, 50, 1e-300
 # Units that copies in one view are to leave, and how many of the pairs of equal rows
 # may be so by chance for them to be copies; in so many rows at most.
 FEW_UNITS, CHANCE_SHARE, CHANCE_ROWS = 20, 0.01, 10_000
@@ -232,41 +236,35 @@ def choose_held_out(
 ) -> Tensor:
     """Return which of `n` rows are held out, about `n_held_out` of them, as numbers.
 
-    With the `size` of each, shape (n,), large ones are among them: few rows may have
-    most of the variance, and those of a draw without them would say nothing of it.
+    With the `size` of each, shape (n,), they are drawn until they have about their
+    share of it: few rows may have most of the variance, and a draw without them, or
+    with all of them, would say little of it.
     """
+    drawn = _held_out(n, unit, n_held_out, generator)
+    if size is None or not len(drawn) or not size.any():
+        return drawn
+    draws = {}
+    for _ in range(MOST_DRAWS):
+        share = float(size[drawn.long()].sum() / size.sum()) * n / len(drawn)
+        unlikeness = abs(math.log(max(share, LEAST_SHARE)))
+        if unlikeness <= math.log(UNLIKE):
+            return drawn
+        draws[unlikeness] = drawn
+        drawn = _held_out(n, unit, n_held_out, generator)
+    return draws[min(draws)]
+
+
+def _held_out(
+    n: int, unit: Tensor | None, n_held_out: int, generator: torch.Generator
+) -> Tensor:
+    if unit is None:  # int32, because the row numbers of a table on disk take memory
+        return torch.randperm(n, generator=generator, dtype=torch.int32)[:n_held_out]
     if not n_held_out:
         return torch.empty(0, dtype=torch.int32)
-    if unit is None:  # int32, because the row numbers of a table on disk take memory
-        order = torch.randperm(n, generator=generator, dtype=torch.int32)
-        if size is None:
-            return order[:n_held_out]
-        return order[_one_of_each(size[order.long()], n_held_out, generator)]
-    n_rows = torch.bincount(unit)
-    order = torch.randperm(len(n_rows), generator=generator)
-    n_units = int((n_rows[order].cumsum(0) < n_held_out).sum()) + 1
-    n_units = min(max(n_units, MIN_HELD_OUT), max(len(n_rows) // 2, 1), len(n_rows) - 1)
-    held_out = order[:n_units]
-    if size is not None and n_units:
-        of_units = size.new_zeros(len(n_rows)).index_add_(0, unit, size) / n_rows
-        held_out = order[_one_of_each(of_units[order], n_units, generator)]
-    chosen = torch.zeros(len(n_rows), dtype=torch.bool)
-    chosen[held_out] = True
+    sizes = torch.bincount(unit)
+    order = torch.randperm(len(sizes), generator=generator)
+    n_units = int((sizes[order].cumsum(0) < n_held_out).sum()) + 1
+    n_units = min(max(n_units, MIN_HELD_OUT), max(len(sizes) // 2, 1), len(sizes) - 1)
+    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+    chosen[order[:n_units]] = True
     return chosen[unit].nonzero()[:, 0]
-
-
-def _one_of_each(size: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
-    """Return one number of each of so many stretches of things in order of their size.
-
-    In a stretch each is as likely as it is large.
-    """
-    n, order = len(size), size.argsort(stable=True)
-    ends = torch.arange(1, n_held_out + 1) * n // n_held_out
-    total = (size[order] + torch.finfo(size.dtype).tiny).cumsum(0)
-    before = torch.cat([total.new_zeros(1), total])
-    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    drawn = torch.rand(n_held_out, generator=generator, dtype=size.dtype)
-    drawn = before[starts] + drawn * (before[ends] - before[starts])
-    at = torch.searchsorted(total, drawn, right=True)
-    chosen = order[torch.minimum(at.maximum(starts), ends - 1)]
-    return chosen[torch.randperm(n_held_out, generator=generator)]
