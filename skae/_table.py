@@ -102,11 +102,16 @@ def _check_header(path: Path, names: list[str]) -> None:
         if separator in names[0]:
             text = f"{path} has one column, {names[0]!r}: separate cells by commas"
             raise InputError(text)
-    if names and all(map(_is_number, names)):
+    if names and all(map(_is_number, names)) and not _count_up(names):
         shown = quoted(names)
         raise InputError(
             f"{path} has numbers where the names of the columns should be: {shown}"
         )
+
+
+def _count_up(names: list[str]) -> bool:
+    """Whether names are numbers of the columns, as pandas gives those of an array."""
+    return any(names == [str(first + i) for i in range(len(names))] for first in (0, 1))
 
 
 def _is_number(name: str) -> bool:

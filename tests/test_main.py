@@ -263,6 +263,7 @@ BAD_FILES = {
     "one.csv": ("a,b\n" + "1,2\n" * 12, ["--target", "b"], ["'b' has only one value"]),
     "still.csv": ("a,b\n" + "1,2\n" * 12, [], ["0 columns vary"]),
     "alone.csv": ("a\n" + "1\n2\n" * 12, [], ["1 column varies"]),
+    "numbered.csv": ("0,1,3\n" + NUMBERS, [], ["names of the columns", "'3'"]),
     "nameless.csv": (NUMBERS, [], ["names of the columns", "'0'"]),
     "twice.csv": ("1.5,1.5,2\n" + NUMBERS, [], ["names of the columns"]),
     "semicolons.csv": ("a;b\n" + "1;2\n" * 12, [], ["one column, 'a;b'"]),
@@ -299,6 +300,20 @@ def test_an_index_without_a_name_is_left_out(save, capsys, monkeypatch, has_pand
     table = read_table(Path("index.csv"), None)
     assert table.X.shape == (12, 2)
     assert "first column of index.csv has no name" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("has_pandas", [True, False])
+@pytest.mark.parametrize("first", [0, 1])
+def test_columns_of_an_array_are_named_by_their_numbers(
+    save, monkeypatch, first, has_pandas
+):
+    X = np.random.default_rng(0).normal(size=(12, 11))
+    path = save(pd.DataFrame(X, columns=range(first, first + 11)))
+    if not has_pandas:
+        monkeypatch.setattr("skae._table.import_pandas", lambda: None)
+    assert read_table(Path(path), None).X.shape == (12, 11)
+    table = read_table(Path(path), str(first + 9))
+    np.testing.assert_allclose(table.y, X[:, 9])
 
 
 def check_error(capsys, culprits):

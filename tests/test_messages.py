@@ -1090,9 +1090,9 @@ InputError: cannot read table.csv: ...
 >>> run("table.csv")
 InputError: table.csv has one column, 'a;b': separate cells by commas
 
->>> write("table.csv", "1,2", "3,4")
+>>> write("table.csv", "1,3", "3,4")
 >>> run("table.csv")
-InputError: table.csv has numbers where the names of the columns should be: '1', '2'
+InputError: table.csv has numbers where the names of the columns should be: '1', '3'
 
 >>> write("table.csv", "a,b", "1,2")
 >>> run("table.csv")
