@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from ._rows import frame_column, is_missing
+from ._rows import frame_column, is_frame, is_missing
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,6 @@ class CategoryColumn:
         for row, i in zip(np.flatnonzero(missing), which, strict=True):
             completed[row] = self.categories[i]
         return completed
-
-
-def is_frame(X: Any) -> bool:
-    """Whether a table is a frame of pandas or polars."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def like_table(X: Any, values: NDArray, missing: NDArray) -> Any:

@@ -21,7 +21,6 @@ from ._columns import (
     categorical_columns,
     checked_categories,
     column_name,
-    is_frame,
     like_column,
     raw_columns,
 )
@@ -39,6 +38,7 @@ from ._rows import (
     check_values,
     check_weights,
     frame_column,
+    is_frame,
     is_missing,
     is_time,
     marked_by,
@@ -477,7 +477,8 @@ class MaskedImputer(
                 numbers = np.where(gaps, np.nan, column).astype(np.float64)
             except (TypeError, ValueError) as error:
                 known = values[~np.asarray(gaps)]
-                if len(known) and is_time(known[0]):
+                holds_times = column.dtype.kind in "mM"  # objects may be integers
+                if holds_times or (len(known) and is_time(known[0])):
                     message = f"Column {column_name(X, j)} of X holds {TIMES}"
                     raise ValueError(message) from error
                 raise ValueError(

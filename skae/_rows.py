@@ -131,6 +131,7 @@ def as_numbers(
 
     `advice` is what they say of columns that are not numeric.
     """
+    check_times(X)
     dtypes: list[Any] = [np.float64, np.float32]
     if sparse and getattr(X, "dtype", None) == np.uint8 and 8 * X.size > LARGE_BYTES:
         dtypes.append(np.uint8)
@@ -178,7 +179,8 @@ def marked_by(marker: Any) -> Iterator[None]:
 
 def is_time(value: Any) -> bool:
     """Whether a value is a date, a time, or a difference of such."""
-    times = np.datetime64, np.timedelta64, datetime.date, datetime.timedelta
+    of_numpy = np.datetime64, np.timedelta64
+    times = *of_numpy, datetime.date, datetime.time, datetime.timedelta
     return isinstance(value, times)
 
 
@@ -197,6 +199,17 @@ def check_kind(X: Any, min_features: int = 1) -> None:
     check_unmasked("X", X)
 
 
+def check_times(X: Any) -> None:
+    """Raise for a frame with a column of times: NumPy makes numbers of some."""
+    if not is_frame(X):
+        return
+    for name, dtype in zip(X.columns, X.dtypes, strict=True):
+        # pandas' types have a kind, and those of polars say what they are.
+        of_polars = getattr(dtype, "is_temporal", bool)()
+        if of_polars or getattr(dtype, "kind", "O") in "mM":
+            raise ValueError(f"Column {name!r} of X holds {TIMES}")
+
+
 def check_codes(X: Any) -> NDArray:
     """Return codes of shape (n_samples, n_codes) as float32 or float64.
 
@@ -206,6 +219,7 @@ def check_codes(X: Any) -> NDArray:
         For anything but finite real numbers of two axes.
     """
     check_kind(X, min_features=0)  # there may be no code
+    check_times(X)
     X = X.detach() if isinstance(X, Tensor) else X
     with naming("X"):
         dtypes = [np.float64, np.float32]
@@ -237,6 +251,11 @@ def _with_nan(X: Any) -> Any:
             plain.isetitem(j, np.array(values, dtype=object))
             is_changed = True
     return plain if is_changed else None
+
+
+def is_frame(X: Any) -> bool:
+    """Whether a table is a frame of pandas or polars."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def frame_column(X: Any, j: int) -> Any:

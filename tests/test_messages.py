@@ -113,8 +113,12 @@ ValueError: X has 0 feature(s) (shape=(30, 0)) while a minimum of 1 is required.
 ValueError: X holds times, which are not numbers: subtract one, and divide by a unit.
 
 >>> days = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-03"] * 9)})
->>> model.fit(days.assign(size=range(18)))
+>>> model.fit(days)
 ValueError: Column 'day' of X holds times, which are not numbers: subtract one, and
+divide by a unit.
+
+>>> model.fit(days.astype(object).to_numpy())
+ValueError: Column 0 of X holds times, which are not numbers: subtract one, and
 divide by a unit.
 
 >>> model.fit(np.ma.masked_greater(X, 7))

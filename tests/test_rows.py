@@ -8,7 +8,12 @@ import scipy.sparse as sp
 from estimators import CLASSES
 from sklearn.datasets import load_iris
 
-from skae import AutoencoderTransformer
+from skae import (
+    AutoencoderTransformer,
+    EncoderDecoder,
+    MaskedAutoencoder,
+    MaskedImputer,
+)
 from skae._rows import check_groups, check_values, check_weights, used_rows
 
 
@@ -183,6 +188,38 @@ def test_partial_fit_with_a_wrong_number_of_features_is_an_error(X):
 def test_rows_that_are_no_table_of_numbers_are_an_error(rows, message):
     with pytest.raises((ValueError, TypeError), match=message):
         new(1).fit(rows)
+
+
+DAYS = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-03"] * 6)})
+TIMES = {
+    "times": DAYS.assign(other=DAYS["day"]),
+    "a number": DAYS.assign(size=1.0),
+    "nothing": DAYS.assign(day=pd.NaT, size=1.0),
+    "zone": DAYS.apply(lambda column: column.dt.tz_localize("UTC")),
+    "differences": DAYS - DAYS.min(),
+    "arrow": DAYS.convert_dtypes(dtype_backend="pyarrow"),
+    "polars": pl.DataFrame({"size": np.ones(12), "day": DAYS["day"].to_numpy()}),
+    "nanoseconds": pl.DataFrame({"day": DAYS["day"].to_numpy().astype("M8[ns]")}),
+    "dates": pl.DataFrame({"day": DAYS["day"].dt.date.to_list()}),
+    "durations": pl.DataFrame({"day": (DAYS - DAYS.min())["day"].to_numpy()}),
+    "hours": pl.DataFrame({"day": DAYS["day"].dt.time.to_list()}),
+}
+FIT = {
+    "rows": lambda frame: new(1).fit(frame),
+    "missing cells": lambda frame: MaskedAutoencoder(max_iter=0).fit(frame),
+    "imputer": lambda frame: MaskedImputer(max_iter=0).fit(frame),
+    "categories": lambda frame: MaskedImputer(categorical_features=[]).fit(frame),
+    "second view": lambda frame: EncoderDecoder(1).fit(np.eye(12), frame),
+    "codes": lambda frame: new(1).fit(np.eye(12)).inverse_transform(frame),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("fit", FIT)
+def test_times_are_no_numbers(kind, fit):
+    """NumPy makes seconds or days since 1970 of some."""
+    with pytest.raises(ValueError, match=r"Column 'day' of [Xy] holds times"):
+        FIT[fit](TIMES[kind])
 
 
 # Weights
