@@ -241,7 +241,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings(), one_thread:
-            earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
+            earlier = self._earlier()
             X = self._new_rows(X, reset=earlier is None, min_rows=2)
             weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
             if X_val is not None:
@@ -253,6 +253,13 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
             self._finish(X)
             task.end()
         return self
+
+    def _earlier(self) -> Fit | None:
+        """Return the fit that `fit` goes on from, if there is one worth it."""
+        fit: Fit | None = getattr(self, "_fit", None)
+        if fit is None or not self.warm_start or fit.start.is_constant:
+            return None
+        return fit
 
     def _finish(self, X: Any) -> None:
         """Find out what there is to say of the rows that were fitted."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RANK_TOLERANCE = 1e-9
 # The same for a density, which is computed in float64 and by PCA's own axes.
 DENSITY_TOLERANCE = 1e-15
+# Deviations of less than this share of a mean are its rounding errors.
+MEAN_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,14 @@ class Start:
             return np.linalg.inv(self.covariance)
         shrunk = np.maximum(1 - s2 / np.maximum(L, s2), 0)
         return (np.eye(len(self.mean)) - (U.T * shrunk) @ U) / s2
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all rows were the same, but for rounding: nothing has been learnt."""
+        variance = max(self.explained_variance.max(initial=0.0), self.noise_variance)
+        # Along the first axis, which a large mean may have no part in.
+        axis = np.abs(self.components[:1]).sum(0)
+        return bool(variance <= (MEAN_TOLERANCE * axis @ np.abs(self.mean)) ** 2)
 
     def padded(self, n_components: int) -> Self:
         """Return the same start with so many axes: the first ones, and empty ones."""

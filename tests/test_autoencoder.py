@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from estimators import CLASSES
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -194,6 +195,25 @@ def test_without_warm_start_fit_forgets(curve, X):
     model = new().fit(curve)
     model.fit(X)
     assert_array_equal(model.transform(X), new().fit(X).transform(X))
+
+
+@pytest.mark.filterwarnings("ignore:Active codes")
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("value", [1.0, 1 / 3])
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_warm_start_after_rows_that_are_all_the_same_starts_anew(X, cls, value, init):
+    """Their start has no variance, and would be kept for ever."""
+    how = {"max_iter": 2, "warm_start": True, "init": init, "random_state": 0}
+    model, fresh = cls(2, **how), cls(2, **how)
+    codes = model.fit(np.full((50, 4), value)).fit(X).transform(X)
+    assert_array_equal(codes, fresh.fit(X).transform(X))
+    assert model.n_iter_ == 2
+
+
+def test_warm_start_goes_on_from_what_varies_beside_a_large_constant(X):
+    X = np.column_stack([X, np.full(len(X), 1.7e12)])
+    model = new(2, max_iter=2, warm_start=True).fit(X)
+    assert model.fit(X).n_iter_ == 4
 
 
 def test_warm_start_with_other_columns_is_an_error(X):
