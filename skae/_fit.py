@@ -544,6 +544,7 @@ def _followed(
         seed = int(new_random_state(params.random_state).randint(2**31 - 1))
         solver = None
     else:
+        check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
         seed, solver = earlier.seed, earlier.solver
         if solver is None:  # `fit` has found the start

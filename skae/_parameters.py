@@ -95,11 +95,11 @@ def check_reached(n_components: Any, start: Any) -> None:
 
 
 def check_same_width(n_components: Any, fitted: int) -> None:
-    """Raise unless a warm start goes on with as many codes as before."""
+    """Raise unless training goes on with as many codes as before."""
     if isinstance(n_components, Integral) and n_components != fitted:
         raise ValueError(
-            f"n_components={n_components}, but warm_start goes on from a fit with "
-            f"{fitted}: keep it, or set warm_start=False."
+            f"n_components={n_components}, but training goes on from a fit with "
+            f"{fitted}: keep it, or fit anew with warm_start=False."
         )
 
 

@@ -229,6 +229,19 @@ def test_warm_start_with_another_n_components_is_an_error_or_starts_anew(X):
     assert model.transform(X).shape == (150, 2)
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("before", ["fit", "partial_fit"])
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_batches_go_on_with_as_many_codes(X, cls, init, before, n_components):
+    model = getattr(cls(2, max_iter=1, init=init, random_state=0), before)(X)
+    codes = model.transform(X)
+    message = f"n_components={n_components}, but training goes on from a fit with 2"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(n_components=n_components).partial_fit(X)
+    assert_array_equal(model.transform(X), codes)
+
+
 def test_training_goes_on_under_the_present_settings(curve):
     model = new(1, hidden_layer_sizes=(8,), max_iter=3, validation_fraction=0.2)
     model.fit(curve).set_params(

@@ -323,8 +323,8 @@ to the prior. A smaller n_components or beta, or a longer n_epochs_kl_warmup, ma
 
 >>> model = AutoencoderTransformer(2, max_iter=1, warm_start=True).fit(X)
 >>> model.set_params(n_components=3).fit(X)
-ValueError: n_components=3, but warm_start goes on from a fit with 2: keep it, or set
-warm_start=False.
+ValueError: n_components=3, but training goes on from a fit with 2: keep it, or fit anew
+with warm_start=False.
 
 >>> model.set_params(n_components=2, activation="tanh").fit(X)
 ValueError: activation='tanh', but training goes on from a fit with 'relu': keep it, or
