@@ -6,6 +6,7 @@ find the start -> hold rows out -> train -> judge -> the start or the network
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -40,7 +41,7 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_range, used_rows
+from ._rows import Rows, check_range, naming_outlier, used_rows
 from ._solvers import SOLVER_PARAMETERS
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
@@ -273,7 +274,9 @@ def fit(
     n_trainings = 1 if data.fold_of is None else 2
     task.begin(n_trainings * training.plan.max_iter)
     is_continued = earlier is not None
-    decision = training.run(net, data, continued=is_continued, found=found)
+    n_x = math.prod(objective.sample_shape)
+    with naming_outlier(rows, start.mean, start.scale, n_x):
+        decision = training.run(net, data, continued=is_continued, found=found)
     if decision.is_open and data.fold_of is None and len(data.valid):
         choose_margin(net, data)
     return found(net, decision)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from ._dataset import LARGE_BYTES, row_chunks
+from ._dataset import LARGE_BYTES, as_dense, row_chunks
 from ._parameters import naming
 from ._samples import as_rows, check_padding
 
@@ -36,6 +36,8 @@ TIMES = "times, which are not numbers: subtract one, and divide by a unit."
 WEIGHT_RATIO = 1e12
 # Share of a range that is rounding at its ends.
 ROUNDING = 1e-6
+# Numbers within so many deviations have squares and losses that float32 holds.
+MOST_DEVIATIONS = 1e15
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,41 @@ def marked_by(marker: Any) -> Iterator[None]:
         raise ValueError(
             f"{where}, but missing_values={marker!r}: mark all missing cells by either."
         ) from error
+
+
+@contextmanager
+def naming_outlier(rows: Rows, mean: NDArray, scale: Any, n_x: int) -> Iterator[None]:
+    """Let the message of held-out rows name the number of `X_val` that is too far.
+
+    From the column `n_x` on, columns are those of `y_val`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if rows.X_val is None or "loss of the held-out rows" not in str(error):
+            raise
+        row, j, value, distance = _farthest(rows.X_val, mean, scale)
+        if distance < MOST_DEVIATIONS:
+            raise
+        view, column = ("X_val", j) if j < n_x else ("y_val", j - n_x)
+        raise ValueError(
+            f"Column {_column_name(column, rows.names)} of {view} contains {value} "
+            f"(row {row}), which is {distance:.0e} deviations from the mean of the "
+            f"rows to fit: drop such rows. Within {MOST_DEVIATIONS:.0e}, float32 holds "
+            "their loss."
+        ) from error
+
+
+def _farthest(X: Any, mean: NDArray, scale: Any) -> tuple[int, int, float, float]:
+    """Return the row, column, value and distance of the number farthest from a mean."""
+    farthest = 0, 0, 0.0, -1.0
+    for rows in row_chunks(X):
+        dense = as_dense(X[rows])
+        distance = np.nan_to_num(np.abs((dense - mean) / scale))
+        i, j = divmod(int(distance.argmax()), dense.shape[1])
+        if distance[i, j] > farthest[3]:
+            farthest = rows.start + i, j, dense[i, j], float(distance[i, j])
+    return farthest
 
 
 def is_time(value: Any) -> bool:

@@ -215,6 +215,13 @@ ValueError: X_val: each of its 5 rows is a row of X too. Rows that decide must n
 trained on.
 
 >>> model.fit(X, X_val=1e30 * X)
+ValueError: Column 0 of X_val contains 7.700000000000001e+30 (row 27), which is 7e+30
+deviations from the mean of the rows to fit: drop such rows. Within 1e+15, float32 holds
+their loss.
+
+>>> decoder = nn.Sequential(nn.Linear(2, 4, bias=False), nn.Threshold(-0.1, np.inf))
+>>> networks = Modules(nn.Linear(4, 2, bias=False), decoder)
+>>> AutoencoderTransformer(2, init="random", architecture=networks).fit(X)
 ValueError: The loss of the held-out rows is inf before training: the networks of the
 architecture must return finite numbers, and held-out rows, also those of X_val, be near
 enough to the others for float32. Is there an outlier?

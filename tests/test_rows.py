@@ -222,6 +222,34 @@ def test_times_are_no_numbers(kind, fit):
         FIT[fit](TIMES[kind])
 
 
+# Rows that decide
+
+
+OUTLIER = r" of X_val contains -1e\+25 \(row 7\), which is \de\+2\d deviations .* drop"
+
+
+@pytest.mark.parametrize("estimator", CLASSES)
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_an_outlier_among_the_rows_that_decide_is_named(X, estimator, init):
+    model = estimator(2, init=init, max_iter=1, random_state=0)
+    chosen = with_value(X[:9] + 0.01, -1e25, row=7)
+    with pytest.raises(ValueError, match=f"Column 2{OUTLIER}"):
+        model.fit(X, X_val=chosen)
+    frame, chosen = (pd.DataFrame(rows, columns=list("abcd")) for rows in (X, chosen))
+    with pytest.raises(ValueError, match=f"Column 'c'{OUTLIER}"):
+        model.fit(frame, X_val=chosen)
+    model.fit(X, X_val=with_value(X[:9] + 0.01, 1e14, row=7))  # far, but of use
+
+
+@pytest.mark.parametrize(("view", "column"), [("X_val", 2), ("y_val", 0)])
+def test_an_outlier_in_one_of_two_views_is_named(X, view, column):
+    chosen = {"X_val": X[:9, :3] + 0.01, "y_val": X[:9, 3:] + 0.01}
+    chosen[view] = with_value(chosen[view], -1e25, row=7, column=column)
+    message = f"Column {column}{OUTLIER}".replace("X_val", view)
+    with pytest.raises(ValueError, match=message):
+        EncoderDecoder(1, max_iter=1, random_state=0).fit(X[:, :3], X[:, 3:], **chosen)
+
+
 # Weights
 
 
