@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,13 @@ def read_table(path: Path, target: str | None) -> Table:
     words = [k for k, c in columns.items() if c.dtype == object and k != target]
     if words:
         hint = "leave them out, or make one the --target"
+        hint = f"{_first(_is_no_number, words[0], columns)}: {hint}"
         raise InputError(f"{path} has non-numeric columns: {quoted(words)} ({hint})")
     missing = [name for name, column in columns.items() if _has_missing(column)]
     if missing:
         what = "missing, infinite or huge values"
         hint = "fill them, or leave out such rows or columns"
+        hint = f"{_first(_is_missing, missing[0], columns)}: {hint}"
         raise InputError(f"{path} has {what} in {quoted(missing)} ({hint})")
     y = None if target is None else columns.pop(target)
     X = np.column_stack([np.empty((n_rows, 0)), *columns.values()])
@@ -134,17 +136,24 @@ def _read_columns(path: Path) -> dict[str, NDArray]:
         return _read_plain_csv(path)
     if pandas is None:
         raise ImportError(NO_PARQUET)
+    if not path.exists():  # of which pandas may say the name only
+        raise ValueError("No such file or directory")
     if suffix == ".csv":
         frame = pandas.read_csv(path, low_memory=False)
         _check_header(path, [str(name) for name in frame])
     else:
         frame = pandas.read_parquet(path)
-    return {
-        str(name): series.to_numpy(dtype=float, na_value=np.nan)
-        if series.dtype.kind in "biuf"
-        else series.astype(object).where(series.notna(), None).to_numpy()
-        for name, series in frame.items()
-    }
+    return {str(name): _column(series, suffix) for name, series in frame.items()}
+
+
+def _column(series: Any, suffix: str) -> NDArray:
+    """Return a column of pandas: float64, or object where there is text."""
+    if series.dtype.kind in "biuf":
+        return series.to_numpy(dtype=float, na_value=np.nan)
+    column = series.astype(object).where(series.notna(), None).to_numpy()
+    # In a CSV file everything is text, also integers that are too long for pandas.
+    is_text = suffix != ".csv" and any(isinstance(v, str | bytes) for v in column)
+    return column if is_text else _as_floats(column)
 
 
 def _read_plain_csv(path: Path) -> dict[str, NDArray]:
@@ -165,16 +174,42 @@ def _read_plain_csv(path: Path) -> dict[str, NDArray]:
 
 def _parse(cells: list[str]) -> NDArray:
     present = [None if c.strip().lower() in MISSING else c for c in cells]
+    return _as_floats(np.array(present, dtype=object))
+
+
+def _as_floats(column: NDArray) -> NDArray:
+    """Return a column of objects as numbers, if all that is there can be."""
     try:
-        return np.array([np.nan if c is None else float(c) for c in present])
-    except ValueError:
-        return np.array(present, dtype=object)
+        return np.array([np.nan if value is None else float(value) for value in column])
+    except (TypeError, ValueError, OverflowError):
+        return column
+
+
+def _is_no_number(value: Any) -> bool:
+    try:
+        float(0 if value is None else value)
+    except (TypeError, ValueError, OverflowError):
+        return True
+    return False
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not abs(value) < HUGE)
 
 
 def _has_missing(column: NDArray) -> bool:
     if column.dtype == object:
         return any(value is None for value in column)
     return not (np.abs(column) < HUGE).all()
+
+
+def _first(
+    is_bad: Callable[[Any], bool], name: str, columns: dict[str, NDArray]
+) -> str:
+    """Say what the first bad cell of a column is; of text, any that is there."""
+    cells = columns[name].tolist()
+    row = max(range(len(cells)), key=lambda i: (is_bad(cells[i]), cells[i] is not None))
+    return f"the first is {cells[row]!r}, in row {row} of {name!r}"
 
 
 def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 import skae
 from skae.__main__ import choose_counts, main
 from skae._solvers import as_start
-from skae._table import read_table
+from skae._table import InputError, read_table
 
 FAST = ["--max-iter", "2", "--no-plot"]
 
@@ -250,16 +250,17 @@ BAD_FILES = {
     "data.txt": ("a,b\n", [], ["data.txt", ".csv or .parquet"]),
     "bad.parquet": ("nonsense", [], ["cannot read bad.parquet"]),
     "few.csv": ("a,b\n1,2\n3,4\n", [], ["few.csv has 2 rows", "at least 10"]),
-    "words.csv": (TEXTS, [], ["non-numeric columns: 'b'"]),
+    "words.csv": (TEXTS, [], ["columns: 'b'", "'x0', in row 0 of 'b'"]),
+    "word.csv": (f"a,b,c\n{NUMBERS}1,oops,2\n", [], ["'oops', in row 12 of 'b'"]),
     "labels.csv": (TEXTS, ["--target", "b"], ["'b' has 12 different texts"]),
-    "gaps.csv": (f"a,b,c\n{NUMBERS},1,2\n", [], ["missing", " in 'a'"]),
+    "gaps.csv": (f"a,b,c\n{NUMBERS},1,2\n", [], ["missing", "nan, in row 12 of 'a'"]),
     "target-gap.csv": (
         f"a,b,c\n{NUMBERS}1,2,\n",
         ["--target", "c"],
-        ["missing", "'c'"],
+        ["missing", "'c'", "nan, in row 12 of 'c'"],
     ),
-    "infinite.csv": (f"a,b,c\n{NUMBERS}1,2,inf\n", [], ["infinite", "'c'"]),
-    "huge.csv": (f"a,b,c\n{NUMBERS}1,1e200,1\n", [], ["huge", "'b'"]),
+    "infinite.csv": (f"a,b,c\n{NUMBERS}1,2,inf\n", [], ["inf, in row 12 of 'c'"]),
+    "huge.csv": (f"a,b,c\n{NUMBERS}1,1e200,1\n", [], ["1e+200, in row 12 of 'b'"]),
     "one.csv": ("a,b\n" + "1,2\n" * 12, ["--target", "b"], ["'b' has only one value"]),
     "still.csv": ("a,b\n" + "1,2\n" * 12, [], ["0 columns vary"]),
     "alone.csv": ("a\n" + "1\n2\n" * 12, [], ["1 column varies"]),
@@ -316,6 +317,26 @@ def test_columns_of_an_array_are_named_by_their_numbers(
     np.testing.assert_allclose(table.y, X[:, 9])
 
 
+@pytest.mark.parametrize("has_pandas", [True, False])
+def test_integers_of_any_length_are_numbers(save, monkeypatch, has_pandas):
+    long = [10**30 + i * 10**28 for i in range(11)]
+    path = save(pd.DataFrame({"a": [*long, None], "b": [*long, -1], "c": range(12)}))
+    if not has_pandas:
+        monkeypatch.setattr("skae._table.import_pandas", lambda: None)
+    with pytest.raises(InputError, match=r"missing.* in 'a' .*nan, in row 11 of 'a'"):
+        read_table(Path(path), None)
+    save(pd.read_csv(path).drop(columns="a"))
+    expected = np.array([*long, -1], dtype=float)
+    np.testing.assert_allclose(read_table(Path(path), None).X[:, 0], expected)
+
+
+def test_digits_in_a_column_of_text_are_text(frame, save, capsys):
+    """A Parquet file says what is text."""
+    frame.assign(code=[None, *"12" * 29, "3"]).to_parquet("codes.parquet")
+    assert main(["codes.parquet", "--target", "kind"]) == 2
+    check_error(capsys, ["non-numeric columns: 'code'", "'1', in row 1 of 'code'"])
+
+
 def check_error(capsys, culprits):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -340,7 +361,8 @@ def test_odd_csv_files_are_refused_without_pandas(
 @pytest.mark.parametrize(
     ("options", "culprits"),
     [
-        (["missing.csv"], ["missing.csv", "No such file"]),
+        (["missing.csv"], ["cannot read missing.csv: No such file"]),
+        (["missing.parquet"], ["cannot read missing.parquet: No such file"]),
         (["data.csv", "--n-components", "0"], ["--n-components", "'0'"]),
         (["data.csv", "--n-components", "two"], ["--n-components", "'two'"]),
         (["data.csv", "--max-iter", "-1"], ["--max-iter"]),

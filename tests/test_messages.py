@@ -1095,7 +1095,7 @@ InputError: cannot write skae.txt: the suffix must be .png or .pdf or .svg or .j
 InputError: cannot read table.xls: the suffix must be .csv or .parquet
 
 >>> run("table.csv")
-InputError: cannot read table.csv: ...
+InputError: cannot read table.csv: No such file or directory
 
 >>> write("table.csv", "a;b", "1;2")
 >>> run("table.csv")
@@ -1114,16 +1114,16 @@ InputError: table.csv has no column 'c'; its columns are 'a', 'b'
 
 >>> write("table.csv", "a,b", *["1,red"] * 20)
 >>> run("table.csv")
-InputError: table.csv has non-numeric columns: 'b' (leave them out, or make one the
---target)
+InputError: table.csv has non-numeric columns: 'b' (the first is 'red', in row 0 of 'b':
+leave them out, or make one the --target)
 
 >>> run("table.csv --target b")
 InputError: the target 'b' has only one value, red: choose a column that varies
 
 >>> write("table.csv", "a,b", *["1,"] * 20)
 >>> run("table.csv")
-InputError: table.csv has missing, infinite or huge values in 'b' (fill them, or leave
-out such rows or columns)
+InputError: table.csv has missing, infinite or huge values in 'b' (the first is nan, in
+row 0 of 'b': fill them, or leave out such rows or columns)
 
 >>> write("table.csv", "a,b", *[f"{i},no {i}" for i in range(20)])
 >>> run("table.csv --target b")
