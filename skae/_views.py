@@ -436,6 +436,8 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
             groups = check_groups(groups, pairs)
             self._count_labels(pairs, weight)
             if X_val is not None:
+                if y is not None and y_val is None:
+                    raise ValueError("X_val needs y_val: give both, or neither.")
                 with naming("X_val"):
                     X_val = self._pairs(X_val, y_val, self, reset=False)
             elif y_val is not None:

@@ -616,6 +616,9 @@ ValueError: Every row of y is the same: at least one column must vary.
 >>> EncoderDecoder().fit(X[5:], X[5:], y_val=X[:5])
 ValueError: y_val needs X_val: give both, or neither.
 
+>>> EncoderDecoder().fit(X[5:], X[5:], X_val=X[:5])
+ValueError: X_val needs y_val: give both, or neither.
+
 >>> model = ContrastiveAutoencoder(1, max_iter=0)
 >>> model.fit(X, ["red", None] * 15)
 ValueError: Input y contains NaN: row 1 has no label (None). Drop such rows, or give

@@ -233,7 +233,7 @@ def test_rows_of_their_own_decide(estimator, views):
     assert len(model.validation_scores_) == model.n_iter_ + 1
     with pytest.raises(ValueError, match="X_val: each of its 30 rows is a row of X"):
         estimator.fit(X, y, X_val=X[60:], y_val=y[60:])
-    with pytest.raises(ValueError, match="X_val"):
+    with pytest.raises(ValueError, match="X_val needs y_val: give both"):
         estimator.fit(X[:60], y[:60], X_val=X[60:])
     with pytest.raises(ValueError, match="y_val needs X_val"):
         estimator.fit(X, y, y_val=y)
