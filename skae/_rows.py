@@ -276,7 +276,14 @@ def check_unmasked(name: str, values: Any) -> None:
 
 
 def _with_nan(X: Any) -> Any:
-    """Return a frame of pandas with NaN for its NA in columns of objects, if any."""
+    """Return objects with NaN for pandas' NA among them, if there is any.
+
+    They are an array, or columns of a frame of pandas.
+    """
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O":
+        gaps = [type(value).__name__ == "NAType" for value in X.flat]
+        is_na = np.reshape(gaps, X.shape)
+        return np.where(is_na, np.nan, X) if is_na.any() else None
     if not hasattr(X, "isetitem"):
         return None
     plain = X.copy(deep=False)

@@ -204,13 +204,14 @@ TIMES = {
     "durations": pl.DataFrame({"day": (DAYS - DAYS.min())["day"].to_numpy()}),
     "hours": pl.DataFrame({"day": DAYS["day"].dt.time.to_list()}),
 }
+STILL = {"max_iter": 0, "random_state": 0}
 FIT = {
-    "rows": lambda frame: new(1).fit(frame),
-    "missing cells": lambda frame: MaskedAutoencoder(max_iter=0).fit(frame),
-    "imputer": lambda frame: MaskedImputer(max_iter=0).fit(frame),
-    "categories": lambda frame: MaskedImputer(categorical_features=[]).fit(frame),
-    "second view": lambda frame: EncoderDecoder(1).fit(np.eye(12), frame),
-    "codes": lambda frame: new(1).fit(np.eye(12)).inverse_transform(frame),
+    "rows": lambda X: new(1).fit(X),
+    "missing cells": lambda X: MaskedAutoencoder(1, **STILL).fit(X),
+    "imputer": lambda X: MaskedImputer(**STILL).fit(X),
+    "categories": lambda X: MaskedImputer(categorical_features=[], **STILL).fit(X),
+    "second view": lambda X: EncoderDecoder(1).fit(np.eye(12), X),
+    "codes": lambda X: new(1).fit(np.eye(12)).inverse_transform(X),
 }
 
 
@@ -220,6 +221,22 @@ def test_times_are_no_numbers(kind, fit):
     """NumPy makes seconds or days since 1970 of some."""
     with pytest.raises(ValueError, match=r"Column 'day' of [Xy] holds times"):
         FIT[fit](TIMES[kind])
+
+
+@pytest.mark.parametrize("fit", ["missing cells", "imputer", "categories"])
+def test_na_of_pandas_in_an_array_of_objects_is_a_missing_cell(X, fit):
+    with_na = np.where(np.arange(4) == np.arange(150)[:, None] % 9, pd.NA, X)
+    with_nan = pd.DataFrame(with_na).astype("Float64").to_numpy(float, na_value=np.nan)
+    method = "impute" if fit == "missing cells" else "transform"
+    expected = getattr(FIT[fit](with_nan), method)(with_nan)
+    np.testing.assert_array_equal(getattr(FIT[fit](with_na), method)(with_na), expected)
+
+
+@pytest.mark.parametrize("fit", ["rows", "second view"])
+def test_na_of_pandas_in_an_array_of_objects_is_named(X, fit):
+    rows = with_value(X[:12].astype(object), pd.NA, row=5)
+    with pytest.raises(ValueError, match=r"contains NaN in column 2 \(row 5\)"):
+        FIT[fit](rows)
 
 
 # Rows that decide
