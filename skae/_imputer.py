@@ -101,11 +101,12 @@ class MaskedImputer(
         uncertain (multiple imputation). What is drawn in a row belongs together:
         categories come one after the other, by probabilities that are linear in the
         other columns, or the network's, and numbers after them.
-    min_value, max_value : float, array-like of shape (n_features,) or None, \
-            default=-inf, inf
-        Smallest and largest number that a missing cell is completed with, or one for
-        each column: what is expected or drawn beyond becomes that number. Categories
-        have none, and None is none. Known cells stay what they are.
+    min_value : float, array-like of shape (n_features,) or None, default=-inf
+        Smallest number that a missing cell is completed with, or one for each column:
+        what is expected or drawn below it becomes that number. Categories have none,
+        and None is none. Known cells stay what they are.
+    max_value : float, array-like of shape (n_features,) or None, default=inf
+        The largest one, likewise.
     add_indicator : bool, default=False
         Append columns that say where something was missing.
     keep_empty_features : bool, default=False

@@ -99,7 +99,8 @@ def _on_grid(X: Any, mean: NDArray, scale: Any) -> Iterator[tuple[slice, NDArray
     origin = np.floor(mean / unit + 0.382) * unit  # no ties where means often are
     for rows in row_chunks(X):
         with np.errstate(over="ignore"):
-            yield rows, ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
+            x = ((as_dense(X[rows]) - origin) / unit).astype(np.float32)
+        yield rows, x  # outside of the block, which would be the caller's too
 
 
 def distinct_rows(
