@@ -203,6 +203,8 @@ def plain(odd):
         odd = odd.tolist()
     if isinstance(odd, pd.DataFrame):  # which may have an NA that is no number
         odd = odd.astype(object).where(odd.notna(), np.nan)
+    elif isinstance(odd, np.ndarray) and odd.dtype == object:
+        odd = np.where(pd.isna(odd), np.nan, odd)
     rows = np.array(odd, dtype=float)
     return rows.reshape(len(rows), -1)
 
@@ -377,7 +379,9 @@ def row_cases(cls):
         both = {"X": text, **second_view(cls, "partial_fit", text)}
         yield Case(*case, "partial_fit", both, words, model)
         if text != "None":
-            words = re.sub("^[?]?", r"\g<0>X_val & ", to_use or "?near enough")
+            words = re.sub(
+                "^[?]?", r"\g<0>X_val & ", to_use or "?near enough|deviations from"
+            )
             case = "X_val", f"{cls.__name__}.fit(X_val={text})", new, "fit"
             views = {"X": "X", "X_val": text}
             if cls is EncoderDecoder:

@@ -98,8 +98,8 @@ ODD_ROWS = {
     ("?" + SHAPE, SHAPE, SHAPE): "X.reshape(24, 1, -1, 1, 2)",
     ("names", "names", None): 'pd.DataFrame(X).rename(columns={0: "a"})',
     (f"{CELL} & NaN|NA|None", ..., "X & NaN|NA"): """
-        put(X, nan); put(X, None, "O"); frame(X, c1=nan); frame(X, pl, c1=[None] * 24)
-        """,
+        put(X, nan); put(X, None, "O"); put(X, pd.NA, "O"); frame(X, c1=nan);
+        frame(X, pl, c1=[None] * 24)""",
     ("column '?c?[0-3] & NaN|NA", ..., "X & NaN|NA"): """
         frame(X).astype("Int64").mask(X > 8)""",
     (f"{CELL} & inf", ..., "X & inf"): 'put(X, inf); put(X, -inf, "f4")',
@@ -108,7 +108,7 @@ ODD_ROWS = {
         put(X, "word", "O"); put(X, b"word", "O"); frame(X, c1="word");
         frame(X, pl, c1=["word"] * 24)""",
     (CELL, ..., "X|float|sequence"): """
-        put(X, pd.NA, "O"); put(X, {}, "O"); put(X, [1], "O"); put(X, 10**400, "O");
+        put(X, {}, "O"); put(X, [1], "O"); put(X, 10**400, "O");
         frame(X, c1=pd.Timestamp("2020"))""",
     (f"{CELL} & NaN|[+]3", ..., "sparse"): """
         sp.csr_array(put(X, nan)); sp.csc_array(put(X, 1e300))""",
