@@ -90,7 +90,8 @@ def linear_start(
         except ArpackError:  # where no entry of a sparse table differs from zero
             pca.set_params(svd_solver="covariance_eigh").fit(X)
         sums_squares = pca._fit_svd_solver == "covariance_eigh"
-        least = min([*pca.explained_variance_, pca.noise_variance_])
+        is_whole = pca.n_components_ == min(X.shape)  # which leaves no noise
+        least = pca.explained_variance_[-1] if is_whole else pca.noise_variance_
         if sums_squares and not sp.issparse(X) and (pca.mean_**2).max() > FAR * least:
             mean = pca.mean_
             pca.fit(X - mean)

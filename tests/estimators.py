@@ -76,9 +76,13 @@ PCA_CLASSES = (
     VAE,
 )
 
+# Which networks there are is not the business of objectives: a few have other ones.
+WITH_NETWORKS = AutoencoderTransformer, MaskedAutoencoder, VAE
 FOLDED = AutoencoderTransformer, MaskedAutoencoder
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+# In place of folds, which train more networks; each estimator has a row with those.
+SPLIT = {"validation_fraction": 0.25}
 
 ESTIMATORS = {
     "default": AutoencoderTransformer(**FAST),
@@ -86,9 +90,9 @@ ESTIMATORS = {
     "random": AutoencoderTransformer(2, **FAST, init="random"),
     "ordered": AutoencoderTransformer(2, **FAST, ordered=True, code_noise=0.1),
     "linear encoder": AutoencoderTransformer(2, **FAST, linear_encoder=True),
-    "neighbors": AutoencoderTransformer(2, **FAST, n_neighbors=2),
+    "neighbors": AutoencoderTransformer(2, **FAST, **SPLIT, n_neighbors=2),
     "contamination": AutoencoderTransformer(2, **FAST, contamination=0.2),
-    "split": AutoencoderTransformer(2, **FAST, validation_fraction=0.25),
+    "split": AutoencoderTransformer(2, **FAST, **SPLIT),
     "tied": AutoencoderTransformer(
         2, max_iter=2, random_state=0, architecture=MLP((4,), "tanh", tied_weights=True)
     ),
@@ -100,42 +104,45 @@ ESTIMATORS = {
         max_iter=2,
         random_state=0,
         init="random",
+        **SPLIT,
         architecture=Modules(Encoder, decoder),
     ),
     "VAE": VAE(**FAST),
-    "VAE, split": VAE(2, **FAST, validation_fraction=0.25, whiten=True),
-    "VAE, random": VAE(2, **FAST, init="random"),
-    "VAE, contamination": VAE(2, **FAST, contamination=0.2, n_neighbors=2),
+    "VAE, split": VAE(2, **FAST, **SPLIT, whiten=True),
+    "VAE, random": VAE(2, **FAST, **SPLIT, init="random"),
+    "VAE, contamination": VAE(2, **FAST, **SPLIT, contamination=0.2, n_neighbors=2),
     "denoising": DenoisingAutoencoder(**FAST),
     "denoising, split": DenoisingAutoencoder(
-        2, **FAST, corruption="gaussian", validation_fraction=0.25, whiten=True
+        2, **FAST, **SPLIT, corruption="gaussian", whiten=True
     ),
     "denoising, modules": DenoisingAutoencoder(
         2,
         max_iter=2,
         random_state=0,
+        **SPLIT,
         architecture=Modules(Encoder, decoder),
         corruption=halved,
     ),
     "masked": MaskedAutoencoder(**FAST),
     "masked, bottleneck": MaskedAutoencoder(
-        2, **FAST, validation_fraction=0.25, whiten=True, contamination=0.2
+        2, **FAST, **SPLIT, whiten=True, contamination=0.2
     ),
-    "masked, random": MaskedAutoencoder(2, **FAST, init="random"),
+    "masked, random": MaskedAutoencoder(2, **FAST, **SPLIT, init="random"),
     "masked, modules": MaskedAutoencoder(
-        2, max_iter=2, random_state=0, architecture=Modules(Encoder, decoder)
+        2, max_iter=2, random_state=0, **SPLIT, architecture=Modules(Encoder, decoder)
     ),
     "adversarial": AdversarialAutoencoder(**FAST),
     "adversarial, split": AdversarialAutoencoder(
-        2, **FAST, validation_fraction=0.25, prior="uniform", whiten=True
+        2, **FAST, **SPLIT, prior="uniform", whiten=True
     ),
-    "adversarial, clusters": AdversarialAutoencoder(2, **FAST, n_clusters=2),
+    "adversarial, clusters": AdversarialAutoencoder(2, **FAST, **SPLIT, n_clusters=2),
     "adversarial, modules": AdversarialAutoencoder(
         2,
         max_iter=2,
         random_state=0,
         init="random",
         discriminator_hidden_layer_sizes=3,
+        **SPLIT,
         architecture=Modules(Encoder, decoder),
     ),
     "deep belief": DeepBeliefAutoencoder(**FAST, pretrain_max_iter=1),
@@ -145,21 +152,20 @@ ESTIMATORS = {
         init="random",
         momentum=0.9,
         rbm_learning_rate=0.2,
-        validation_fraction=0.25,
+        **SPLIT,
     ),
     "contractive": ContractiveAutoencoder(**FAST),
-    "contractive, random": ContractiveAutoencoder(2, **FAST, init="random"),
-    # Other networks take a split, for speed; two have folds of convolutions. Which
-    # networks there are is not the business of objectives, so that a few of them do.
+    "contractive, random": ContractiveAutoencoder(2, **FAST, **SPLIT, init="random"),
+    # Two have folds of convolutions.
     **{
         f"{cls.__name__}, Convolutional": cls(
             2,
             max_iter=2,
             random_state=0,
             architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
-            validation_fraction="auto" if cls in FOLDED else 0.25,
+            **({} if cls in FOLDED else SPLIT),
         )
-        for cls in CLASSES
+        for cls in WITH_NETWORKS
     },
     **{
         f"{cls.__name__}, Recurrent": cls(
@@ -167,9 +173,9 @@ ESTIMATORS = {
             max_iter=2,
             random_state=0,
             architecture=Recurrent(hidden_size=3),
-            validation_fraction=0.25,
+            **SPLIT,
         )
-        for cls in (AutoencoderTransformer, MaskedAutoencoder, VAE)
+        for cls in WITH_NETWORKS
     },
     **{
         f"{cls.__name__}, Transformer": cls(
@@ -177,9 +183,9 @@ ESTIMATORS = {
             max_iter=2,
             random_state=0,
             architecture=Transformer(1, 4, 2),
-            validation_fraction=0.25,
+            **SPLIT,
         )
-        for cls in (AutoencoderTransformer, MaskedAutoencoder)
+        for cls in FOLDED
     },
 }
 
@@ -187,9 +193,7 @@ ESTIMATORS = {
 # chooses its shrinkage, which takes longer than the networks.
 TWO_VIEWS = {
     "pairs": ContrastiveAutoencoder(1, **FAST),
-    "pairs, split": ContrastiveAutoencoder(
-        1, **FAST, shrinkage=0.1, validation_fraction=0.25
-    ),
+    "pairs, split": ContrastiveAutoencoder(1, **FAST, **SPLIT, shrinkage=0.1),
     "pairs, modules": ContrastiveAutoencoder(
         1,
         shrinkage=0.1,
@@ -204,7 +208,7 @@ TWO_VIEWS = {
         max_iter=2,
         random_state=0,
         architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
-        validation_fraction=0.25,
+        **SPLIT,
     ),
     "pairs, Recurrent": ContrastiveAutoencoder(
         1,
@@ -212,25 +216,23 @@ TWO_VIEWS = {
         max_iter=2,
         random_state=0,
         architecture=Recurrent(hidden_size=3),
-        validation_fraction=0.25,
+        **SPLIT,
     ),
     "encoder-decoder": EncoderDecoder(1, **FAST),
-    "encoder-decoder, split": EncoderDecoder(
-        **FAST, ridge_alpha=0.1, validation_fraction=0.25
-    ),
+    "encoder-decoder, split": EncoderDecoder(**FAST, **SPLIT, ridge_alpha=0.1),
     "encoder-decoder, Convolutional": EncoderDecoder(
         1,
         max_iter=2,
         random_state=0,
         architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
-        validation_fraction=0.25,
+        **SPLIT,
     ),
     "encoder-decoder, Recurrent": EncoderDecoder(
         1,
         max_iter=2,
         random_state=0,
         architecture=Recurrent(hidden_size=3),
-        validation_fraction=0.25,
+        **SPLIT,
     ),
 }
 
@@ -246,9 +248,13 @@ MACHINES = {
 # What completes tables and has no codes: scikit-learn's checks alone run over it.
 IMPUTERS = {
     "imputer": MaskedImputer(**FAST),
-    "imputer, limits": MaskedImputer(**FAST, min_value=-1e6, max_value=1e6),
     "imputer, draws": MaskedImputer(
-        **FAST, sample_posterior=True, add_indicator=True, keep_empty_features=True
+        **FAST,
+        sample_posterior=True,
+        min_value=-1e6,
+        max_value=1e6,
+        add_indicator=True,
+        keep_empty_features=True,
     ),
 }
 
@@ -285,6 +291,6 @@ TEXTS = {
         start="lsa",
         architecture=MLP((4,)),
         analyzer="char",
-        validation_fraction=0.25,
+        **SPLIT,
     ),
 }

@@ -65,6 +65,14 @@ def test_a_dense_start_is_pca(X, k):
     assert_is_pca(linear_start(X, k), PCA(k).fit(X))
 
 
+@pytest.mark.parametrize("k", [0, 2, None])
+def test_rows_near_zero_are_solved_once(X, k, monkeypatch):
+    fit, n_fits = PCA.fit, []
+    monkeypatch.setattr(PCA, "fit", lambda *args: n_fits.append(1) or fit(*args))
+    linear_start(X, k)
+    assert len(n_fits) == 1
+
+
 @pytest.mark.parametrize("k", [1, 3, None, 0.5, "mle"])
 @pytest.mark.parametrize("offset", [1e6, 1e9])
 def test_rows_far_from_zero_keep_their_digits(X, k, offset):
