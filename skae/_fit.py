@@ -41,7 +41,7 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_range, naming_outlier, used_rows
+from ._rows import Rows, check_distances, check_range, used_rows
 from ._solvers import SOLVER_PARAMETERS
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
@@ -244,6 +244,8 @@ def fit(
         return kept.with_scores(all_given, rows)
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
+    n_x = math.prod(objective.sample_shape)
+    check_distances(rows, start.mean, start.scale, n_x)
     training = Training(objective, objective.plan_at(start, plan), start, seed, task)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
@@ -274,9 +276,7 @@ def fit(
     n_trainings = 1 if data.fold_of is None else 2
     task.begin(n_trainings * training.plan.max_iter)
     is_continued = earlier is not None
-    n_x = math.prod(objective.sample_shape)
-    with naming_outlier(rows, start.mean, start.scale, n_x):
-        decision = training.run(net, data, continued=is_continued, found=found)
+    decision = training.run(net, data, continued=is_continued, found=found)
     if decision.is_open and data.fold_of is None and len(data.valid):
         choose_margin(net, data)
     return found(net, decision)

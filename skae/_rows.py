@@ -179,27 +179,22 @@ def marked_by(marker: Any) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def naming_outlier(rows: Rows, mean: NDArray, scale: Any, n_x: int) -> Iterator[None]:
-    """Let the message of held-out rows name the number of `X_val` that is too far.
+def check_distances(rows: Rows, mean: NDArray, scale: Any, n_x: int) -> None:
+    """Raise a ValueError that names the number of `X_val` that is too far from a mean.
 
     From the column `n_x` on, columns are those of `y_val`.
     """
-    try:
-        yield
-    except ValueError as error:
-        if rows.X_val is None or "loss of the held-out rows" not in str(error):
-            raise
-        row, j, value, distance = _farthest(rows.X_val, mean, scale)
-        if distance < MOST_DEVIATIONS:
-            raise
+    if rows.X_val is None:
+        return
+    row, j, value, distance = _farthest(rows.X_val, mean, scale)
+    if distance >= MOST_DEVIATIONS:
         view, column = ("X_val", j) if j < n_x else ("y_val", j - n_x)
         raise ValueError(
             f"Column {_column_name(column, rows.names)} of {view} contains {value} "
             f"(row {row}), which is {distance:.0e} deviations from the mean of the "
             f"rows to fit: drop such rows. Within {MOST_DEVIATIONS:.0e}, float32 holds "
             "their loss."
-        ) from error
+        )
 
 
 def _farthest(X: Any, mean: NDArray, scale: Any) -> tuple[int, int, float, float]:

@@ -77,7 +77,7 @@ PCA_CLASSES = (
 )
 
 # Which networks there are is not the business of objectives: a few have other ones.
-WITH_NETWORKS = AutoencoderTransformer, MaskedAutoencoder, VAE
+WITH_NETWORKS = AdversarialAutoencoder, AutoencoderTransformer, MaskedAutoencoder, VAE
 FOLDED = AutoencoderTransformer, MaskedAutoencoder
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
@@ -155,7 +155,6 @@ ESTIMATORS = {
         **SPLIT,
     ),
     "contractive": ContractiveAutoencoder(**FAST),
-    "contractive, random": ContractiveAutoencoder(2, **FAST, **SPLIT, init="random"),
     # Two have folds of convolutions.
     **{
         f"{cls.__name__}, Convolutional": cls(

@@ -34,13 +34,12 @@ METHODS += ("reconstruction_error",)
 
 
 OPEN = [(name, "open") for name in ESTIMATORS if ESTIMATORS[name].init == "pca"]
-# As they are, most keep the start, of which other networks, and other rows that these
-# were trained on, would say nothing new.
+# As they are, most keep the start, of which other networks, and other ways to train
+# them, would say nothing new.
 KEPT = [
     (name, "")
     for name, estimator in ESTIMATORS.items()
-    if (estimator.architecture is None and estimator.validation_fraction == "auto")
-    or estimator.init == "random"
+    if estimator.n_components is None or estimator.init == "random"
 ]
 
 
@@ -245,7 +244,7 @@ def test_a_fitted_module_is_left_in_evaluation_mode(estimator, X):
 # Shapes and types
 
 
-@pytest.mark.parametrize("n_components", [1, 2, 3])
+@pytest.mark.parametrize("n_components", [1, 3])
 def test_codes_have_n_components_columns(estimator, n_components, X):
     codes = estimator.set_params(n_components=n_components).fit_transform(X)
     assert codes.shape == (90, n_components)
@@ -581,7 +580,7 @@ def test_batch_size_does_not_change_transform(fitted, X):
     np.testing.assert_array_equal(fitted.transform(X), codes)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+@pytest.mark.parametrize("batch_size", [1, 1000])
 def test_any_batch_size_trains(estimator, batch_size, X):
     estimator.set_params(batch_size=batch_size, max_iter=1).fit(X)
     assert np.isfinite(estimator.score(X))

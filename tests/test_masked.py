@@ -909,7 +909,7 @@ def test_it_stands_where_imputers_stand():
     pipe = make_pipeline(imputer, StandardScaler(), LogisticRegression())
     assert cross_val_score(pipe, X, y, cv=3).mean() > 0.85
     grid = {"maskedimputer__max_iter": [0, 1]}
-    GridSearchCV(pipe, grid, cv=2, n_jobs=2).fit(X, y)
+    GridSearchCV(pipe, grid, cv=2).fit(X, y)
     columns = make_column_transformer(
         (imputer, list(range(10))), remainder="passthrough"
     )

@@ -367,7 +367,7 @@ PUBLIC = [
 ]
 
 
-@settings(max_examples=25)  # recurrent networks take their time
+@settings(max_examples=15)  # recurrent networks take their time
 @given(
     series(),
     st.sampled_from(PUBLIC),
