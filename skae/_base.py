@@ -20,19 +20,12 @@ from sklearn.utils.validation import check_is_fitted
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ._dataset import as_dense, as_type, float_dtype, row_chunks
 from ._file import StoredEstimator
-from ._fit import Fit, fit, partial_fit
+from ._fit import Fit, fit
 from ._objective import Objective
 from ._onnx import OnnxMixin
 from ._parameters import check_flag, naming, unchanged_on_error
-from ._rows import (
-    Rows,
-    check_codes,
-    check_groups,
-    check_range,
-    check_rows,
-    check_weights,
-    used_rows,
-)
+from ._partial_fit import partial_fit
+from ._rows import Rows, check_codes, check_range, check_rows
 from ._samples import n_steps_of, takes_padding
 from ._sklearn import (
     ClassNamePrefixFeaturesOutMixin,
@@ -41,6 +34,7 @@ from ._sklearn import (
     _fit_context,
 )
 from ._step import in_threads, one_thread, usual_settings
+from ._weights import check_groups, check_weights, used_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -29,12 +29,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from ._cca import (
-    FollowedPairs,
-    PairStart,
-    canonical_start,
-    copies_start,
-)
+from ._cca import FollowedPairs, PairStart, canonical_start, copies_start
 from ._contrastive_module import ContrastiveLoss, ContrastiveModule, CopiesModule
 from ._corruptions import (
     CORRUPTIONS,
@@ -44,24 +39,19 @@ from ._corruptions import (
     effect_on_columns,
 )
 from ._dataset import STATISTICS_ROWS, sample_rows
-from ._density_ratio import (
-    MOST_CORRELATED,
-    log_ratio,
-    of_pairs,
-    whole_bound,
-)
+from ._density_ratio import MOST_CORRELATED, log_ratio, of_pairs, whole_bound
 from ._losses import Loss
 from ._missing import known_cells
 from ._module import BaseModule, LinearResidual
 from ._objective import MOST_DECAY, Objective
 from ._parameters import check_trainable
 from ._plan import TrainingPlan
-from ._rows import check_weights
 from ._solvers import Moments
 from ._start import Start
 from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
+from ._weights import check_weights
 
 if TYPE_CHECKING:
     pass

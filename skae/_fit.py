@@ -41,13 +41,14 @@ from ._parameters import (
     new_random_state,
 )
 from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_distances, check_range, used_rows
+from ._rows import Rows, check_distances, check_range
 from ._solvers import SOLVER_PARAMETERS
 from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
 from ._start import Start
 from ._step import threads_for
 from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training, choose_margin
+from ._weights import used_rows
 
 # Quartile distances below the lower quartile, from where on a score is an anomaly's
 # unless a share of the rows is (Tukey's fence).
@@ -211,22 +212,22 @@ def fit(
     """
     params = objective.params
     rng = new_random_state(params.random_state)
-    _check_range(objective, given)
-    given = all_given = _used(given, min_rows=2)
+    check_range_of(objective, given)
+    given = all_given = used(given, min_rows=2)
     if earlier is None:
-        pca = _find_pca(objective, given, rng)
+        pca = find_pca(objective, given, rng)
         if contamination_of(objective):
-            given = _likely(objective, given, pca)
-            pca = _find_pca(objective, given, rng)
+            given = likely(objective, given, pca)
+            pca = find_pca(objective, given, rng)
     else:
         check_same_width(params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(params))
         pca = earlier.start
-        given = _likely(objective, given, pca)
+        given = likely(objective, given, pca)
     rows, distinct, deciding = _distinct(given, pca)
     if rows is not given and earlier is None:
         # Of these rows and weights, in this order.
-        pca = _find_pca(objective, rows, rng)
+        pca = find_pca(objective, rows, rng)
     plan = _plan(params, rows, distinct)
     if earlier is None:
         seed = int(rng.randint(2**31 - 1))
@@ -301,7 +302,7 @@ def _new_net(training: Training, earlier: Fit | None) -> AutoencoderNet:
     return net
 
 
-def _check_range(objective: Objective, rows: Rows) -> None:
+def check_range_of(objective: Objective, rows: Rows) -> None:
     plan = TrainingPlan.for_table(rows.X.shape[0])
     value_range = objective.loss(plan).value_range
     check_range(rows.X, value_range, rows.names)
@@ -310,12 +311,12 @@ def _check_range(objective: Objective, rows: Rows) -> None:
             check_range(rows.X_val, value_range, rows.names)
 
 
-def _used(rows: Rows, min_rows: int) -> Rows:
+def used(rows: Rows, min_rows: int) -> Rows:
     X, weight, groups = used_rows(rows.X, rows.weight, rows.groups, min_rows)
     return replace(rows, X=X, weight=weight, groups=groups)
 
 
-def _find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
+def find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
     params = objective.params
     k, n = params.n_components, rows.X.shape[0]
     if rows.weight is not None:  # a row may stand for several
@@ -335,7 +336,7 @@ def contamination_of(objective: Objective) -> float:
     return float(getattr(objective.params, "contamination", 0.0))
 
 
-def _likely(objective: Objective, rows: Rows, start: Start) -> Rows:
+def likely(objective: Objective, rows: Rows, start: Start) -> Rows:
     """Return the rows without the share that is the least likely under a start."""
     contamination = contamination_of(objective)
     if not contamination:
@@ -469,94 +470,3 @@ class KeptRows:
         most = max(MIN_HELD_OUT, min(KEPT_ROWS, KEPT_NUMBERS // max(X[:1].size, 1)))
         kept = np.sort(np.argsort(number, kind="stable")[:most])
         return cls(X[kept], weight[kept], number[kept])
-
-
-def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
-    """Follow PCA, test the network on the batch, then train it there."""
-    params = objective.params
-    _check_range(objective, given)
-    rows = all_rows = _used(replace(given, X=as_dense(given.X)), min_rows=1)
-    if contamination_of(objective):
-        if earlier is None:
-            pca = _find_pca(objective, rows, new_random_state(0))
-        else:
-            pca = earlier.start
-        rows = _likely(objective, rows, pca)
-    plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
-    seed, solver, start = _followed(objective, rows, earlier)
-    training = Training(objective, objective.plan_at(start, plan), start, seed)
-    net = before = training.new_net(learning_rate="constant", restore_start=False)
-    data = training.batch(rows)
-    improvement = PairedImprovement()
-    scores: list[float] = []
-    if earlier is not None:
-        net = objective.continued(earlier.net, training.plan)
-        net.restore_start = False
-        start.apply(net.module_)
-        improvement = _gain(before, net, data)
-        score = net.criterion_.score(improvement.mean_loss, start)
-        scores = [*earlier.validation_scores, score]
-        improvement = earlier.improvement.followed_by(improvement)
-    remembered = None
-    if training.plan.max_iter:  # none without a code
-        remembered = KeptRows.of(earlier, rows, seed)
-        net.partial_fit(data, epochs=1)
-    asked = training.threshold(improvement.n_rows, in_folds=False)
-    is_open = improvement.n_rows >= MIN_HELD_OUT and improvement.exceeds(asked)
-    if is_open and remembered is not None and start.is_fallback:
-        # Batches that are like one another do not tell what the network has forgotten,
-        # nor what it has just learnt of a single row.
-        old = training.batch(Rows(remembered.X, remembered.weight))
-        is_open = _gain(before, net, old).mean > 0
-    is_open = is_open or not start.is_fallback
-    loss = improvement.mean_loss if improvement.n_rows else None
-    model_before = None if earlier is None else earlier.model
-    fitted = Fit(
-        objective=objective,
-        start=start,
-        net=net,
-        model=training.model(net, is_open, loss, rows, model_before),
-        best_iter=len(net.history) if is_open else 0,
-        validation_scores=scores,
-        seed=seed,
-        n_samples=len(all_rows.X) + (0 if earlier is None else earlier.n_samples),
-        dtype=float_dtype(rows.X),
-        lasting=lasting_parameters(params),
-        solver=solver,
-        improvement=improvement,
-        remembered=remembered,
-        n_tested=0 if earlier is None else earlier.n_tested + 1,
-    )
-    return fitted.with_scores(all_rows, rows, earlier)
-
-
-def _gain(before: AutoencoderNet, net: AutoencoderNet, data: Any) -> PairedImprovement:
-    """Return how much better a network is on the rows of a batch than another."""
-    tested = replace(data, valid=data.train)
-    losses = before.held_out_losses(tested), net.held_out_losses(tested)
-    return PairedImprovement.of(*losses, tested.valid_weight)
-
-
-def _followed(
-    objective: Objective, rows: Rows, earlier: Fit | None
-) -> tuple[int, Any, Start]:
-    """Return the seed, the solver, and the start that it has reached with a batch."""
-    params = objective.params
-    before = None if earlier is None else earlier.start
-    if earlier is None:
-        seed = int(new_random_state(params.random_state).randint(2**31 - 1))
-        solver = None
-    else:
-        check_same_width(params.n_components, earlier.start.n_codes)
-        check_unchanged(earlier.lasting, lasting_parameters(params))
-        seed, solver = earlier.seed, earlier.solver
-        if solver is None:  # `fit` has found the start
-            return seed, None, earlier.start
-    X = rows.X
-    if objective.takes_padding and not objective.handles_missing:
-        X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
-    if earlier is None:
-        objective.measure_columns(X, rows.weight)
-    solver, start = objective.follow(solver, before, X, rows.weight, seed)
-    objective.check_reached(start)
-    return seed, solver, start

@@ -25,29 +25,21 @@ from ._columns import (
     raw_columns,
 )
 from ._file import StoredEstimator
-from ._masked import (
-    MaskedAutoencoder,
-    check_mask_fraction,
-    warn_of_empty_rows,
-)
+from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
 from ._parameters import naming, unchanged_on_error
 from ._rows import (
     TIMES,
     as_numbers,
     check_kind,
     check_values,
-    check_weights,
     frame_column,
     is_frame,
     is_missing,
     is_time,
     marked_by,
 )
-from ._sklearn import (
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from ._sklearn import OneToOneFeatureMixin, TransformerMixin, _fit_context
+from ._weights import check_weights
 
 CATEGORIES = "Name columns of categories in categorical_features."
 # What a network is made of and trained by is said to the autoencoder.

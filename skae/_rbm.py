@@ -48,21 +48,12 @@ from ._parameters import (
     unchanged_on_error,
 )
 from ._plan import MAX_HELD_OUT, MIN_ROWS, SMALL_TABLE
-from ._rows import (
-    check_codes,
-    check_range,
-    check_rows,
-    check_weights,
-    used_rows,
-)
-from ._sklearn import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from ._rows import check_codes, check_range, check_rows
+from ._sklearn import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from ._solvers import follow, incremental_start, new_incremental_pca
 from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes
 from ._step import one_thread, usual_settings
+from ._weights import check_weights, used_rows
 
 # Units of a side whose states are enumerated in a fit, where it is one step of many.
 MOST_ENUMERATED_IN_FIT = 12

@@ -13,11 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _num_samples,
-    validate_data,
-)
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from ._dataset import LARGE_BYTES, as_dense, row_chunks
@@ -32,8 +28,6 @@ ENCODE = (
     "Encode such columns first, for instance with sklearn.preprocessing.OneHotEncoder."
 )
 TIMES = "times, which are not numbers: subtract one, and divide by a unit."
-# Weights further apart than this are lost in rounding.
-WEIGHT_RATIO = 1e12
 # Share of a range that is rounding at its ends.
 ROUNDING = 1e-6
 # Numbers within so many deviations have squares and losses that float32 holds.
@@ -292,6 +286,14 @@ def _with_nan(X: Any) -> Any:
     return plain if is_changed else None
 
 
+def is_missing(label: Any) -> bool:
+    """Whether a value is None or NaN, of any library."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas' NA is neither equal nor unequal to itself
+        return True
+
+
 def is_frame(X: Any) -> bool:
     """Whether a table is a frame of pandas or polars."""
     return hasattr(X, "columns") and hasattr(X, "dtypes")
@@ -442,120 +444,3 @@ def _raise_not_finite(
         f"Input X contains NaN {where} (row {row}). Every value must be finite: drop "
         f"such rows, {remedy}."
     )
-
-
-def check_weights(sample_weight: Any, X: Any) -> NDArray | None:
-    """Return the weights of rows, if they are given.
-
-    Raises
-    ------
-    ValueError
-        If the weights do not fit the rows, are negative, are all zero, or differ by
-        more than rounding allows.
-    """
-    if sample_weight is None:
-        return None
-    check_unmasked("sample_weight", sample_weight)
-    with naming("sample_weight"):
-        given, n_rows = np.asarray(sample_weight), _num_samples(X)
-        if given.dtype.kind not in "biufO":
-            raise ValueError(
-                f"sample_weight must hold real numbers, not {given.dtype}."
-            )
-        if given.ndim == 1 and len(given) != n_rows:
-            raise ValueError(
-                f"sample_weight has shape {given.shape}, but there are {n_rows} rows: "
-                f"give one weight for each, of shape ({n_rows},)."
-            )
-        if not np.any(given != 0):
-            raise ValueError(
-                "sample_weight is zero for every row: give one row a weight."
-            )
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if weight.min() < 0:
-            row = weight.argmin()
-            raise ValueError(
-                f"sample_weight is negative for row {row}, {weight[row]}: weights must "
-                "be 0 or more."
-            )
-    with np.errstate(over="ignore"):
-        total = weight.sum()
-    if not 1e-150 < total < 1e150:
-        raise ValueError(
-            f"sample_weight adds up to {total:.3g}: scale the weights to numbers near "
-            "1."
-        )
-    least, most = weight[weight > 0].min(), weight.max()
-    if most > WEIGHT_RATIO * least:
-        raise ValueError(
-            f"sample_weight goes from {least} to {most}: weights that differ by more "
-            f"than a factor of {WEIGHT_RATIO:.0e} are lost in rounding. Set the small "
-            "ones to 0."
-        )
-    return weight
-
-
-def check_groups(groups: Any, X: Any) -> NDArray | None:
-    """Return the groups of rows as numbers from 0 on.
-
-    Raises
-    ------
-    ValueError
-        If there is not one label for each row, or one is missing.
-    """
-    if groups is None:
-        return None
-    check_unmasked("groups", groups)
-    # numpy would make text of a list in which some labels are.
-    labels = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
-    if labels.shape != (X.shape[0],):
-        raise ValueError(
-            f"groups has shape {labels.shape}, but X has {X.shape[0]} rows: give one "
-            f"label for each, of shape ({X.shape[0]},)."
-        )
-    if labels.dtype.kind == "O":  # of mixed types, which have no order
-        missing = np.array([is_missing(label) for label in labels])
-        labels = np.array([f"{type(label).__name__} {label}" for label in labels])
-    else:
-        missing = labels != labels
-    if np.any(missing):
-        row = int(np.argmax(missing))
-        raise ValueError(
-            f"groups has no label for row {row}: {np.asarray(groups)[row]}. Give "
-            "such rows a group of their own, or drop them."
-        )
-    return np.unique(labels, return_inverse=True)[1].ravel()
-
-
-def is_missing(label: Any) -> bool:
-    """Whether a value is None or NaN, of any library."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:  # pandas' NA is neither equal nor unequal to itself
-        return True
-
-
-def used_rows(
-    X: Any, weight: NDArray | None, groups: NDArray | None = None, min_rows: int = 1
-) -> tuple[Any, NDArray | None, NDArray | None]:
-    """Return the rows with a weight above zero, their weights and their groups.
-
-    Rows that all count the same, and at most once, need no weights.
-
-    Raises
-    ------
-    ValueError
-        If too few rows are left.
-    """
-    if weight is None:
-        return X, None, groups
-    used = weight > 0
-    if used.sum() < min_rows:
-        raise ValueError(
-            f"sample_weight leaves {used.sum()} row with a weight above zero, but at "
-            f"least {min_rows} are needed."
-        )
-    if not used.all():
-        groups = None if groups is None else groups[used]
-        X, weight = X[used], weight[used]
-    return X, None if weight.min() == weight.max() <= 1 else weight, groups

@@ -27,27 +27,22 @@ from torch import Tensor
 from ._base import NetworkEstimator
 from ._callbacks import FitTask, with_callbacks
 from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
-from ._fit import fit, partial_fit
+from ._fit import fit
 from ._linear_views import ViewsStart
 from ._missing import known_cells
 from ._module import OfSamples
 from ._objective import Objective
 from ._onnx import OnnxMixin
 from ._parameters import naming, unchanged_on_error
-from ._rows import (
-    Rows,
-    check_groups,
-    check_rows,
-    check_unmasked,
-    check_weights,
-    is_missing,
-)
+from ._partial_fit import partial_fit
+from ._rows import Rows, check_rows, check_unmasked, is_missing
 from ._samples import takes_padding
 from ._sklearn import BaseEstimator, _fit_context
 from ._split import joined_by_copies
 from ._start import Start
 from ._step import one_thread, usual_settings
 from ._trained import TrainedNetwork, loadings
+from ._weights import check_groups, check_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from skae import AdversarialAutoencoder
-from skae._adversarial import AdversarialLoss, AdversarialModule
+from skae._adversarial_module import AdversarialLoss, AdversarialModule
 from skae._discriminator import Discriminator, DiscriminatorPass
 from skae._prior import MOST_CODES, Mixture, Prior, SlicedDistance, standardising
 from skae.architectures import Convolutional, Recurrent, Transformer

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, MaskedAutoencoder
-from skae._adversarial import AdversarialLoss, AdversarialModule
+from skae._adversarial_module import AdversarialLoss, AdversarialModule
 from skae._autoencoder import AutoencoderModule, PrefixLoss
 from skae._contrastive_module import ContrastiveLoss, ContrastiveModule
 from skae._denoising import DenoisingLoss, DenoisingModule
@@ -23,7 +23,7 @@ from skae._masked_module import MaskedLoss, MaskedModule
 from skae._module import LinearResidual, with_linear_paths
 from skae._net import AutoencoderNet, Batch
 from skae._prior import Prior
-from skae._variational import (
+from skae._variational_module import (
     BernoulliModule,
     EvidenceLowerBound,
     VariationalModule,

@@ -14,7 +14,8 @@ from skae import (
     MaskedAutoencoder,
     MaskedImputer,
 )
-from skae._rows import check_groups, check_values, check_weights, used_rows
+from skae._rows import check_values
+from skae._weights import check_groups, check_weights, used_rows
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 from skae import VAE
 from skae._dataset import RowDataset, TrainingData
 from skae._losses import bernoulli_nll, gaussian_nll, kl_from_standard_normal
-from skae._variational import EvidenceLowerBound, VariationalModule, normal_points
+from skae._variational import normal_points
+from skae._variational_module import EvidenceLowerBound, VariationalModule
 from skae.architectures import MLP
 
 FAST = {"hidden_layer_sizes": (8,), "random_state": 0}

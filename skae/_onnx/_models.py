@@ -14,25 +14,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._adversarial import AdversarialModule
+from .._adversarial_module import AdversarialModule
 from .._boltzmann import BoltzmannMachine
 from .._cca import PairStart
 from .._contrastive import TrainedPairs
 from .._contrastive_module import ContrastiveModule, CopiesModule
-from .._encoder_decoder import RankedRegression, TrainedPrediction
+from .._encoder_decoder import TrainedPrediction
 from .._linear_views import ViewsStart
 from .._masked import MaskedNetwork
 from .._masked_module import FAR, N_NEIGHBORS, MaskedModule, MaskedStart
 from .._missing import MissingCells
 from .._module import BaseModule, LinearResidual
+from .._reduced_rank import RankedRegression
 from .._start import RANK_TOLERANCE, RandomStart, Start
 from .._trained import TrainedNetwork
-from .._variational import (
-    MAX_LOG_VARIANCE,
-    BernoulliModule,
-    TrainedVariational,
-    VariationalModule,
-)
+from .._variational import TrainedVariational
+from .._variational_module import MAX_LOG_VARIANCE, BernoulliModule, VariationalModule
 from ._graph import INT, Graph, Value, as_array
 from ._networks import linear, residual, run
 

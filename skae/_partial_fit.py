@@ -1,0 +1,123 @@
+"""Fitting batch by batch: follow PCA, test the network on a batch, train it there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ._dataset import as_dense, float_dtype
+from ._fit import (
+    Fit,
+    KeptRows,
+    check_range_of,
+    contamination_of,
+    find_pca,
+    likely,
+    used,
+)
+from ._gate import PairedImprovement
+from ._missing import mean_filled
+from ._net import AutoencoderNet
+from ._objective import Objective
+from ._parameters import (
+    check_same_width,
+    check_unchanged,
+    lasting_parameters,
+    new_random_state,
+)
+from ._plan import SMALL_TABLE, TrainingPlan
+from ._rows import Rows
+from ._split import MIN_HELD_OUT
+from ._start import Start
+from ._training import Training
+
+
+def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
+    """Follow PCA, test the network on the batch, then train it there."""
+    params = objective.params
+    check_range_of(objective, given)
+    rows = all_rows = used(replace(given, X=as_dense(given.X)), min_rows=1)
+    if contamination_of(objective):
+        if earlier is None:
+            pca = find_pca(objective, rows, new_random_state(0))
+        else:
+            pca = earlier.start
+        rows = likely(objective, rows, pca)
+    plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
+    seed, solver, start = _followed(objective, rows, earlier)
+    training = Training(objective, objective.plan_at(start, plan), start, seed)
+    net = before = training.new_net(learning_rate="constant", restore_start=False)
+    data = training.batch(rows)
+    improvement = PairedImprovement()
+    scores: list[float] = []
+    if earlier is not None:
+        net = objective.continued(earlier.net, training.plan)
+        net.restore_start = False
+        start.apply(net.module_)
+        improvement = _gain(before, net, data)
+        score = net.criterion_.score(improvement.mean_loss, start)
+        scores = [*earlier.validation_scores, score]
+        improvement = earlier.improvement.followed_by(improvement)
+    remembered = None
+    if training.plan.max_iter:  # none without a code
+        remembered = KeptRows.of(earlier, rows, seed)
+        net.partial_fit(data, epochs=1)
+    asked = training.threshold(improvement.n_rows, in_folds=False)
+    is_open = improvement.n_rows >= MIN_HELD_OUT and improvement.exceeds(asked)
+    if is_open and remembered is not None and start.is_fallback:
+        # Batches that are like one another do not tell what the network has forgotten,
+        # nor what it has just learnt of a single row.
+        old = training.batch(Rows(remembered.X, remembered.weight))
+        is_open = _gain(before, net, old).mean > 0
+    is_open = is_open or not start.is_fallback
+    loss = improvement.mean_loss if improvement.n_rows else None
+    model_before = None if earlier is None else earlier.model
+    fitted = Fit(
+        objective=objective,
+        start=start,
+        net=net,
+        model=training.model(net, is_open, loss, rows, model_before),
+        best_iter=len(net.history) if is_open else 0,
+        validation_scores=scores,
+        seed=seed,
+        n_samples=len(all_rows.X) + (0 if earlier is None else earlier.n_samples),
+        dtype=float_dtype(rows.X),
+        lasting=lasting_parameters(params),
+        solver=solver,
+        improvement=improvement,
+        remembered=remembered,
+        n_tested=0 if earlier is None else earlier.n_tested + 1,
+    )
+    return fitted.with_scores(all_rows, rows, earlier)
+
+
+def _gain(before: AutoencoderNet, net: AutoencoderNet, data: Any) -> PairedImprovement:
+    """Return how much better a network is on the rows of a batch than another."""
+    tested = replace(data, valid=data.train)
+    losses = before.held_out_losses(tested), net.held_out_losses(tested)
+    return PairedImprovement.of(*losses, tested.valid_weight)
+
+
+def _followed(
+    objective: Objective, rows: Rows, earlier: Fit | None
+) -> tuple[int, Any, Start]:
+    """Return the seed, the solver, and the start that it has reached with a batch."""
+    params = objective.params
+    before = None if earlier is None else earlier.start
+    if earlier is None:
+        seed = int(new_random_state(params.random_state).randint(2**31 - 1))
+        solver = None
+    else:
+        check_same_width(params.n_components, earlier.start.n_codes)
+        check_unchanged(earlier.lasting, lasting_parameters(params))
+        seed, solver = earlier.seed, earlier.solver
+        if solver is None:  # `fit` has found the start
+            return seed, None, earlier.start
+    X = rows.X
+    if objective.takes_padding and not objective.handles_missing:
+        X = mean_filled(X, rows.weight, 0.0 if before is None else before.mean)
+    if earlier is None:
+        objective.measure_columns(X, rows.weight)
+    solver, start = objective.follow(solver, before, X, rows.weight, seed)
+    objective.check_reached(start)
+    return seed, solver, start
