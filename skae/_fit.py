@@ -213,36 +213,21 @@ def fit(
     params = objective.params
     rng = new_random_state(params.random_state)
     check_range_of(objective, given)
-    given = all_given = used(given, min_rows=2)
-    if earlier is None:
-        pca = find_pca(objective, given, rng)
-        if contamination_of(objective):
-            given = likely(objective, given, pca)
-            pca = find_pca(objective, given, rng)
-    else:
-        check_same_width(params.n_components, earlier.start.n_codes)
-        check_unchanged(earlier.lasting, lasting_parameters(params))
-        pca = earlier.start
-        given = likely(objective, given, pca)
-    rows, distinct, deciding = _distinct(given, pca)
-    if rows is not given and earlier is None:
-        # Of these rows and weights, in this order.
-        pca = find_pca(objective, rows, rng)
+    given = used(given, min_rows=2)
+    taking_part, pca = _taking_part(objective, given, rng, earlier)
+    rows, distinct, deciding = _distinct(taking_part, pca)
     plan = _plan(params, rows, distinct)
+    counted = {"n_samples": given.X.shape[0], "dtype": float_dtype(given.X)}
     if earlier is None:
+        if rows is not taking_part:  # of these rows and weights, in this order
+            pca = find_pca(objective, rows, rng)
         seed = int(rng.randint(2**31 - 1))
-        X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
-        objective.measure_columns(X, rows.weight)
-        objective.groups = rows.groups
-        start = objective.start(pca, X, rows.weight, seed)
-        objective.groups = None
-        objective.check_reached(start)
+        start = _start(objective, rows, pca, seed)
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
     else:  # nothing is trained, but what parameters say of codes and scores holds
-        counted = {"n_samples": all_given.X.shape[0], "dtype": float_dtype(given.X)}
         kept = replace(earlier, objective=objective, neighbors=None, **counted)
-        return kept.with_scores(all_given, rows)
+        return kept.with_scores(given, rows)
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
     n_x = math.prod(objective.sample_shape)
@@ -267,20 +252,44 @@ def fit(
                 net.criterion_.score(loss, start) for loss in decision.curve
             ],
             seed=seed,
-            n_samples=all_given.X.shape[0],
-            dtype=float_dtype(given.X),
             lasting=lasting_parameters(params),
             reason=decision.reason,
+            **counted,
         )
-        return fitted.with_scores(all_given, rows)
+        return fitted.with_scores(given, rows)
 
     n_trainings = 1 if data.fold_of is None else 2
     task.begin(n_trainings * training.plan.max_iter)
-    is_continued = earlier is not None
-    decision = training.run(net, data, continued=is_continued, found=found)
+    decision = training.run(net, data, continued=earlier is not None, found=found)
     if decision.is_open and data.fold_of is None and len(data.valid):
         choose_margin(net, data)
     return found(net, decision)
+
+
+def _taking_part(
+    objective: Objective, given: Rows, rng: RandomState, earlier: Fit | None
+) -> tuple[Rows, Start]:
+    """Return the rows that take part, and PCA of them or an earlier start."""
+    if earlier is not None:
+        check_same_width(objective.params.n_components, earlier.start.n_codes)
+        check_unchanged(earlier.lasting, lasting_parameters(objective.params))
+        return likely(objective, given, earlier.start), earlier.start
+    pca = find_pca(objective, given, rng)
+    if contamination_of(objective):
+        given = likely(objective, given, pca)
+        pca = find_pca(objective, given, rng)
+    return given, pca
+
+
+def _start(objective: Objective, rows: Rows, pca: Start, seed: int) -> Start:
+    """Return the closed form that a fit begins at."""
+    X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
+    objective.measure_columns(X, rows.weight)
+    objective.groups = rows.groups
+    start = objective.start(pca, X, rows.weight, seed)
+    objective.groups = None
+    objective.check_reached(start)
+    return start
 
 
 def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:
@@ -303,6 +312,7 @@ def _new_net(training: Training, earlier: Fit | None) -> AutoencoderNet:
 
 
 def check_range_of(objective: Objective, rows: Rows) -> None:
+    """Raise a ValueError for numbers that an objective cannot take."""
     plan = TrainingPlan.for_table(rows.X.shape[0])
     value_range = objective.loss(plan).value_range
     check_range(rows.X, value_range, rows.names)
@@ -312,11 +322,13 @@ def check_range_of(objective: Objective, rows: Rows) -> None:
 
 
 def used(rows: Rows, min_rows: int) -> Rows:
+    """Return the rows that have a weight."""
     X, weight, groups = used_rows(rows.X, rows.weight, rows.groups, min_rows)
     return replace(rows, X=X, weight=weight, groups=groups)
 
 
 def find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
+    """Return PCA of (weighted) rows, with at most as many axes as they have."""
     params = objective.params
     k, n = params.n_components, rows.X.shape[0]
     if rows.weight is not None:  # a row may stand for several
