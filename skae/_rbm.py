@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ._boltzmann import (
     BoltzmannMachine,
@@ -497,13 +498,13 @@ class RBM(
     ) -> tuple[BoltzmannMachine, int, str]:
         """Return the trained machine or the start, the passes, and why that is kept."""
         n, generator = X.shape[0], new_torch_generator(seed)
-        n_held_out, n_iter = self._n_held_out(n), 0
+        n_held_out = self._n_held_out(n)
         if n_held_out is not None and n_held_out < MIN_HELD_OUT:
             reason = (
                 f"because fewer than {MIN_HELD_OUT} held-out rows, here {n_held_out}, "
                 "say nothing: take more rows, a larger validation_fraction, or None"
             )
-            return start, n_iter, reason
+            return start, 0, reason
         held_out = choose_held_out(n, None, n_held_out or 0, generator).long()
         trains = torch.ones(n, dtype=torch.bool)
         trains[held_out] = False
@@ -513,27 +514,15 @@ class RBM(
         dataset = self._dataset(X, trainer)
         rows, w = rows.to(dataset.device), as_tensor(weight, dataset.device)
         trainer.break_symmetry(dataset, rows)
-        epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
-        rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
-        rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)
         if task.is_watched:
             task.so_far = lambda epoch: (trainer.trained(), seed, epoch, True)
-        for epoch in range(epochs):
-            task.begin_epoch()
-            order = dataset.shuffled(rows, generator)
-            trainer.run(dataset, order, w, rates[epoch])
-            n_iter = epoch + 1
-            stops = task.end_epoch(n_iter)
-            if not trainer.is_finite:
-                reason = (
-                    f"because training diverged in pass {n_iter}: take a smaller "
-                    f"learning_rate than {self.learning_rate!r}"
-                )
-                return start, n_iter, reason
-            if self.verbose:
-                print(f"RBM: pass {n_iter} of {epochs}")
-            if stops:
-                break
+        n_iter = self._passed(trainer, dataset, rows, w, size, generator, task)
+        if not trainer.is_finite:
+            reason = (
+                f"because training diverged in pass {n_iter}: take a smaller "
+                f"learning_rate than {self.learning_rate!r}"
+            )
+            return start, n_iter, reason
         machine = trainer.trained()
         some = sample_rows(X, None, LOST_ROWS, np.random.default_rng(seed))[0]
         if machine.is_lost(some):
@@ -544,26 +533,62 @@ class RBM(
                 "before"
             )
             return start, n_iter, reason
-        if n_held_out is None:
-            return machine, n_iter, ""
-        chosen = np.sort(held_out.numpy())
-        of_rows = None if weight is None else weight[chosen]
-        judged = [(chosen, of_rows, of_rows)]
+        reason = ""
+        if n_held_out is not None:
+            chosen = np.sort(held_out.numpy())
+            reason = self._why_not(start, machine, X, weight, chosen, trainer.device)
+        return start if reason else machine, n_iter, reason
+
+    def _passed(
+        self,
+        trainer: ContrastiveDivergence,
+        dataset: RowDataset,
+        rows: Tensor,
+        weight: Tensor | None,
+        size: int,
+        generator: torch.Generator,
+        task: FitTask,
+    ) -> int:
+        """Train on batches of that size; return the number of passes."""
+        epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
+        rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
+        rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)
+        for epoch in range(epochs):
+            task.begin_epoch()
+            order = dataset.shuffled(rows, generator)
+            trainer.run(dataset, order, weight, rates[epoch])
+            stops = task.end_epoch(epoch + 1)
+            if self.verbose and trainer.is_finite:
+                print(f"RBM: pass {epoch + 1} of {epochs}")
+            if stops or not trainer.is_finite:
+                return epoch + 1
+        return epochs
+
+    def _why_not(
+        self,
+        start: BoltzmannMachine,
+        machine: BoltzmannMachine,
+        X: Any,
+        weight: NDArray | None,
+        held_out: NDArray,
+        device: torch.device,
+    ) -> str:
+        """Return why a machine is no better on held-out rows, or nothing if it is."""
+        of_rows = None if weight is None else weight[held_out]
+        judged = [(held_out, of_rows, of_rows)]
         if weight is not None and np.ptp(weight):
-            judged.append(_as_often(weight, chosen))
-        gain = min(_gain(start, machine, X, *of, trainer.device) for of in judged)
-        is_better = gain > 0
+            judged.append(_as_often(weight, held_out))
+        gain = min(_gain(start, machine, X, *of, device) for of in judged)
         if self.verbose:
-            kept = "trained machine" if is_better else "start"
+            kept = "trained machine" if gain > 0 else "start"
             print(f"RBM: the {kept} is kept, by {gain:.3f} nats per held-out row")
-        if is_better:
-            return machine, n_iter, ""
-        reason = (
+        if gain > 0:
+            return ""
+        return (
             "because held-out rows are not surely likelier under the trained machine "
             f"(by at least {gain:.3g} nats per row), and its features are the same for "
             "every row: take a smaller learning_rate, or validation_fraction=None"
         )
-        return start, n_iter, reason
 
     def _n_held_out(self, n: int) -> int | None:
         """Return how many of `n` distinct rows are held out; None if none is to be."""
