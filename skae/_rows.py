@@ -220,7 +220,10 @@ def check_kind(X: Any, min_features: int = 1) -> None:
             f"X has 0 feature(s) (shape={tuple(shape)}) while a minimum of 1 is "
             "required."
         )
-    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+    first = X
+    while isinstance(first, list | tuple) and len(first):
+        first = first[0]
+    if getattr(getattr(first, "dtype", None), "kind", "O") in "mM":
         raise ValueError(f"X holds {TIMES}")
     check_unmasked("X", X)
 
@@ -247,6 +250,8 @@ def check_codes(X: Any) -> NDArray:
     check_kind(X, min_features=0)  # there may be no code
     check_times(X)
     X = X.detach() if isinstance(X, Tensor) else X
+    if is_frame(X) and not len(X.columns):  # of which NumPy knows no type
+        X = np.empty((len(X), 0))
     with naming("X"):
         dtypes = [np.float64, np.float32]
         how: Any = {"ensure_all_finite": False, "ensure_min_features": 0}

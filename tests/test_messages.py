@@ -112,6 +112,9 @@ ValueError: X has 0 feature(s) (shape=(30, 0)) while a minimum of 1 is required.
 >>> model.fit(np.array([["2026-01-01"], ["2026-01-02"]], dtype="datetime64[D]"))
 ValueError: X holds times, which are not numbers: subtract one, and divide by a unit.
 
+>>> model.fit([[np.datetime64("2026-01-01")], [np.datetime64("2026-01-02")]])
+ValueError: X holds times, which are not numbers: subtract one, and divide by a unit.
+
 >>> days = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-03"] * 9)})
 >>> model.fit(days)
 ValueError: Column 'day' of X holds times, which are not numbers: subtract one, and

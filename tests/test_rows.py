@@ -476,3 +476,13 @@ def test_rows_that_decide_may_be_too_far_from_those_that_train(X, value, dtype):
     X_val = with_value(X[:20] + 0.01, value).astype(dtype)
     with pytest.raises(ValueError, match="X_val"):
         new().fit(X.astype(dtype), X_val=X_val)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_frames_of_no_codes_come_back_as_means(kind):
+    X = np.random.RandomState(0).randn(20, 3)
+    model = AutoencoderTransformer(0).set_output(transform=kind).fit(X)
+    codes = model.transform(X)
+    assert codes.shape[1] == 0
+    rows = model.inverse_transform(codes)
+    np.testing.assert_allclose(rows, np.tile(X.mean(0), (len(codes), 1)))
