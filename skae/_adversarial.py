@@ -85,25 +85,11 @@ class Adversarial(Objective):
     def fold_start(
         self, pca: Start, X: Any, weight: NDArray | None, seed: int, whole: Start
     ) -> Start:
-        """Return the start of a fold, whose clusters begin at those of the table."""
+        """Return the start of a fold or a batch, with clusters as they are known."""
         start = super().start(pca, X, weight, seed)
         if isinstance(whole, Clustered):
             return self._clustered(start, X, weight, seed, whole.centres)
         return start
-
-    def follow(
-        self,
-        solver: Any,
-        before: Start | None,
-        X: NDArray,
-        weight: NDArray | None,
-        seed: int,
-    ) -> tuple[Any, Start]:
-        """Return what has followed the batches, and a start with the same clusters."""
-        solver, start = super().follow(solver, before, X, weight, seed)
-        if isinstance(before, Clustered):
-            start = self._clustered(start, X, weight, seed, before.centres)
-        return solver, start
 
     def _clustered(
         self,

@@ -117,7 +117,7 @@ class Objective(ABC):
         """Return the start of a fold, given that of the `whole` table.
 
         Like the number of codes, what the table has chosen may be taken over; what is
-        estimated is the fold's own.
+        estimated is the fold's own. So it is with a batch, and those before it.
         """
         return self.start(pca, X, weight, seed)
 
@@ -138,7 +138,9 @@ class Objective(ABC):
             solver = new_incremental_pca(self.params.n_components, X.shape)
         solver = follow(solver, X)
         pca = incremental_start(solver, before)
-        return solver, self.start(pca, X, weight, seed)
+        if before is None:
+            return solver, self.start(pca, X, weight, seed)
+        return solver, self.fold_start(pca, X, weight, seed, before)
 
     def model(
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int

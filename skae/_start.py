@@ -308,8 +308,9 @@ def pca_cells(start: Start) -> MissingCells:
 
 def gaussian_log_density(codes: NDArray, variance: NDArray) -> NDArray:
     """Log-density of independent centred normals in nats, shape (n,)."""
-    squares = codes.astype(np.float64) ** 2 / variance
-    return -0.5 * (squares.sum(1) + np.log(2 * np.pi * variance).sum())
+    with np.errstate(over="ignore"):  # beside constant rows no others are likely
+        squares = (codes.astype(np.float64) ** 2 / variance).sum(1)
+    return -0.5 * (squares + np.log(2 * np.pi * variance).sum())
 
 
 def residual_log_density(residual: NDArray, variance: float, n_dims: int) -> NDArray:
@@ -324,4 +325,6 @@ def residual_log_density(residual: NDArray, variance: float, n_dims: int) -> NDA
     if np.isnan(squares).any():
         dims = np.maximum(n_dims - np.isnan(residual).sum(1), 0)
         squares = np.where(dims > 0, np.nansum(residual**2, axis=1), 0.0)
-    return -0.5 * (squares / variance + dims * np.log(2 * np.pi * variance))
+    with np.errstate(over="ignore"):
+        squares = squares / variance
+    return -0.5 * (squares + dims * np.log(2 * np.pi * variance))

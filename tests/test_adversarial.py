@@ -269,6 +269,11 @@ def test_clusters_keep_their_numbers_from_batch_to_batch(blobs):
         assert_array_equal(model.partial_fit(X[part::3]).predict(X), first)
 
 
+def test_a_later_batch_may_have_fewer_rows_than_clusters(bent):
+    model = AdversarialAutoencoder(2, n_clusters=3, **SMALL).partial_fit(bent)
+    assert model.partial_fit(bent[:1]).cluster_centers_.shape == (3, 2)
+
+
 def test_it_is_a_clusterer_only_with_clusters(blobs):
     plain, clustered = AdversarialAutoencoder(2), AdversarialAutoencoder(n_clusters=2)
     assert is_outlier_detector(plain)

@@ -555,3 +555,12 @@ def test_where_rows_far_from_the_others_are_known_well_a_network_goes_on():
     bound = model.reconstruction_error(far).mean()
     assert model.fit(near, X_val=far).module_.margin == WIDE_MARGIN
     assert model.reconstruction_error(far).mean() < 0.1 * bound
+
+
+@pytest.mark.parametrize("n_components", [1, 4])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_beside_constant_rows_no_others_are_likely(n_components, method):
+    model = AutoencoderTransformer(n_components, max_iter=2)
+    constant, X = np.ones((20, 4)), np.random.RandomState(0).randn(9, 4)
+    getattr(model, method)(constant)
+    assert (model.score_samples(X) < model.score_samples(constant[:1])).all()
