@@ -7,6 +7,7 @@ nothing had happened is therefore stored with the optimizer, in one file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -38,9 +39,14 @@ PROGRESS = (
 )
 
 
+# Rows by which those of a training are recognised.
+RECOGNISED_ROWS = 1000
+
+
 class ResumableNet(NeuralNet):
     """A skorch net whose `fit_loop` can begin where a checkpoint of it ends."""
 
+    asked_: dict[str, str] | None = None  # the estimator's parameters, as text
     history: Any
     numbers_: RandomNumbers
     shuffler_: torch.Generator
@@ -87,7 +93,13 @@ class ResumableNet(NeuralNet):
 
     def _fingerprint(self, data: TrainingData, epochs: int) -> dict[str, Any]:
         """Return by what a course of training is recognised."""
+        some = data.train[:: max(1, len(data.train) // RECOGNISED_ROWS)]
+        weight = None if data.weight is None else data.weight[some]
+        parts = *data.dataset.take_scattered(some), weight
+        rows = [None if part is None else digest(part) for part in parts]
         return {
+            "parameters": self.asked_,
+            "rows": rows,
             "seed": self.seed,
             "sizes": [len(data.train), len(data.valid), self.batch_size],
             "epochs": [epochs, self.max_epochs, self.n_iter_no_change, self.tol],
@@ -110,12 +122,12 @@ class ResumableNet(NeuralNet):
             },
         }
 
-    def _resume(self, data: TrainingData, epochs: int) -> int:
+    def _resume(self, course: dict[str, Any]) -> int:
         """Go on from a checkpoint of this very training; return the epochs done."""
         loaded, self.loaded_ = getattr(self, "loaded_", None), None
         if not loaded:
             return 0
-        same = {**self._fingerprint(data, epochs), "start_losses_": self.start_losses_}
+        same = {**course, "start_losses_": self.start_losses_}
         reason = loaded.get("error")
         kinds = [type(callback) for _, callback in self.callbacks_]
         if stateful := [kind.__name__ for kind in kinds if issubclass(kind, STATEFUL)]:
@@ -143,6 +155,11 @@ class ResumableNet(NeuralNet):
             if isinstance(callback, EpochScoring):  # has its best from the history
                 callback.on_train_begin(self, X=None, y=None)
         return int(loaded["done"])
+
+
+def digest(values: Tensor) -> str:
+    """Return what tells values from others, in their order."""
+    return hashlib.sha256(values.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,13 +80,16 @@ class StoredEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        if not isinstance(path, str | bytes | os.PathLike):
-            raise TypeError(
-                f"path={path!r}: use the name of a file, or a pathlib.Path."
-            )
-        target = os.path.realpath(os.fsdecode(path))  # not the link to it
-        if os.path.isdir(target):
+        name = os.fsdecode(checked_path(path))
+        target = os.path.realpath(name)  # not the link to it
+        if os.path.isdir(target) or name.endswith(os.sep):
             raise IsADirectoryError(f"path={path!r} is a folder: name a file in it.")
+        if os.path.exists(target) and not os.path.isfile(target):
+            raise OSError(f"path={path!r} is no regular file: name one, or a new one.")
+        if not os.path.isdir(os.path.dirname(target)):
+            raise FileNotFoundError(
+                f"path={path!r} is in a folder that does not exist."
+            )
         as_bytes = _of_safetensors("save", "save")
         writer = PlainWriter()
         model = json.dumps(writer.write(self, type(self).__name__), allow_nan=False)
@@ -100,12 +105,7 @@ class StoredEstimator(BaseEstimator):
             "model": model,
             "sha256": digest(model, writer.arrays),
         }
-        partial = Path(f"{target}.partial")
-        try:
-            partial.write_bytes(as_bytes(writer.arrays, header))
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        replace_file(target, as_bytes(writer.arrays, header))
 
     # What a copy is made of
 
@@ -147,6 +147,29 @@ class StoredEstimator(BaseEstimator):
         return self._take(
             {**state["params"], **reader.read(json.loads(state["fitted"]))}
         )
+
+
+def checked_path(path: Any) -> Any:
+    """Raise a TypeError for anything but the name of a file."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path={path!r}: use the name of a file, or a pathlib.Path.")
+    return path
+
+
+def replace_file(target: str, content: bytes) -> None:
+    """Write a file as a whole or not at all; one that is there keeps its permissions.
+
+    Of several writers the last one wins.
+    """
+    partial = Path(target).with_name(f"{uuid4().hex}.partial")
+    try:
+        with open(partial, "xb") as file:
+            if os.path.exists(target):
+                os.chmod(partial, stat.S_IMODE(os.stat(target).st_mode))
+            file.write(content)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _new(kind: type[StoredEstimator]) -> StoredEstimator:
@@ -191,7 +214,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[Any] = ()) -> Any:
     """
     safe_open = _of_safetensors("safe_open", "load")
     trusted = _checked_trusted(trusted)
-    path = os.fsdecode(path)
+    path = os.fsdecode(checked_path(path))
     with open(path, "rb"):
         pass  # an OSError says what there is to say
     try:

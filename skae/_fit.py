@@ -263,7 +263,19 @@ def fit(
     decision = training.run(net, data, continued=earlier is not None, found=found)
     if decision.is_open and data.fold_of is None and len(data.valid):
         choose_margin(net, data)
-    return found(net, decision)
+    fitted = found(net, decision)
+    if earlier is None and decision.is_open and objective.is_likelihood:
+        less = _less_likely(fitted, rows, distinct)
+        if less > 0:
+            reason = (
+                ": of the rows of fit, as often as they are there, the network has "
+                f"{less:.3g} nats less per row"
+            )
+            decision = replace(decision, is_open=False, calibration={}, reason=reason)
+            if net.restore_start:
+                net.module_.load_state_dict(training.new_net().module_.state_dict())
+            fitted = found(net, decision)
+    return fitted
 
 
 def _taking_part(
@@ -290,6 +302,22 @@ def _start(objective: Objective, rows: Rows, pca: Start, seed: int) -> Start:
     objective.groups = None
     objective.check_reached(start)
     return start
+
+
+def _less_likely(fitted: Fit, rows: Rows, distinct: DistinctRows) -> float:
+    """Return by how much rows are less likely than at the start, in nats.
+
+    Of rows that are there several times. As copies are held out together, the gate has
+    asked about rows that nobody has seen, where new ones may be copies.
+    """
+    are_again = rows.weight is not None or distinct.n_units < rows.X.shape[0]
+    if not (fitted.start.is_fallback and are_again):
+        return 0.0
+    rng = np.random.default_rng(fitted.seed)
+    X, weight = sample_rows(rows.X, rows.weight, STATISTICS_ROWS, rng)
+    X = as_dense(X).astype(np.float64, copy=False)
+    before, after = (m.score_samples(X) for m in (fitted.start, fitted.model))
+    return float(np.average(before - after, weights=weight))
 
 
 def _warn_of_few_groups(rows: Rows, distinct: DistinctRows) -> None:

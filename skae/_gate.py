@@ -245,7 +245,7 @@ class StackedModules(nn.Module):
                 self.train()(*sample, *given)
                 own = (None if t is None else t.expand(n, *t.shape) for t in sample)
                 self.eval()(*own, *given)  # rows of its own, as each is judged by
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, UserWarning):
             return False
         return True
 

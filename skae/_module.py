@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ._dataset import RowDataset
     from ._dense import DenseStep
     from ._losses import Loss
@@ -435,14 +437,42 @@ class OfStackedSamples(nn.Module):
         return self.network(torch.cat(arrays, self.axis + 1))
 
 
+class InSingle(nn.Module):
+    """A network that knows nothing but float32, for rows of any type.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        One that makes tensors of its own, such as the first state of a recurrent layer.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.reads_known = reads_known(network)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.network.float()  # also where the modules around it are cast
+        return self
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return what the network makes of rows, in their type."""
+        more = (known,) if self.reads_known else ()
+        return self.network(x.float(), *more).to(x.dtype)
+
+
+AROUND = OfSamples, OfStackedSamples, InSingle
+
+
 def last_layer(network: nn.Module) -> Any:
     """Return the layer with weights that a network ends with, if it can be found.
 
     It is the last part of a Sequential, or of what a Sequential ends with; what only
     reshapes does not count.
     """
-    while isinstance(network, nn.Sequential | OfSamples | OfStackedSamples):
-        if isinstance(network, OfSamples | OfStackedSamples):
+    while isinstance(network, (nn.Sequential, *AROUND)):
+        if isinstance(network, AROUND):
             network = network.network
             continue
         parts = [part for part in network if not only_reshapes(part)]

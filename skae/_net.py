@@ -238,7 +238,8 @@ class AutoencoderNet(ResumableNet):
         self.dense_ = self._dense_step(X)
         self._validate_epoch(X, 0)
         self.start_losses_ = self.best_losses_
-        first, loss = self._resume(X, epochs) + 1, 0.0
+        course = self._fingerprint(X, epochs) if self.callbacks_ else {}
+        first, loss = self._resume(course) + 1, 0.0
         shown = self._shown(X)
         for epoch in range(first, epochs + 1):
             # Held-out rows are judged at once, which a bar of progress is not to count.
@@ -257,7 +258,7 @@ class AutoencoderNet(ResumableNet):
             is_last = epoch == epochs or self._is_stuck(epoch, previous)
             is_last = is_last or self._is_lost(X, epoch)
             done = epochs if is_last else epoch
-            self.progress_ = {**self._fingerprint(X, epochs), "done": done}
+            self.progress_ = {**course, "done": done}
             if self.callbacks_:
                 self.history.new_batch()  # which names of checkpoints may refer to
             self.notify("on_epoch_end", **shown)

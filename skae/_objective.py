@@ -26,6 +26,7 @@ from ._parameters import (
     check_networks,
     check_reached,
     check_trainable,
+    lasting_parameters,
     new_torch_generator,
     resolve_device,
 )
@@ -175,6 +176,11 @@ class Objective(ABC):
         return True
 
     @property
+    def is_likelihood(self) -> bool:
+        """Whether the loss is a likelihood, which `score_samples` tells in nats."""
+        return False
+
+    @property
     def takes_longer(self) -> bool:
         """Whether training takes more epochs than that of a plain autoencoder."""
         return False
@@ -305,13 +311,20 @@ class Objective(ABC):
             undecayed = [(name, {"weight_decay": 0.0}) for name in module.undecayed]
             settings.setdefault("optimizer__param_groups", undecayed)
         try:
-            return self.net_class(module, loss, **settings).initialize()
+            net = self.net_class(module, loss, **settings).initialize()
+            net.asked_ = self._asked()
+            return net
         except (TypeError, ValueError, RuntimeError) as error:
             if not self.params.net_params:
                 raise
             raise ValueError(
                 f"net_params={self.params.net_params!r}: {error}"
             ) from error
+
+    def _asked(self) -> dict[str, str]:
+        """Return the text of the parameters that a course of training follows from."""
+        texts = lasting_parameters(self.params)
+        return {name: text for name, text in texts.items() if name != "callbacks"}
 
     def _settings(self) -> dict[str, Any]:
         """Return what the parameters say of a net."""
@@ -342,7 +355,7 @@ class Objective(ABC):
                 group["weight_decay"] = plan.alpha
             if lr != net.lr:  # else a scheduler may have changed that of the group
                 group["lr"] = lr
-        net.lr = lr
+        net.lr, net.asked_ = lr, self._asked()
         return net
 
 

@@ -23,6 +23,7 @@ from skorch.callbacks import (
 )
 from torch import Tensor, nn
 
+from ._module import InSingle
 from ._step import is_own
 
 # Callbacks that read what a DataLoader leaves behind.
@@ -127,6 +128,8 @@ def check_networks(
 ) -> tuple[nn.Module, nn.Module]:
     """Return the networks of an architecture, in float32.
 
+    One that cannot take float64 keeps to float32 when the others do.
+
     Raises
     ------
     ValueError
@@ -139,7 +142,7 @@ def check_networks(
         )
     if is_own(architecture):  # which may give the same modules again
         networks = copy.deepcopy(networks)
-    names = ("encoder", "decoder")
+    names, checked = ("encoder", "decoder"), []
     shapes = (sample_shape, (n_components,))
     for name, network, taken, returned in zip(
         names, networks, shapes, reversed(shapes), strict=True
@@ -149,8 +152,19 @@ def check_networks(
                 f"{architecture!r}.build returned {type(network).__name__} as the "
                 f"{name}: it must be a torch.nn.Module."
             )
-        _check_network(name, network.float(), taken, returned)
-    return networks[0], networks[1]
+        for key, parameter in network.named_parameters():
+            if parameter.is_complex():
+                raise ValueError(
+                    f"The {name} of the architecture has the parameter {key!r} of "
+                    f"{parameter.dtype}: networks are made float32, so take two real "
+                    "ones for it."
+                )
+        _check_network(name, network, taken, returned)
+        is_double = not any(map(is_own, network.modules())) or _is_double(
+            network, taken
+        )
+        checked.append(network if is_double else InSingle(network))
+    return checked[0], checked[1]
 
 
 def check_trainable(architecture: Any, *networks: nn.Module) -> None:
@@ -167,6 +181,10 @@ def _check_network(
     name: str, network: nn.Module, taken: tuple[int, ...], returned: tuple[int, ...]
 ) -> None:
     width = taken[0] if len(taken) == 1 else taken
+    made = ""
+    if any(p.dtype == torch.float64 for p in network.parameters()):
+        made = " (parameters of float64 are made float32, as rows are)"
+    network.float()
     was_training = network.training
     network.eval()
     rows = torch.zeros(2, *taken, dtype=torch.float32)
@@ -176,6 +194,7 @@ def _check_network(
     except Exception as error:
         raise ValueError(
             f"The {name} of the architecture cannot take rows of width {width}: {error}"
+            f"{made}"
         ) from error
     shape = f"(n, {', '.join(map(str, returned))})"
     if not isinstance(output, Tensor):
@@ -204,6 +223,17 @@ def _check_network(
             "zeros: finite numbers are needed."
         )
     network.train(was_training)
+
+
+def _is_double(network: nn.Module, taken: tuple[int, ...]) -> bool:
+    """Whether a network can be made float64."""
+    rows = torch.zeros(2, *taken, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            output = copy.deepcopy(network).double().eval()(rows)
+    except Exception:  # of whatever kind, since the network is a user's own
+        return False
+    return output.dtype == torch.float64
 
 
 def new_random_state(random_state: Any) -> RandomState:
@@ -280,12 +310,34 @@ def check_callbacks(callbacks: Any, reconstructs: bool) -> list[Any] | None:
                 "DataLoader, and there is none. The history has train_loss and "
                 "valid_loss; EpochScoring scores, and Checkpoint saves."
             )
+        if getattr(callback, "load_best", False):
+            raise ValueError(
+                f"callbacks: {type(callback).__name__}(load_best=True) loads the "
+                "weights of an epoch, which `fit` does by itself, or keeps the start: "
+                "use load_best=False."
+            )
         if isinstance(callback, EpochScoring) and not reconstructs:
             raise ValueError(
                 f"callbacks: {type(callback).__name__} scores reconstructions, which "
                 "this estimator has none of. The history has train_loss and valid_loss."
             )
     return None if callbacks is None else list(callbacks)
+
+
+def check_monitors(callbacks: Any) -> None:
+    """Raise a ValueError for a callback that a batch of `partial_fit` says too little.
+
+    There is no validation within a batch.
+    """
+    for entry in callbacks or ():
+        callback = entry[1] if isinstance(entry, tuple) else entry
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("valid_loss"):
+            raise ValueError(
+                f"callbacks: {type(callback).__name__} has monitor={monitor!r}, which "
+                "partial_fit does not record: use monitor='train_loss', or "
+                "callbacks=None."
+            )
 
 
 # Parameters of a net that are parameters of the estimator.

@@ -20,6 +20,7 @@ from ._missing import mean_filled
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import (
+    check_monitors,
     check_same_width,
     check_unchanged,
     lasting_parameters,
@@ -35,6 +36,7 @@ from ._training import Training
 def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
     """Follow PCA, test the network on the batch, then train it there."""
     params = objective.params
+    check_monitors(params.callbacks)
     check_range_of(objective, given)
     rows = all_rows = used(replace(given, X=as_dense(given.X)), min_rows=1)
     if contamination_of(objective):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -149,6 +150,9 @@ class RBM(
         Whether the trained machine is kept, and not the start.
     n_features_in_ : int
         Number of columns seen in :meth:`fit`.
+    sample_shape_ : tuple of int
+        Shape of a row: ``(n_features,)`` for a table, ``(28, 28)`` for images given as
+        an array of shape (n_samples, 28, 28), which also come back so.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if all are strings.
 
@@ -231,6 +235,7 @@ class RBM(
         "device": [str, torch.device],
     }
 
+    sample_shape_: tuple[int, ...]
     _machine: BoltzmannMachine
     _partition: LogPartition | None
     _trainer: ContrastiveDivergence | None  # of partial_fit
@@ -669,7 +674,7 @@ class RBM(
                 f"X has {H.shape[1]} columns, but this RBM has {k} hidden units, its "
                 "n_components."
             )
-        return _map(H, self._machine.visible_mean, (d,))
+        return self._as_samples(_map(H, self._machine.visible_mean, (d,)))
 
     def gibbs(
         self, v: ArrayLike, *, random_state: int | RandomState | None = None
@@ -696,7 +701,8 @@ class RBM(
         """
         check_is_fitted(self)
         V, rng = self._checked(v, reset=False), new_random_state(random_state)
-        return _map(V, lambda V: self._machine.sampled(V, rng), (V.shape[1],))
+        draw = partial(self._machine.sampled, rng=rng)
+        return self._as_samples(_map(V, draw, (V.shape[1],)))
 
     def sample(
         self,
@@ -746,7 +752,11 @@ class RBM(
         rows = machine.visible_mean(H)
         if check_flag("add_noise", add_noise):
             rows = drawn(rows, machine.visible, machine.noise, rng)
-        return rows
+        return self._as_samples(rows)
+
+    def _as_samples(self, rows: NDArray) -> NDArray:
+        """Return rows in the shape of what was fitted."""
+        return rows.reshape(len(rows), *self.sample_shape_)
 
     def free_energy(self, X: ArrayLike) -> NDArray:
         """Return the free energy of rows, ``-log sum_h exp(-E(v, h))``.

@@ -226,6 +226,9 @@ def check_kind(X: Any, min_features: int = 1) -> None:
     if getattr(getattr(first, "dtype", None), "kind", "O") in "mM":
         raise ValueError(f"X holds {TIMES}")
     check_unmasked("X", X)
+    if isinstance(X, list | tuple):
+        for row, one in enumerate(X):
+            check_unmasked(f"Row {row} of X", one)
 
 
 def check_times(X: Any) -> None:

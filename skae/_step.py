@@ -310,10 +310,17 @@ def is_own(part: Any) -> bool:
     return type(part).__module__.split(".")[0] not in ("torch", "skae")
 
 
+def draws_always(part: nn.Module) -> bool:
+    """Whether a part may draw from the global generator outside of training too."""
+    hooks = part._forward_hooks, part._forward_pre_hooks
+    return is_own(part) or any(hooks) or "FractionalMaxPool" in type(part).__name__
+
+
 def _may_draw(part: nn.Module) -> bool:
     return (
-        "Dropout" in type(part).__name__
-        or is_own(part)
+        draws_always(part)
+        or "Dropout" in type(part).__name__
+        or isinstance(part, nn.RReLU)
         or bool(getattr(part, "dropout", False))  # of recurrent layers, for instance
         or getattr(part, "draws_globally", False)
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -32,7 +34,9 @@ from ._plan import TrainingPlan
 from ._rows import Rows
 from ._split import DistinctRows, assign_folds, choose_held_out, row_sizes
 from ._start import Start
+from ._step import is_own
 from ._trained import TrainedNetwork, inference
+from .architectures import Modules
 
 # Held-out rows from which on none is judged several times.
 MOST_DRAWS = 5000
@@ -244,10 +248,14 @@ class Training:
             module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
             modules.append(module)
         architecture = self.objective.params.architecture
+        is_theirs = isinstance(architecture, Modules) or is_own(architecture)
         vectorised: Any = False
         if getattr(architecture, "is_vectorised", True):  # a user's parts may not be
             vectorised = data.dataset.take(data.train[:2])
-        stacked = StackedModules(modules, vectorised)
+        with warnings.catch_warnings() if is_theirs else nullcontext():
+            if is_theirs:  # torch warns of what it would vectorise by a loop
+                warnings.filterwarnings("error", "There is a performance drop")
+            stacked = StackedModules(modules, vectorised)
         net = self._net_of(stacked, callbacks=None)
         if net.verbose:
             print(f"{len(modules)} networks, each blind to one fold:")

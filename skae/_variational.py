@@ -88,6 +88,11 @@ class Variational(Objective):
         k = min(n_components, MANY_CODES)
         return min(0.02 * k**2 * math.sqrt(n_features / n_rows), MOST_DECAY)
 
+    @property
+    def is_likelihood(self) -> bool:
+        """The bound is one."""
+        return True
+
     def _is_random(self) -> bool:
         return self.params.init == "random" or self.params.likelihood == "bernoulli"
 

@@ -10,7 +10,13 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from skorch.callbacks import Checkpoint, EarlyStopping, LoadInitState, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LoadInitState,
+    LRScheduler,
+)
 from torch import nn
 
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
@@ -142,3 +148,32 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path):
         model.module_.parameters(), expected.module_.parameters(), strict=True
     ):
         assert torch.equal(ours, theirs)
+
+
+class Killed(Exception):
+    """What ends a training."""
+
+
+class Kill(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 4:
+            raise Killed
+
+
+@pytest.mark.parametrize(
+    "change", ["rows", "activation", "code_noise", "hidden_layer_sizes"]
+)
+def test_other_rows_and_parameters_are_not_gone_on_from(change, tmp_path):
+    X = np.random.RandomState(0).randn(1200, 4)
+    checkpoint = Checkpoint(monitor=None, dirname=str(tmp_path))
+    how = {"callbacks": [checkpoint, LoadInitState(checkpoint)], "max_iter": 8}
+    how |= {"init": "random", "random_state": 0, "validation_fraction": 0.2}
+    model = AutoencoderTransformer(2, **how)
+    with pytest.raises(Killed):
+        clone(model).set_params(callbacks=[checkpoint, Kill()]).fit(X)
+    changes = {"activation": "tanh", "code_noise": 0.3, "hidden_layer_sizes": (7,)}
+    rows = X[::-1].copy() if change == "rows" else X
+    model.set_params(**{k: v for k, v in changes.items() if k == change})
+    expected = clone(model).set_params(callbacks=None).fit(rows).loss_curve_
+    with pytest.warns(UserWarning, match="Training does not go on from"):
+        assert model.fit(rows).loss_curve_ == expected

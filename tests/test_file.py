@@ -6,8 +6,10 @@ import math
 import os
 import pickle
 import re
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import contractive
 import estimators
@@ -22,6 +24,7 @@ from files import header_of, rewrite
 from safetensors.numpy import load_file, save_file
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -560,3 +563,29 @@ def test_without_the_extra_it_is_named(function, path, model, monkeypatch):
 def test_what_cannot_be_opened_is_an_os_error(bad, tmp_path):
     with pytest.raises(OSError, match=r"missing|directory"):
         load(tmp_path / bad)
+
+
+def test_a_file_is_replaced_as_a_whole_and_nothing_beside_it(tmp_path):
+    model = AutoencoderTransformer(2, max_iter=0).fit(load_iris().data)
+    path, beside = tmp_path / "model", tmp_path / "model.partial"
+    beside.write_text("mine")
+    model.save(path)
+    path.chmod(0o600)
+    model.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert beside.read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == [path, beside]
+    with pytest.raises(IsADirectoryError):
+        model.save(f"{tmp_path / 'folder'}/")
+
+
+def test_of_several_writers_the_last_one_wins(tmp_path):
+    model = AutoencoderTransformer(2, max_iter=0).fit(load_iris().data)
+    path = tmp_path / "model"
+
+    def work(_):
+        model.save(path)
+        return load(path).n_components_
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(work, range(40))) == {2}

@@ -124,6 +124,10 @@ divide by a unit.
 ValueError: Column 0 of X holds times, which are not numbers: subtract one, and
 divide by a unit.
 
+>>> model.fit([np.ma.masked_greater(row, 7) for row in X])
+ValueError: Row 21 of X is a masked array that hides 1 values: fill them, or drop such
+rows.
+
 >>> model.fit(np.ma.masked_greater(X, 7))
 ValueError: X is a masked array that hides 4 values: fill them, or drop such rows.
 
@@ -353,6 +357,14 @@ saves.
 ValueError: callbacks: EpochScoring scores reconstructions, which this estimator has
 none of. The history has train_loss and valid_loss.
 
+>>> AutoencoderTransformer(callbacks=[callbacks.Checkpoint(load_best=True)]).fit(X)
+ValueError: callbacks: Checkpoint(load_best=True) loads the weights of an epoch, which
+`fit` does by itself, or keeps the start: use load_best=False.
+
+>>> AutoencoderTransformer(callbacks=[callbacks.EarlyStopping()]).partial_fit(X)
+ValueError: callbacks: EarlyStopping has monitor='valid_loss', which partial_fit does
+not record: use monitor='train_loss', or callbacks=None.
+
 >>> files = callbacks.Checkpoint(dirname=".", monitor=None)
 >>> model = AutoencoderTransformer(
 ...     callbacks=[files, callbacks.LoadInitState(files)], max_iter=1
@@ -479,6 +491,22 @@ Define reset_parameters(), or give the class or a function in place of an instan
 >>> fit_with(nn.Linear(5, 2))
 ValueError: The encoder of the architecture cannot take rows of width 4: mat1 and mat2
 shapes cannot be multiplied (2x4 and 5x2)
+
+>>> fit_with(lambda: nn.Linear(4, 2, dtype=torch.complex64))
+ValueError: The encoder of the architecture has the parameter 'weight' of
+torch.complex64: networks are made float32, so take two real ones for it.
+
+>>> fit_with(lambda name: nn.Linear(4, 2))
+TypeError: encoder=<function <lambda> at 0x...> cannot be called with the widths (4, 2):
+too many positional arguments. Use a class or function of two widths, or of nothing.
+
+>>> class Doubled(nn.Linear):
+...     def forward(self, x):
+...         return super().forward(x.double())
+>>> fit_with(lambda: Doubled(4, 2, dtype=torch.float64))
+ValueError: The encoder of the architecture cannot take rows of width 4: mat1 and mat2
+must have the same dtype, but got Double and Float (parameters of float64 are made
+float32, as rows are)
 
 >>> fit_with(lambda: Layer(lambda x: x))
 ValueError: The encoder of the architecture returns shape (2, 4) for 2 rows of width 4:
@@ -855,6 +883,12 @@ IsADirectoryError: path='' is a folder: name a file in it.
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save(3)
 TypeError: path=3: use the name of a file, or a pathlib.Path.
 
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save("/dev/null")
+OSError: path='/dev/null' is no regular file: name one, or a new one.
+
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save("gone/model.safetensors")
+FileNotFoundError: path='gone/model.safetensors' is in a folder that does not exist.
+
 >>> file = Path("model.safetensors")
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save(file)
 >>> load(file, trusted=["my.Encoder"])
@@ -977,6 +1011,16 @@ or has a method of its own in place of one of skae's.
 >>> to_onnx(model.fit(X))
 NotImplementedError: The network Reader cannot be exported: it reads which cells are
 known, and is none of skae's. Use those of skae.architectures.
+
+>>> class EachRow(nn.Linear):
+...     def forward(self, x):
+...         return torch.stack([self.weight @ row for row in x])
+>>> networks = Modules(EachRow, nn.Linear)
+>>> model = AutoencoderTransformer(2, init="random", architecture=networks, max_iter=1)
+>>> to_onnx(model.fit(X))
+NotImplementedError: The network EachRow cannot be exported, by torch.onnx.export: it
+would take 3 rows and no other number, since the number of rows is taken for one that
+never changes. reshape(-1, ...) or unflatten may be used in place of len(x).
 
 >>> class Flipped(nn.Linear):
 ...     def forward(self, x):

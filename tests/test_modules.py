@@ -1,6 +1,7 @@
 """A user's own torch modules."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
 from torch import nn
 
-from skae import AutoencoderTransformer
+from skae import VAE, AutoencoderTransformer
 from skae.architectures import Modules
 
 FAST = {"max_iter": 2, "random_state": 0}
@@ -202,3 +203,75 @@ def test_any_object_with_build_is_an_architecture(X):
 
     model = AutoencoderTransformer(2, architecture=Own(), **FAST).fit(X)
     assert model.transform(X).shape == (150, 2)
+
+
+class LongMemory(nn.Module):
+    """The textbook's: it makes its first states itself, in float32."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.rnn = nn.LSTM(2, 3, batch_first=True)
+        self.out = nn.Linear(3, n_out)
+
+    def forward(self, x):
+        states = torch.zeros(1, len(x), 3), torch.zeros(1, len(x), 3)
+        return self.out(self.rnn(x.view(-1, 2, 2), states)[0][:, -1])
+
+
+@pytest.mark.filterwarnings("ignore:Active codes")  # after two epochs
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("estimator", [AutoencoderTransformer, VAE])
+def test_modules_that_know_float32_alone_take_any_rows(estimator, init, X):
+    networks = Modules(LongMemory, nn.Linear)
+    model = estimator(2, architecture=networks, init=init, **FAST).fit(X)
+    codes = model.transform(X)
+    assert codes.dtype == np.float64
+    single = model.transform(X.astype(np.float32))
+    np.testing.assert_allclose(single, codes, rtol=1e-4, atol=1e-5)
+    assert model.inverse_transform(codes).dtype == np.float64
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(other.partial_fit(X).n_samples_, 300)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.RReLU(),
+        nn.Dropout(0.3),
+        nn.Sequential(
+            nn.Unflatten(1, (1, 3, 6)),
+            nn.FractionalMaxPool2d(2, output_size=(2, 5)),
+            nn.Flatten(),
+            nn.Linear(10, 18),
+        ),
+    ],
+    ids=["RReLU", "Dropout", "FractionalMaxPool2d"],
+)
+def test_layers_that_draw_follow_the_seed(layer, X):
+    def encoder(n_in, n_out):
+        return nn.Sequential(
+            nn.Linear(n_in, 18), copy.deepcopy(layer), nn.Linear(18, n_out)
+        )
+
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        networks = Modules(encoder, nn.Linear)
+        model = AutoencoderTransformer(2, architecture=networks, init="random", **FAST)
+        results.append(model.fit(X).transform(X))
+        np.testing.assert_array_equal(model.transform(X), results[-1])
+        assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(*results)
+
+
+def test_what_torch_vectorises_by_a_loop_is_called_one_by_one(X):
+    def encoder(n_in, n_out):
+        layer = nn.TransformerEncoderLayer(2, 1, 4, batch_first=True)
+        return nn.Sequential(
+            nn.Unflatten(1, (2, 2)), layer, nn.Flatten(), nn.Linear(4, 2)
+        )
+
+    networks = Modules(encoder, nn.Linear)
+    model = AutoencoderTransformer(2, architecture=networks, **FAST)
+    assert np.isfinite(model.fit(X).score(X))  # a warning is an error here

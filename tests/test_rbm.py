@@ -742,3 +742,15 @@ def test_the_likelihood_of_large_numbers_is_finite():
     expected = small.exact_log_partition()
     found = large.annealed(cpu, 200, 500)
     assert expected + 4 * np.log(unit) == pytest.approx(found.value, abs=0.1)
+
+
+def test_images_come_back_as_images():
+    X = load_digits().images[:150] / 16
+    model = RBM(4, max_iter=1, random_state=0).fit(X)
+    flat = clone(model).fit(X.reshape(150, 64))
+    rows = model.inverse_transform(model.transform(X))
+    assert rows.shape == X.shape
+    expected = flat.inverse_transform(flat.transform(X.reshape(150, 64)))
+    assert_array_equal(rows.reshape(150, 64), expected)
+    assert model.gibbs(X, random_state=0).shape == X.shape
+    assert model.sample(3, n_gibbs_steps=2).shape == (3, 8, 8)

@@ -105,11 +105,15 @@ def model_of(
 # Rows
 
 
+def flat(estimator: Any, X: Value) -> Value:
+    """Return samples as rows."""
+    shape = tuple(estimator.sample_shape_)
+    return X.reshape(-1, math.prod(shape)) if len(shape) > 1 else X
+
+
 def rows_of(g: Graph, estimator: Any, X: Value) -> tuple[Value, Value | None]:
     """Return samples as rows, and what is known of them, or None if all is."""
-    d = math.prod(estimator.sample_shape_)
-    if len(estimator.sample_shape_) > 1:
-        X = X.reshape(-1, d)
+    d, X = math.prod(estimator.sample_shape_), flat(estimator, X)
     params, objective = estimator._fit.objective.params, estimator._objective_class
     padded, missing = takes_padding(params.architecture), objective.handles_missing
     marker = getattr(params, "missing_values", math.nan)
@@ -266,15 +270,18 @@ def _(g: Graph, estimator: Any, X: Value) -> Value:
 
 @of(RBM.transform)
 def _(g: Graph, estimator: RBM, X: Value) -> Value:
-    return call(g, estimator._machine, "hidden_mean", X)
+    return call(g, estimator._machine, "hidden_mean", flat(estimator, X))
 
 
 @of(RBM.inverse_transform)
 def _(g: Graph, estimator: RBM, codes: Value) -> Value:
-    return call(g, estimator._machine, "visible_mean", codes)
+    rows = call(g, estimator._machine, "visible_mean", codes)
+    shape = tuple(estimator.sample_shape_)
+    return rows.reshape(-1, *shape) if len(shape) > 1 else rows
 
 
 @of(RBM.score_samples)
 def _(g: Graph, estimator: RBM, X: Value) -> Value:
-    energy = call(g, estimator._machine, "free_energy", X.cast(np.float64))
+    rows = flat(estimator, X.cast(np.float64))
+    energy = call(g, estimator._machine, "free_energy", rows)
     return -energy - estimator.log_partition_

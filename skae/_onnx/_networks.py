@@ -21,7 +21,13 @@ import onnx
 import torch
 from torch import nn
 
-from .._module import LinearResidual, OfSamples, OfStackedSamples, reads_known
+from .._module import (
+    InSingle,
+    LinearResidual,
+    OfSamples,
+    OfStackedSamples,
+    reads_known,
+)
 from .._step import usual_settings
 from ..architectures._mlp import TiedDecoder
 from ..architectures._recurrent import SeriesEncoder, SeriesReader, SeriesWriter
@@ -113,7 +119,14 @@ def exported(network: nn.Module, sizes: tuple[int, ...], opset: int) -> Any:
                 n_rows = {0: torch.export.Dim("n_rows")}
                 how |= {"dynamo": True, "dynamic_shapes": (n_rows,), "verbose": False}
                 program: Any = torch.onnx.export(network, (example,), **how)
-                return program.model_proto
+                model = program.model_proto
+                if model.graph.output[0].type.tensor_type.shape.dim[0].dim_value:
+                    raise ValueError(
+                        f"it would take {N_EXAMPLES} rows and no other number, since "
+                        "the number of rows is taken for one that never changes. "
+                        "reshape(-1, ...) or unflatten may be used in place of len(x)."
+                    )
+                return model
             file: Any = BytesIO()  # which older versions take
             how["dynamic_axes"] = {"x": {0: "n_rows"}, "y": {0: "n_rows"}}
             torch.onnx.export(network, (example,), file, **how)
@@ -182,6 +195,11 @@ def _(g: Graph, part: Any, x: Value) -> Value:
     x = g.concat([array.squeeze(1) for array in arrays], axis + 1)
     x.sizes = tuple(n * size if i == axis else size for i, size in enumerate(shape))
     return apply(g, part.network, x)
+
+
+@of(InSingle)
+def _(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value:
+    return apply(g, part.network, x, *((known,) if part.reads_known else ()))
 
 
 @of(nn.Sequential)

@@ -32,6 +32,12 @@ class Modules(Architecture):
 
     Notes
     -----
+    Some estimators ask for other widths, and call a class or function with them: the
+    encoder of a VAE returns ``2 * n_components`` numbers, means and log-variances, and
+    that of a masked autoencoder takes 4 arrays of a sample beside one another,
+    ``(n, 4 * n_features)``. Networks are made float32. Where rows are float64 they are
+    used in float64, or, if they make float32 tensors of their own, in float32.
+
     Modules draw their initial weights from torch's global generator. It is seeded from
     ``random_state`` while they are built, and put back afterwards.
 
@@ -87,16 +93,25 @@ def _fresh(name: str, source: ModuleLike, n_in: int, n_out: int) -> nn.Module:
             "that returns one."
         )
     try:
-        parameters = inspect.signature(source).parameters.values()
+        signature = inspect.signature(source)
     except ValueError as error:
         raise TypeError(
             f"{name}={source!r}: its parameters are not known. Use a function of "
             "Python, of two widths or of nothing."
         ) from error
     needs_widths = any(
-        p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters
+        p.default is p.empty and p.kind is not p.VAR_KEYWORD
+        for p in signature.parameters.values()
     )
-    module = source(n_in, n_out) if needs_widths else source()
+    given = (n_in, n_out) if needs_widths else ()
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}={source!r} cannot be called with the widths {given}: {error}. Use "
+            "a class or function of two widths, or of nothing."
+        ) from error
+    module = source(*given)
     if not isinstance(module, nn.Module):
         raise TypeError(f"{name} returned {module!r} instead of a torch.nn.Module.")
     return module
