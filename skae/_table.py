@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.datasets import load_digits
 
 MIN_ROWS = 10
 MAX_CLASSES = 20  # a whole-number target with more distinct values is continuous
+MAX_SHOWN = 80  # characters of a cell
 HUGE = 1e100  # squares of larger numbers overflow, those of 1 / HUGE underflow
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
 NO_NAME = re.compile(r"(Unnamed: 0)?")  # as pandas calls it, and as it is
@@ -118,7 +120,7 @@ def _count_up(names: list[str]) -> bool:
 
 def _is_number(name: str) -> bool:
     try:
-        float(name)
+        _to_float(name)
     except ValueError:
         # pandas calls a second column "1.5" "1.5.1"
         return bool(re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?\.\d+", name.strip()))
@@ -139,11 +141,24 @@ def _read_columns(path: Path) -> dict[str, NDArray]:
     if not path.exists():  # of which pandas may say the name only
         raise ValueError("No such file or directory")
     if suffix == ".csv":
-        frame = pandas.read_csv(path, low_memory=False)
+        frame = _read_pandas_csv(pandas, path)
+        if frame is None:
+            return _read_plain_csv(path)
         _check_header(path, [str(name) for name in frame])
     else:
         frame = pandas.read_parquet(path)
     return {str(name): _column(series, suffix) for name, series in frame.items()}
+
+
+def _read_pandas_csv(pandas: Any, path: Path) -> Any:
+    """Return a frame, or None where pandas would drop cells."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:
+            # Without index_col, the first cell of longer lines would be an index.
+            return pandas.read_csv(path, low_memory=False, index_col=False)
+        except pandas.errors.ParserWarning:
+            return None
 
 
 def _column(series: Any, suffix: str) -> NDArray:
@@ -164,10 +179,13 @@ def _read_plain_csv(path: Path) -> dict[str, NDArray]:
     if len(set(names)) < len(names):
         twice = quoted([name for name in dict.fromkeys(names) if names.count(name) > 1])
         raise ValueError(f"several columns have the name {twice}")
+    n_names = len(names)
+    if all(len(row) == n_names + 1 and not row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]  # each line ends in a comma
     for row in rows:
-        if len(row) != len(names):
+        if len(row) != n_names:
             raise ValueError(
-                f"a line has {len(row)} cells, and the first has {len(names)}: {row}"
+                f"a line has {len(row)} cells, and the first has {n_names}: {row}"
             )
     return {name: _parse([row[i] for row in rows]) for i, name in enumerate(names)}
 
@@ -177,17 +195,24 @@ def _parse(cells: list[str]) -> NDArray:
     return _as_floats(np.array(present, dtype=object))
 
 
+def _to_float(value: Any) -> float:
+    """Return a number, but not of "1_0" or of a list, as float would."""
+    if isinstance(value, np.ndarray) or (isinstance(value, str) and "_" in value):
+        raise ValueError
+    return float(value)
+
+
 def _as_floats(column: NDArray) -> NDArray:
     """Return a column of objects as numbers, if all that is there can be."""
     try:
-        return np.array([np.nan if value is None else float(value) for value in column])
+        return np.array([np.nan if v is None else _to_float(v) for v in column])
     except (TypeError, ValueError, OverflowError):
         return column
 
 
 def _is_no_number(value: Any) -> bool:
     try:
-        float(0 if value is None else value)
+        _to_float(0 if value is None else value)
     except (TypeError, ValueError, OverflowError):
         return True
     return False
@@ -209,12 +234,24 @@ def _first(
     """Say what the first bad cell of a column is; of text, any that is there."""
     cells = columns[name].tolist()
     row = max(range(len(cells)), key=lambda i: (is_bad(cells[i]), cells[i] is not None))
-    return f"the first is {cells[row]!r}, in row {row} of {name!r}"
+    return f"the first is {_shown(cells[row])}, in row {row} of {name!r}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value in one line, also of an array."""
+    text = re.sub(r"\n\s*", " ", repr(value))
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
     """Return a target, its name, and whether it holds classes."""
     is_text = column.dtype == object
+    kind = type(column[0])
+    if issubclass(kind, np.ndarray | list | dict):
+        what = f"lists or records, the first is {_shown(column[0])}"
+        raise InputError(
+            f"the target {name!r} has {what}: give a column of numbers or of classes"
+        )
     y = column.astype(str) if is_text else column
     values = np.unique(y)
     if len(values) == 1:
@@ -223,7 +260,8 @@ def _check_target(name: str, column: Any) -> tuple[NDArray, str, bool]:
             "that varies"
         )
     if is_text and len(values) > len(y) // 3:
-        what = f"{len(values)} different texts in {len(y)} rows, too many for classes"
+        kinds = "texts" if issubclass(kind, str | bytes) else f"{kind.__name__}s"
+        what = f"{len(values)} different {kinds} in {len(y)} rows, too many for classes"
         raise InputError(f"the target {name!r} has {what}")
     few = len(values) <= min(MAX_CLASSES, len(y) // 3)
     return y, name, is_text or (few and not np.any(values % 1))

@@ -243,6 +243,7 @@ def test_pandas_may_be_missing(monkeypatch):
 
 
 NUMBERS = "".join(f"{i},{i * i},{-i}\n" for i in range(12))
+IDS = "a,b\n" + "".join(f"{i},{i % 3}_{i}\n" for i in range(12))
 TEXTS = "a,b,c\n" + "".join(f"{i},x{i},{i * i}\n" for i in range(12))
 
 BAD_FILES = {
@@ -252,6 +253,15 @@ BAD_FILES = {
     "few.csv": ("a,b\n1,2\n3,4\n", [], ["few.csv has 2 rows", "at least 10"]),
     "words.csv": (TEXTS, [], ["columns: 'b'", "'x0', in row 0 of 'b'"]),
     "word.csv": (f"a,b,c\n{NUMBERS}1,oops,2\n", [], ["'oops', in row 12 of 'b'"]),
+    "underscores.csv": (IDS, [], ["columns: 'b'", "'0_0', in row 0 of 'b'"]),
+    "underscore.csv": (f"a,b,c\n{NUMBERS}1,1_0,2\n", [], ["'1_0', in row 12 of 'b'"]),
+    "longer.csv": (f"a,b\n{NUMBERS}", [], ["a line has 3 cells, and the first has 2"]),
+    "longest.csv": (f"a\n{NUMBERS}", [], ["a line has 3 cells, and the first has 1"]),
+    "extra.csv": (
+        "a,b,c\n" + NUMBERS.replace("\n", ",\n") + "1,2,3,4\n",
+        [],
+        ["a line has 4 cells, and the first has 3"],
+    ),
     "labels.csv": (TEXTS, ["--target", "b"], ["'b' has 12 different texts"]),
     "gaps.csv": (f"a,b,c\n{NUMBERS},1,2\n", [], ["missing", "nan, in row 12 of 'a'"]),
     "target-gap.csv": (
@@ -304,6 +314,16 @@ def test_an_index_without_a_name_is_left_out(save, capsys, monkeypatch, has_pand
 
 
 @pytest.mark.parametrize("has_pandas", [True, False])
+def test_lines_may_end_in_a_comma(save, monkeypatch, has_pandas):
+    Path("commas.csv").write_text("a,b,c\n" + NUMBERS.replace("\n", ",\n"))
+    if not has_pandas:
+        monkeypatch.setattr("skae._table.import_pandas", lambda: None)
+    table = read_table(Path("commas.csv"), "c")
+    np.testing.assert_allclose(table.X, [[i, i * i] for i in range(12)])
+    np.testing.assert_allclose(table.y, -np.arange(12))
+
+
+@pytest.mark.parametrize("has_pandas", [True, False])
 @pytest.mark.parametrize("first", [0, 1])
 def test_columns_of_an_array_are_named_by_their_numbers(
     save, monkeypatch, first, has_pandas
@@ -335,6 +355,25 @@ def test_digits_in_a_column_of_text_are_text(frame, save, capsys):
     frame.assign(code=[None, *"12" * 29, "3"]).to_parquet("codes.parquet")
     assert main(["codes.parquet", "--target", "kind"]) == 2
     check_error(capsys, ["non-numeric columns: 'code'", "'1', in row 1 of 'code'"])
+
+
+@pytest.mark.parametrize(
+    ("values", "culprits"),
+    [
+        ([[i, 2 * i] for i in range(60)], ["lists or records", "array([0, 0])"]),
+        ([[i] for i in range(60)], ["lists or records", "array([0])"]),
+        ([[0.5] * 999] * 60, ["lists or records", "array([0.5, 0.5,", "..."]),
+        ([{"k": i} for i in range(60)], ["lists or records", "{'k': 0}"]),
+        (pd.date_range("2024", periods=60), ["60 different Timestamps in 60 rows"]),
+        (pd.date_range("2024", periods=60).date, ["60 different dates in 60 rows"]),
+    ],
+)
+def test_odd_targets_are_called_what_they_are(frame, save, capsys, values, culprits):
+    frame[["a", "b"]].assign(odd=list(values)).to_parquet("odd.parquet")
+    assert main(["odd.parquet", "--target", "odd"]) == 2
+    check_error(capsys, ["target 'odd'", *culprits])
+    assert main(["odd.parquet"]) == 2
+    check_error(capsys, ["non-numeric columns: 'odd'"])
 
 
 def check_error(capsys, culprits):

@@ -1187,6 +1187,11 @@ InputError: 1 column varies, but at least 2 are needed
 >>> run("table.csv --n-components 2")
 InputError: --n-components 2: must be below 2 (15 rows to fit, 2 columns that vary)
 
+>>> pd.DataFrame({"a": [[1, 2]] * 20}).to_parquet("lists.parquet")
+>>> run("lists.parquet --target a")
+InputError: the target 'a' has lists or records, the first is array([1, 2]): give a
+column of numbers or of classes
+
 >>> os.mkdir("table.parquet")
 >>> run("table.parquet")
 InputError: cannot read table.parquet: it is a folder or a pipe: give a file
