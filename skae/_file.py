@@ -43,7 +43,8 @@ class StoredEstimator(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            A file there is overwritten, as a whole or not at all.
+            A file there is overwritten, as a whole or not at all, and keeps its
+            permissions.
 
         Raises
         ------
@@ -56,7 +57,8 @@ class StoredEstimator(BaseEstimator):
         ImportError
             Without the extra ``skae[safetensors]``.
         OSError
-            If the file cannot be written, and IsADirectoryError if there is a folder.
+            If the file cannot be written or is no regular one, and IsADirectoryError
+            if there is a folder.
         TypeError
             If `path` is neither a string or bytes nor path-like.
 

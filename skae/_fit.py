@@ -314,7 +314,7 @@ def _less_likely(fitted: Fit, rows: Rows, distinct: DistinctRows) -> float:
     if not (fitted.start.is_fallback and are_again):
         return 0.0
     rng = np.random.default_rng(fitted.seed)
-    X, weight = sample_rows(rows.X, rows.weight, STATISTICS_ROWS, rng)
+    X, weight = sample_rows(rows.X, rows.weight, RATIO_ROWS, rng)
     X = as_dense(X).astype(np.float64, copy=False)
     before, after = (m.score_samples(X) for m in (fitted.start, fitted.model))
     return float(np.average(before - after, weights=weight))
