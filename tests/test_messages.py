@@ -1087,8 +1087,19 @@ ValueError: ManifoldDisplay needs X for RBM, which has no explained_variance_ to
 how far its codes spread.
 
 >>> ManifoldDisplay.from_estimator(model, percentiles=(5, 95))
-ValueError: percentiles=(5, 95) must be two numbers between 0 and 1, the smaller one
+ValueError: percentiles=(5, 95) must be two numbers, above 0 and below 1, the smaller
+one first.
+
+>>> ManifoldDisplay.from_estimator(model, percentiles="ab")
+ValueError: percentiles='ab' must be two numbers, above 0 and below 1, the smaller one
 first.
+
+>>> LatentSpaceDisplay.from_estimator(model, X, ax=3)
+TypeError: ax=3: use one matplotlib.axes.Axes, or None.
+
+>>> LatentSpaceDisplay.from_estimator(model, X, [np.inf, *range(29)])
+ValueError: Input y contains infinity: row 0 has inf, which has no colour. Drop such
+rows.
 
 >>> model = FunctionTransformer(None, lambda X: X[:, :2], check_inverse=False).fit(X)
 >>> ReconstructionDisplay.from_estimator(model, X)

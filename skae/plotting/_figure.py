@@ -37,10 +37,17 @@ def new_figure(caller: str, figsize: tuple[float, float] | None = None) -> Any:
     return plt.figure(figsize=figsize, layout="constrained")
 
 
+def check_axes(ax: Any) -> None:
+    """Raise a TypeError for anything but axes of matplotlib or None."""
+    if not (ax is None or hasattr(ax, "get_subplotspec")):
+        raise TypeError(f"ax={ax!r}: use one matplotlib.axes.Axes, or None.")
+
+
 def axes_or_new(
     ax: Axes | None, caller: str, figsize: tuple[float, float] | None = None
 ) -> Any:
     """Return the axes to draw on: those given, or those of a new figure."""
+    check_axes(ax)
     return new_figure(caller, figsize).add_subplot() if ax is None else ax
 
 
@@ -52,6 +59,7 @@ def grid_of_axes(
     **ratios: Any,
 ) -> NDArray:
     """Return axes in rows and columns, in a new figure or in the place of `ax`."""
+    check_axes(ax)
     if ax is None:
         grid = new_figure(caller, figsize).add_gridspec(*shape, **ratios)
     elif ax.get_subplotspec() is not None:

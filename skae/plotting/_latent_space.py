@@ -304,7 +304,7 @@ def _level_around(density: NDArray, share: float) -> float:
 
 
 def _checked_target(y: ArrayLike, n_rows: int) -> NDArray:
-    """Return a target of so many rows, without missing values."""
+    """Return a target of so many rows, without missing or infinite values."""
     column = as_column(y, may_be_labels=True)
     if column is None:
         raise ValueError(
@@ -312,6 +312,13 @@ def _checked_target(y: ArrayLike, n_rows: int) -> NDArray:
             "number for each row."
         )
     check_same_number(column, n_rows)
+    is_infinite = np.isinf(column) if column.dtype.kind == "f" else np.zeros(0, bool)
+    if is_infinite.any():
+        row = int(is_infinite.argmax())
+        raise ValueError(
+            f"Input y contains infinity: row {row} has {column[row]}, which has no "
+            "colour. Drop such rows."
+        )
     return checked_labels(column)
 
 

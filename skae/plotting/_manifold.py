@@ -243,10 +243,13 @@ class ManifoldDisplay:
 
 def _checked_percentiles(percentiles: Any) -> Any:
     """Return the shares below the first and the last value of a grid."""
-    shares = np.asarray(percentiles, dtype=float)
+    try:
+        shares = np.asarray(percentiles, dtype=float)
+    except (TypeError, ValueError):
+        shares = np.empty(0)
     if shares.shape != (2,) or not 0 < shares[0] < shares[1] < 1:
         raise ValueError(
-            f"percentiles={percentiles!r} must be two numbers between 0 and 1, the "
-            "smaller one first."
+            f"percentiles={percentiles!r} must be two numbers, above 0 and below 1, "
+            "the smaller one first."
         )
     return shares
