@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ from ._plan import TrainingPlan
 from ._rows import Rows
 from ._split import DistinctRows, assign_folds, choose_held_out, row_sizes
 from ._start import Start
-from ._step import is_own
+from ._step import is_own, seeded_globally
 from ._trained import TrainedNetwork, inference
 from .architectures import Modules
 
@@ -252,9 +252,7 @@ class Training:
         vectorised: Any = False
         if getattr(architecture, "is_vectorised", True):  # a user's parts may not be
             vectorised = data.dataset.take(data.train[:2])
-        with warnings.catch_warnings() if is_theirs else nullcontext():
-            if is_theirs:  # torch warns of what it would vectorise by a loop
-                warnings.filterwarnings("error", "There is a performance drop")
+        with slow_is_an_error(self.seed) if is_theirs else nullcontext():
             stacked = StackedModules(modules, vectorised)
         net = self._net_of(stacked, callbacks=None)
         if net.verbose:
@@ -327,6 +325,14 @@ class Training:
                 sort=is_open and self.objective.sorts_codes,
             )
         return model
+
+
+@contextmanager
+def slow_is_an_error(seed: int) -> Iterator[None]:
+    """Raise torch's warning of what it would vectorise by a loop, in one thread."""
+    with seeded_globally(seed), warnings.catch_warnings():
+        warnings.filterwarnings("error", "There is a performance drop")
+        yield
 
 
 def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:

@@ -883,8 +883,9 @@ IsADirectoryError: path='' is a folder: name a file in it.
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save(3)
 TypeError: path=3: use the name of a file, or a pathlib.Path.
 
->>> AutoencoderTransformer(2, max_iter=0).fit(X).save("/dev/null")
-OSError: path='/dev/null' is no regular file: name one, or a new one.
+>>> os.mkfifo("pipe")
+>>> AutoencoderTransformer(2, max_iter=0).fit(X).save("pipe")
+OSError: path='pipe' is no regular file: name one, or a new one.
 
 >>> AutoencoderTransformer(2, max_iter=0).fit(X).save("gone/model.safetensors")
 FileNotFoundError: path='gone/model.safetensors' is in a folder that does not exist.

@@ -162,6 +162,13 @@ def test_a_machine_of_bernoulli_units_is_exported():
         assert_exports(machine, rows)
 
 
+def test_a_machine_of_images_is_exported():
+    X = load_digits().images[:60] / 16
+    model = RBM(4, max_iter=1, random_state=0).fit(X)
+    methods = "transform", "inverse_transform", "score_samples"
+    assert_exports(model, X, methods, np.float64)
+
+
 @pytest.mark.parametrize("name", TWO_VIEWS)
 @pytest.mark.parametrize("max_iter", [0, 2])
 def test_estimators_of_two_views_are_exported(name, max_iter, open_gate, X):

@@ -569,12 +569,9 @@ def test_there_are_draws_for_more_codes_than_sobol_points_have_axes():
 @pytest.mark.parametrize("n", [500, 3000])
 def test_rows_that_are_there_again_and_again_are_no_less_likely(n):
     """32 patterns of five binary columns: new rows are copies of those seen."""
-    kept = 0
     for seed in range(6):
         rng = np.random.default_rng(seed)
         axes = np.eye(5) + 0.6 * rng.normal(size=(5, 5))
         X, new = ((rng.normal(size=(m, 5)) @ axes > 0).astype(float) for m in (n, 9000))
         start, model = PCA(1).fit(X), VAE(1, random_state=seed).fit(X)
         assert model.score(new) > start.score(new) - 0.02
-        kept += model.best_iter_ > 0
-    assert kept < 6
