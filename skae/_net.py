@@ -36,6 +36,17 @@ from ._step import RandomNumbers, one_cycle, quick_step, threads_for
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 EVALUATION_FLOATS = 2**22  # numbers of one inference pass: 16 MB
+# Attributes of a training that is going on, of which no copy is made.
+OF_A_TRAINING = {
+    "numbers_",
+    "shuffler_",
+    "take_step_",
+    "dense_",
+    "judging_",
+    "loaded_",
+    "progress_",
+    "task_",
+}
 # Cells of the rows that are prepared at a time, to train and to judge.
 PREPARED_CELLS, PREPARED_HELD_OUT = 2**16, 2**19
 
@@ -444,19 +455,7 @@ class AutoencoderNet(ResumableNet):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         del state["module"]  # it is `module_`, which skorch stores for any device
-        # Of a training that is going on; no generator can be pickled.
-        for name in (
-            "numbers_",
-            "shuffler_",
-            "take_step_",
-            "dense_",
-            "judging_",
-            "loaded_",
-            "progress_",
-            "task_",
-        ):
-            state.pop(name, None)
-        return state
+        return {name: state[name] for name in state if name not in OF_A_TRAINING}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -590,8 +589,17 @@ class AutoencoderNet(ResumableNet):
 
         They are a user's own objects, who goes on listening to them.
         """
-        shared = {id(callback): callback for _, callback in self.callbacks_}
-        return copy.deepcopy(self, {**shared, id(self.callbacks): self.callbacks})
+        shared: dict[int, Any] = {id(own): own for _, own in self.callbacks_}
+        shared[id(self.callbacks)] = self.callbacks
+        return copy.deepcopy(self, shared)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AutoencoderNet:
+        # Not by way of pickle, which torch's parametrizations refuse.
+        net = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in self.__dict__.items():
+            if name not in OF_A_TRAINING:
+                net.__dict__[name] = copy.deepcopy(value, memo)
+        return net
 
     def _is_stuck(self, epoch: int, previous: float) -> bool:
         """Whether to stop: no loss is left, or it no longer improves."""

@@ -275,3 +275,14 @@ def test_what_torch_vectorises_by_a_loop_is_called_one_by_one(X):
     networks = Modules(encoder, nn.Linear)
     model = AutoencoderTransformer(2, architecture=networks, **FAST)
     assert np.isfinite(model.fit(X).score(X))  # a warning is an error here
+
+
+def test_modules_with_parametrizations_train_on(X):
+    def encoder(n_in, n_out):
+        return torch.nn.utils.parametrizations.spectral_norm(nn.Linear(n_in, n_out))
+
+    networks = Modules(encoder, nn.Linear)
+    model = AutoencoderTransformer(2, architecture=networks, **FAST).fit(X)
+    other = copy.deepcopy(model).partial_fit(X)
+    assert (model.n_samples_, other.n_samples_) == (150, 300)
+    assert model.set_params(warm_start=True).fit(X).n_iter_ > 2

@@ -41,6 +41,10 @@ class Modules(Architecture):
     Modules draw their initial weights from torch's global generator. It is seeded from
     ``random_state`` while they are built, and put back afterwards.
 
+    Modules with parametrizations (``torch.nn.utils.parametrizations.spectral_norm``)
+    train like others, but torch refuses to pickle them, and so an estimator that holds
+    them: ``torch.nn.utils.spectral_norm``, which works by hooks, can be pickled.
+
     Examples
     --------
     >>> from torch import nn
