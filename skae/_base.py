@@ -28,6 +28,7 @@ from ._partial_fit import partial_fit
 from ._rows import Rows, check_codes, check_range, check_rows
 from ._samples import n_steps_of, takes_padding
 from ._sklearn import (
+    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     OutlierMixin,
     TransformerMixin,
@@ -51,6 +52,13 @@ class NetworkEstimator(
     StoredEstimator,
 ):
     """What all estimators share that hold a fit: a start, a net and a decision."""
+
+    # Passed on only where they are asked for: PCA, in whose place this is, has none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {
+        "sample_weight": False,
+        "groups": False,
+        "X_val": False,
+    }
 
     _objective_class: ClassVar[type[Objective]]
     _fit: Fit  # what fitting has found out, and what all else works with
@@ -88,8 +96,14 @@ class NetworkEstimator(
 
     def _objective(self) -> Objective:
         """Return what is trained, with the parameters as they are now."""
-        params = SimpleNamespace(**self.get_params(deep=False))
-        return self._objective_class(params, self._row_shape)
+        return self._objective_class(self._params(), self._row_shape)
+
+    def _params(self) -> SimpleNamespace:
+        """Return all parameters, also those that a subclass does not let users set."""
+        own = [kind for kind in type(self).__mro__ if issubclass(kind, BaseEstimator)]
+        names = {name for kind in own for name in kind._get_param_names()}
+        given = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return SimpleNamespace(**given)
 
     def _publish(self, fit: Fit) -> None:
         """Take over a fit: what every estimator has found out."""

@@ -567,8 +567,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
     def _objective(self) -> Objective:
         """Return what is trained, with the parameters as they are now."""
         if self._view is None:
-            params = SimpleNamespace(**self.get_params(deep=False))
-            return ContrastingCopies(params, self.sample_shape_)
+            return ContrastingCopies(self._params(), self.sample_shape_)
         return super()._objective()
 
     def _pairs(

@@ -211,6 +211,12 @@ class MaskedImputer(
     True
     """
 
+    # Passed on only where they are asked for: other imputers have none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {
+        "sample_weight": False,
+        "groups": False,
+    }
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: MaskedAutoencoder._parameter_constraints[name] for name in PASSED_ON},
         "missing_values": [MissingValues()],

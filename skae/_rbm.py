@@ -215,6 +215,9 @@ class RBM(
     True
     """
 
+    # Passed on only where they are asked for: BernoulliRBM has none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_weight": False}
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "visible": [StrOptions({"bernoulli", "gaussian"})],

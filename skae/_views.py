@@ -524,10 +524,9 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
     def _objective(self) -> Objective:
         """Return what is trained, with the parameters as they are now."""
         assert self._view is not None
-        params = SimpleNamespace(**self.get_params(deep=False))
         kind: Any = self._objective_class
         shapes = self.sample_shape_, self._view.sample_shape_
-        return kind(params, *shapes, self._view.classes_ is not None)
+        return kind(self._params(), *shapes, self._view.classes_ is not None)
 
     def _count_labels(
         self, pairs: NDArray, weight: NDArray | None, earlier: Any = None

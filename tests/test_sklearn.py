@@ -1,6 +1,7 @@
 """scikit-learn's own checks, its gallery code for PCA, and its ecosystem."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -20,7 +21,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import skae
 import skae.architectures
-from skae import AutoencoderTransformer
+from skae import RBM, AutoencoderTransformer, MaskedImputer
 
 
 def public_classes(module):
@@ -233,6 +234,37 @@ def test_sample_weight_is_routed_through_a_pipeline():
     np.testing.assert_array_equal(routed.transform(X), direct.transform(X))
     unweighted = clone(ESTIMATORS["default"]).fit(X)
     assert not np.allclose(routed.transform(X), unweighted.transform(X))
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, MaskedImputer, RBM])
+def test_metadata_of_others_pass_by(cls):
+    """With PCA, groups are for the splits and weights for the classifier."""
+    X, y = load_iris(return_X_y=True)
+    X = X / X.max(0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = LogisticRegression().set_fit_request(sample_weight=True)
+        pipe = make_pipeline(cls(2, max_iter=0), last)
+        pipe.fit(X, y, sample_weight=np.ones(150))
+        last.set_fit_request(sample_weight=False)
+        groups = {"groups": np.arange(150) % 3}
+        scores = cross_val_score(pipe, X, y, cv=GroupKFold(3), params=groups)
+        assert np.isfinite(scores).all()
+        with pytest.raises(TypeError, match="sample_weight"):  # which nobody asks for
+            pipe.fit(X, y, sample_weight=np.ones(150))
+
+
+class WithFewParameters(AutoencoderTransformer):
+    def __init__(self, n_components=2):
+        super().__init__(n_components=n_components, max_iter=2, random_state=0)
+
+
+def test_a_subclass_may_set_parameters_itself():
+    X = load_iris().data
+    model = WithFewParameters().fit(X)
+    same = AutoencoderTransformer(2, max_iter=2, random_state=0).fit(X)
+    for other in (model, clone(model).fit(X), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.transform(X), same.transform(X))
+    assert model.get_params() == {"n_components": 2}
 
 
 def test_sample_weight_is_routed_to_score_in_cross_validation():

@@ -208,10 +208,11 @@ class LatentSpaceDisplay:
         from matplotlib.collections import PathCollection
 
         size = float(np.clip(9000 / max(len(self.codes), 1), 6, 25))
-        style: dict[str, Any] = {"s": size, "alpha": 0.8}
-        if "marker" not in (scatter_kwargs or {}):
-            style["linewidth"] = 0  # of which some markers are made
-        style = styled("scatter_kwargs", scatter_kwargs, PathCollection, **style)
+        style = styled(
+            "scatter_kwargs", scatter_kwargs, PathCollection, s=size, alpha=0.8
+        )
+        if "marker" not in style:  # of lines some are made
+            style.setdefault("linewidth", 0)
         heights = np.random.default_rng(0).uniform(size=len(self.codes))
         flat = self.codes.shape[1] == 1
         points = [self.codes[:, 0], heights if flat else self.codes[:, 1]]
