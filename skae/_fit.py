@@ -192,6 +192,8 @@ class Fit:
         if contamination:
             offset = between(scores, weight, contamination)
         else:
+            if fit.neighbors is None and isinstance(fit.model, TrainedNetwork):
+                scores = fit.model.unseen_scores(sample, weight)
             low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
             offset = low - FENCE * (high - low)
         return replace(fit, offset=offset)

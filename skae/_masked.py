@@ -110,6 +110,12 @@ class MaskedNetwork(TrainedNetwork):
             return self.start.score_samples(X)
         return super().score_samples(X)
 
+    def unseen_scores(self, X: NDArray, weight: NDArray | None) -> NDArray:
+        """Return what rows of fit would score if they had not been trained on, (n,)."""
+        if self.start.is_fallback:
+            return self.start.score_samples(X)
+        return super().unseen_scores(X, weight)
+
 
 class Masking(Objective):
     """Cells that are hidden are to come back."""

@@ -276,6 +276,27 @@ class TrainedNetwork:
         in_code = self.codes.log_density(codes) + self.start.log_volume
         return in_code + residual_log_density(residual, self.noise_variance, n_residual)
 
+    def unseen_scores(self, X: NDArray, weight: NDArray | None) -> NDArray:
+        """Return what rows of fit would score if they had not been trained on, (n,).
+
+        A network rebuilds these better than others: on average, their squared residuals
+        are to be what the noise is, which is known by held-out rows.
+        """
+        X = X.astype(np.float64, copy=False)
+        scores, (squares, n_dims) = self.score_samples(X), self._squares(X)
+        if n_dims <= 0 or not self.noise_variance:
+            return scores
+        with np.errstate(over="ignore"):
+            squares /= self.noise_variance
+            less = max(n_dims / np.average(squares, weights=weight) - 1, 0) * squares
+        return np.subtract(scores, 0.5 * less, out=scores, where=less > 0)
+
+    def _squares(self, X: NDArray) -> tuple[NDArray, float]:
+        """Return squared residuals, (n,), and over how many dimensions these spread."""
+        residual = X - self.inverse_transform(self.transform(X))
+        n_dims = np.isfinite(X).sum(1).mean() - len(self.code_scale)
+        return np.nansum(residual**2, axis=1), float(n_dims)
+
     def _standardised(self, X: NDArray) -> tuple[Tensor, Tensor | None]:
         """Return rows as the module takes them, and what is known of them."""
         known = known_cells(X)

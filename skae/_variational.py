@@ -142,6 +142,21 @@ class TrainedVariational(TrainedNetwork):
         weights = self._log_weights(X)
         return logsumexp(weights, axis=0) - math.log(len(weights))
 
+    def _squares(self, X: NDArray) -> tuple[NDArray, float]:
+        """Return squared residuals of draws, (n,), and the dimensions of a row."""
+        x, known = self._standardised(X)
+        module, squares = self._module_for(x.dtype), np.zeros(len(X))
+        with inference(module):
+            mean, log_variance = module.posterior(x, known)
+            std = (0.5 * log_variance).exp()
+            for draw in torch.tensor(self.noise).to(x):
+                residual = module.decoder(mean + std * draw) - x
+                if known is not None:
+                    residual = residual.where(known, 0)
+                squares += residual.square().sum(1).cpu().numpy()
+        scale = self.start.scale**2 / len(self.noise)
+        return scale * squares, float(np.isfinite(X).sum(1).mean())
+
     def elbo(self, X: NDArray) -> NDArray:
         """Return the evidence lower bound of each row in nats, shape (n,)."""
         return self._log_weights(X).mean(axis=0)
