@@ -284,12 +284,10 @@ class TrainedNetwork:
         """
         X = X.astype(np.float64, copy=False)
         scores, (squares, n_dims) = self.score_samples(X), self._squares(X)
-        if n_dims <= 0 or not self.noise_variance:
+        mean = np.average(squares, weights=weight)
+        if mean <= 0 or n_dims * self.noise_variance <= mean:
             return scores
-        with np.errstate(over="ignore"):
-            squares /= self.noise_variance
-            less = max(n_dims / np.average(squares, weights=weight) - 1, 0) * squares
-        return np.subtract(scores, 0.5 * less, out=scores, where=less > 0)
+        return scores - 0.5 * (n_dims / mean - 1 / self.noise_variance) * squares
 
     def _squares(self, X: NDArray) -> tuple[NDArray, float]:
         """Return squared residuals, (n,), and over how many dimensions these spread."""
