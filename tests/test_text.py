@@ -442,6 +442,20 @@ def test_a_network_of_bags_is_judged_by_its_score(seed):
     assert model.score(texts[200:]) >= start.score(texts[200:]) - 0.02
 
 
+def test_a_text_is_a_bag_to_the_last_bit(monkeypatch):
+    """Texts that differ in the order of tokens, or in unknown ones, are copies."""
+    forced_open(monkeypatch)
+    rng = np.random.RandomState(0)
+    texts = [text.split() for text in texts_of(60)] * 2
+    other = [[*rng.permutation(text), f"only {i}"] for i, text in enumerate(texts)]
+    expected = clone(TEXTS["bags"]).set_params(min_df=2).fit(texts)
+    model = clone(expected).fit(other)
+    assert model.best_iter_ > 0
+    assert model.validation_scores_ == expected.validation_scores_
+    for name, value in outputs(model, other).items():
+        assert_array_equal(value, outputs(expected, texts)[name])
+
+
 def test_networks_of_bags_are_used_beside_what_they_were_trained_beside(monkeypatch):
     """Copies of texts move the axes: they must be there in both."""
     forced_open(monkeypatch)

@@ -347,8 +347,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         start and the network, which has to be better by ``1.25 + 30 / n`` standard
         errors over n texts, at least by 2, and whose codes of a half of each text must
         not say less of the other half than those of the start. "auto" is 20 % below
-        1000 rows and 10 % from there, of 50,000 tokens at most. Copies of a text are
-        held out together. A network that wins is trained again on all texts.
+        1000 rows and 10 % from there, of 50,000 tokens at most. Texts that are the same
+        bag are held out together. A network that wins is trained again on all texts.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest,
@@ -501,6 +501,12 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params
+
+    def _fitted_texts(self, X: Any) -> TokenSequences:
+        return super()._fitted_texts(X).bags()
+
+    def _texts(self, X: Any, *, masks: bool = False) -> TokenSequences:
+        return super()._texts(X, masks=masks).bags()
 
     def _publish(self, fit: Any) -> None:
         super()._publish(fit)

@@ -93,6 +93,14 @@ class TokenSequences:
         tokens = self.tokens[np.arange(lengths.sum()) + shift]
         return TokenSequences(tokens, starts, self.n_tokens)
 
+    def bags(self) -> TokenSequences:
+        """Return texts with the same known tokens as the same: these in order."""
+        is_seen = self.tokens != self.unknown
+        tokens, texts = self.tokens[is_seen], self.texts[is_seen]
+        lengths = np.bincount(texts)  # of all texts: each has its end
+        in_order = tokens[np.lexsort((tokens, texts))]
+        return TokenSequences(in_order, np.cumsum(lengths) - lengths, self.n_tokens)
+
     def distinct(self) -> TokenSequences:
         """Return each text once."""
         first = np.sort(np.unique(self.hashes(), return_index=True)[1])
