@@ -431,6 +431,14 @@ def test_copies_of_few_texts_are_no_worse_than_unigrams(seed):
     assert sum(share for _, share in filled) > 0.9
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_too_few_texts_say_why_nothing_is_trained(name, capsys):
+    texts = [f"{letter} {letter}b" for letter in "acdefghij"]
+    fitted = clone(TEXTS[name]).set_params(n_components=1, verbose=True).fit(texts * 9)
+    assert (fitted.n_iter_, fitted.validation_scores_) == (0, [])
+    assert "fewer than 10 distinct texts" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_network_of_bags_is_judged_by_its_score(seed):
     """Texts of characters, whose whole code says more than that of a half."""

@@ -349,6 +349,7 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         not say less of the other half than those of the start. "auto" is 20 % below
         1000 rows and 10 % from there, of 50,000 tokens at most. Texts that are the same
         bag are held out together. A network that wins is trained again on all texts.
+        Below 10 distinct bags nothing is trained.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest,
@@ -390,7 +391,7 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         Epoch whose network is used; 0 is the start.
     validation_scores_ : list of float
         Mean log-likelihood of a token of the held-out texts given their codes, in nats,
-        for each epoch from the start on.
+        for each epoch from the start on; empty if nothing is trained.
     loss_curve_ : list of float
         Training loss of each epoch.
     net_ : skorch.NeuralNet

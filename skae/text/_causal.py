@@ -146,7 +146,8 @@ class CausalLanguageModel(GenerativeModel, TextEstimator):
         errors over n texts, at least by 2. "auto" is 20 % below 1000 rows and 10 %
         from there, of 50,000 tokens at most. The pieces of a text and its copies are
         held out together; fewer than 20 distinct texts are held out in pieces. Below
-        1000 rows a network that wins is trained again on all.
+        1000 rows a network that wins is trained again on all; below 10 distinct ones
+        nothing is trained.
     n_iter_no_change : int or None, default=None
         Stop after this many epochs without an improvement of more than `tol`. None
         goes through all epochs, at the end of which the learning rate is smallest,
@@ -183,7 +184,7 @@ class CausalLanguageModel(GenerativeModel, TextEstimator):
         Epoch whose network is used; 0 is the start.
     validation_scores_ : list of float
         Mean log-likelihood of a token of the held-out texts, in nats, for each epoch
-        from the start on.
+        from the start on; empty if nothing is trained.
     loss_curve_ : list of float
         Training loss of each epoch.
     net_ : skorch.NeuralNet

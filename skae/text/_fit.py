@@ -28,7 +28,7 @@ from .._parameters import (
     new_random_state,
     new_torch_generator,
 )
-from .._plan import SMALL_TABLE
+from .._plan import MIN_ROWS, SMALL_TABLE
 from .._split import choose_held_out, distinct_rows
 from .._training import Training
 from ._dataset import Pieces
@@ -58,7 +58,9 @@ def fit(
     at = [torch.from_numpy(a).to(dataset.device) for a in (train, valid, units)]
     data = TrainingData(dataset, at[0], at[1], units=at[2])
     training = Training(objective, plan, beside, seed, task)
-    net, decision = training.new_net(), GateDecision(False, 0)
+    few = f": of fewer than {MIN_ROWS} distinct texts, or pieces, nothing is learnt"
+    net = training.new_net()
+    decision = GateDecision(False, 0, reason=few * (plan.n_rows < MIN_ROWS))
 
     def found(net: AutoencoderNet, decision: GateDecision) -> Fit:
         objective.finish(net.module_)
