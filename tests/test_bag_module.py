@@ -57,6 +57,17 @@ def token_nll(log_probs, x, known=None):
     return -(log_probs.gather(1, x.clamp(min=0)) * known).sum(1)
 
 
+def test_the_default_type_of_torch_rounds_nothing():
+    module, start = module_of(texts())
+    axes = CorrespondenceAnalysis.of(counts_of(texts()), 6)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        module.set_start(start, axes, length=10.1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert float(module.length) == 10.1
+
+
 @both
 def test_it_starts_exactly_at_the_closed_form(model):
     x = texts()

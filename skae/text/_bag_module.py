@@ -130,8 +130,9 @@ class BagModule(BaseModule):
         }
         if isinstance(start, LatentSemantics):
             values["idf"] = start.idf
+        how: dict[str, Any] = {"dtype": self.tilt.dtype, "device": self.tilt.device}
         for name, value in values.items():
-            self.register_buffer(name, torch.as_tensor(value).to(self.tilt))
+            self.register_buffer(name, torch.as_tensor(value, **how))
         return self
 
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
