@@ -411,7 +411,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
     Notes
     -----
     The order of tokens does not matter: a text is a bag of them. Tokens that were not
-    seen in :meth:`fit` do not count, and a text of such tokens alone has the code 0.
+    seen in :meth:`fit` do not count: a text of such tokens alone has the code of an
+    empty one, which is 0 while the start is used.
 
     With c the shares of tokens in all texts, the start has ``p(w | z) = c_w max(1 + z'
     g_w, 0.1)``, normalised: the reconstitution formula of correspondence analysis.
