@@ -27,8 +27,12 @@ from torch import nn
 from ._net import AutoencoderNet
 from ._parameters import device_or_cpu
 
-# Classes of other packages that an estimator may have instances of.
+# Classes of others that an estimator may have instances of, or call (`analyzer=list`).
 OTHERS = (
+    list,
+    set,
+    str,
+    tuple,
     IncrementalPCA,
     MetadataRequest,
     MethodMetadataRequest,

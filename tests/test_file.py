@@ -491,6 +491,13 @@ def test_what_calls_another_function_cannot_be_stored(analyzer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", [list, tuple, set, str])
+def test_a_builtin_type_that_is_called_comes_back(kind, tmp_path):
+    model = skae.text.KneserNey(analyzer=kind).fit(["black cats", "red dogs"])
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").analyzer is kind
+
+
 def test_an_instance_that_is_called_comes_back(tmp_path):
     texts = ["black-cats", "red-dogs"]
     model = skae.text.KneserNey(analyzer=Splitter("-")).fit(texts)

@@ -557,8 +557,9 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         Returns
         -------
         list of str, list of list of tokens, or ndarray of int
-            Texts of the kind that :meth:`fit` saw, the likeliest tokens first: the mode
-            of a multinomial distribution.
+            Texts of the kind that :meth:`fit` saw, or lists of tokens where `analyzer`
+            is a callable, the likeliest tokens first: the mode of a multinomial
+            distribution.
 
         Raises
         ------

@@ -203,8 +203,9 @@ class GenerativeModel(LanguageModel):
         Returns
         -------
         list of str, list of list of tokens, or ndarray of int
-            Texts of the kind that :meth:`fit` saw, with the prompt as it was split.
-            What follows it has no unknown token. Byte pairs may end within a letter.
+            Texts of the kind that :meth:`fit` saw, or lists of tokens where `analyzer`
+            is a callable, with the prompt as it was split. What follows it has no
+            unknown token. Byte pairs may end within a letter.
 
         Raises
         ------
