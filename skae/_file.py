@@ -36,9 +36,9 @@ class StoredEstimator(BaseEstimator):
 
         The file holds no code: in the format of safetensors, it has weights and other
         arrays, and parameters and all else as JSON in its header. There is no training
-        data in it (but for the rows that `n_neighbors` and neighbours of masked rows
-        are about), and no state of an optimizer: ``partial_fit`` of what is loaded
-        goes on with a new one.
+        data in it (but for rows among which neighbours are looked for, and tokens and
+        n-grams of texts), and no state of an optimizer: ``partial_fit`` of what is
+        loaded, where there is one, goes on with a new one.
 
         Parameters
         ----------

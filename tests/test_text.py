@@ -420,6 +420,19 @@ def test_lsa_is_truncated_svd_behind_tfidf(seed):
     assert_allclose(model.fit_transform(texts), expected, atol=1e-10)
 
 
+def test_codes_of_lsa_beyond_the_number_of_texts_are_0():
+    texts = ["aa bb cc", "bb dd ee"]
+    model = skae.text.TextAutoencoder(4, start="lsa", max_iter=0, random_state=0)
+    svd = make_pipeline(TfidfVectorizer(), TruncatedSVD(4, random_state=0))
+    expected = np.pad(svd.fit_transform(texts), ((0, 0), (0, 2)))
+    assert_allclose(model.fit_transform(texts), expected, atol=1e-10)
+
+
+def test_bags_of_no_known_token_have_the_score_0_and_the_perplexity_1():
+    fitted = clone(TEXTS["bags"]).fit(texts_of(20))
+    assert (fitted.score(["zz", ""]), fitted.perplexity(["zz", ""])) == (0, 1)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_copies_of_few_texts_are_no_worse_than_unigrams(seed):
     texts = ["abc", "acb"] * 300

@@ -312,7 +312,8 @@ class TextAutoencoder(LanguageModel, TextEstimator):
         latent semantic analysis: with ``max_iter=0`` codes are then those of
         :class:`~sklearn.decomposition.TruncatedSVD`, with the same `random_state`,
         behind :class:`~sklearn.feature_extraction.text.TfidfVectorizer`. (Where
-        singular values are equal, their axes are any of one space.)
+        singular values are equal, their axes are any of one space. Codes beyond the
+        number of texts, which TruncatedSVD leaves out, are 0.)
     architecture : Architecture or None, default=None
         Which networks to train between coordinates and codes, as of
         :class:`skae.AutoencoderTransformer` on a table of coordinates. None is an MLP

@@ -141,7 +141,8 @@ class LanguageModel(TextModel):
         float
             Higher is better. Only scores of models with the same tokens can be
             compared: fewer of them, by `max_features` or `min_df`, are easier to guess,
-            and unknown ones the easiest.
+            and unknown ones the easiest. A TextAutoencoder does not count these: its
+            score of texts without a known token is 0.
         """
         del y
         sequences = self._texts(X)
@@ -160,7 +161,8 @@ class LanguageModel(TextModel):
         Returns
         -------
         float
-            ``exp(-score(X))``, at least 1; lower is better.
+            ``exp(-score(X))``, at least 1; lower is better. A TextAutoencoder has 1 for
+            texts without a known token.
         """
         return float(np.exp(-self.score(X)))
 
