@@ -241,7 +241,10 @@ def new_random_state(random_state: Any) -> RandomState:
     try:
         return check_random_state(random_state)
     except ValueError as error:
-        raise ValueError(f"random_state={random_state!r}: {error}") from error
+        raise ValueError(
+            f"random_state={random_state!r}: use an integer from 0 to 2**32 - 1, a "
+            "numpy.random.RandomState or None."
+        ) from error
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -316,8 +316,8 @@ ValueError: mask_fraction=(0.5, 0.1): use two shares of the cells, such as (0.05
 in [0, 1), of which the second is not smaller.
 
 >>> VAE(2, max_iter=0).fit(X).sample(2, random_state="a")
-ValueError: random_state='a': 'a' cannot be used to seed a numpy.random.RandomState
-instance
+ValueError: random_state='a': use an integer from 0 to 2**32 - 1, a
+numpy.random.RandomState or None.
 
 >>> VAE(2, max_iter=0).fit(X).transform(X, return_std=np.array([0, 1]))
 TypeError: return_std=array([0, 1]): use True or False.
@@ -837,6 +837,10 @@ AttributeError: module 'skae' has no attribute 'nothing'
 
 >>> model.sample(temperature=float("inf"))
 ValueError: temperature=inf: use a finite number from 0 on.
+
+>>> model.sample(random_state=np.random.default_rng(0))
+ValueError: random_state=Generator(PCG64) at ...: use an integer from 0 to 2**32 - 1, a
+numpy.random.RandomState or None.
 
 >>> model.sample(prompt=3)
 ValueError: prompt=3, as the text of X: Text 0 of X is 3 (int): each text must be a
