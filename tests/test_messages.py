@@ -756,7 +756,8 @@ ValueError: X has no text: 0 sample(s) were given, and at least one is needed.
 ValueError: Text 0 of X is 1 (int): each text must be a string, or a list of tokens.
 
 >>> model.fit(["a tree", None])
-ValueError: Text 1 of X is None (NoneType): each text must be a string.
+ValueError: Text 1 of X is None (NoneType): each text must be a string, "" where it is
+missing, as by X.fillna("").
 
 >>> model.fit([["a", "tree"], "a house"])
 ValueError: Text 1 of X is 'a house' (str): each text must be a list of tokens.

@@ -501,7 +501,8 @@ def as_items(X: Any, analyzer: Any, *, masks: bool = False) -> tuple[list[Any], 
     if isinstance(items[0], str):
         for i, item in enumerate(items):
             if not isinstance(item, str):
-                raise _no_text(i, item, "a string")
+                wanted = 'a string, "" where it is missing, as by X.fillna("")'
+                raise _no_text(i, item, wanted)
             if analyzer == "bpe" and not _is_encoded(item):
                 wanted = "one that UTF-8 can encode, of which byte pairs are made"
                 raise _no_text(i, item, wanted)
