@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ._losses import Loss
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
-# By how many times itself the range that a network is bound to is wider on both sides,
-# and where held-out rows would lose by that.
-MARGIN, WIDE_MARGIN = 0.5, 10.0
+# By how many times itself the range that a network is bound to is wider on both sides:
+# the first of these, unless held-out rows would lose by that.
+MARGINS = (0.1, 0.5, 10.0)
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
 MOST_DEVIATIONS = 2.0
@@ -79,7 +79,7 @@ class BaseModule(nn.Module):
 
     A linear path beside more than one is of the row alone, and the module's business.
     """
-    margin: float = MARGIN
+    margin: float = MARGINS[0]
     """By how many times itself the range is wider that networks are bound to."""
     dense_loss: ClassVar[type[Loss] | None] = None
     """The loss of which :meth:`dense_backward` has the gradient."""

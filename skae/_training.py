@@ -26,7 +26,7 @@ from ._dataset import (
 )
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
-from ._module import MARGIN, WIDE_MARGIN, BaseModule
+from ._module import MARGINS, BaseModule
 from ._net import AutoencoderNet
 from ._objective import Objective
 from ._parameters import new_torch_generator, resolve_device
@@ -345,10 +345,11 @@ def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:
     some = data.train[:: math.ceil(len(data.train) / most)]
     x, known = data.dataset.take_scattered(some)
     free = float(data.mean(net.held_out_losses(data)))
-    module.margin = MARGIN
-    with inference(module):
-        module.bind(x, known)
-    bound = float(data.mean(net.held_out_losses(data)))
-    module.unbind()
-    if bound > free + MARGIN_TOLERANCE * abs(free):
-        module.margin = WIDE_MARGIN
+    for module.margin in MARGINS[:-1]:
+        with inference(module):
+            module.bind(x, known)
+        bound = float(data.mean(net.held_out_losses(data)))
+        module.unbind()
+        if bound <= free + MARGIN_TOLERANCE * abs(free):
+            return
+    module.margin = MARGINS[-1]

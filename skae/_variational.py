@@ -334,7 +334,7 @@ class VAE(BaseAutoencoder):
         Rows of a lower score are anomalies: `contamination` of the training rows
         (10,000 of them at most), or as near to it as equal scores allow. With 0 it is
         Tukey's fence, 1.5 times the distance of the quartiles below the lower one (of
-        1000 rows).
+        1000 rows), of scores as of rows that were not trained on.
     best_iter_ : int
         Epoch whose weights are used; 0 if PCA was kept.
     loss_curve_ : list of float

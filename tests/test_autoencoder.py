@@ -24,7 +24,7 @@ import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder
 from skae._autoencoder import AutoencoderModule
 from skae._base import BaseAutoencoder
-from skae._module import MARGIN, WIDE_MARGIN
+from skae._module import MARGINS
 from skae.architectures import MLP, Modules
 
 README = Path(skae.__file__).parents[1] / "README.md"
@@ -551,9 +551,9 @@ def test_where_rows_far_from_the_others_are_known_well_a_network_goes_on():
         for t in (rng.uniform(-1, 1, 1200), rng.uniform(-6, 6, 200))
     )
     model = AutoencoderTransformer(1, random_state=0)
-    assert model.fit(near).module_.margin == MARGIN
+    assert model.fit(near).module_.margin == MARGINS[0]
     bound = model.reconstruction_error(far).mean()
-    assert model.fit(near, X_val=far).module_.margin == WIDE_MARGIN
+    assert model.fit(near, X_val=far).module_.margin == MARGINS[-1]
     assert model.reconstruction_error(far).mean() < 0.1 * bound
 
 
