@@ -51,8 +51,8 @@ HARDLY = 0.02
 PATIENCE = 1.05
 # Share of the known cells that is hidden to choose.
 HIDDEN_SHARE = 0.1
-MIN_ROWS = 10  # with fewer nothing is chosen, but this
-FEW_ROWS_SHARE = 0.3
+MIN_ROWS = 10  # with fewer no cells are hidden
+FEW_ROWS_SHARE = 0.3  # of so few, if each is there several times, or more follow
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
 # So are deviations below this share of a column's mean, variances below this share of
@@ -245,7 +245,9 @@ def choose_shrinkage(
     rows, weight = distinct_sample(X, weight, CHOOSING_ROWS, rng)
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
-        return FEW_ROWS_SHARE, normal
+        n = len(rows) if weight is None else weight.sum()
+        how = rows, weight, normal
+        return few_rows_share(*how) if n < MIN_ROWS else FEW_ROWS_SHARE, normal
     deviation = np.sqrt(np.diagonal(normal.covariance))
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
     # For each way to hide, and each draw: the rows, what is hidden, and the last fit.
@@ -269,6 +271,21 @@ def choose_shrinkage(
         if (sums[:, -1] > PATIENCE * sums.min(axis=1)).all():
             break
     return fits[strongest(*losses)]
+
+
+def few_rows_share(rows: NDArray, weight: NDArray | None, normal: NormalRows) -> float:
+    """Return the share that the correlations of few rows suggest.
+
+    It is that of oracle approximating shrinkage (Chen et al. 2010), with means in place
+    of NaN.
+    """
+    deviation = np.sqrt(np.diagonal(normal.covariance))
+    z = np.where(np.isnan(rows), 0.0, (rows - normal.mean) / deviation)
+    correlation = np.cov(z, rowvar=False, bias=True, aweights=weight)
+    (n, d), correlation = z.shape, np.atleast_2d(correlation)
+    squares, square = (correlation**2).mean(), (np.trace(correlation) / d) ** 2
+    beyond = (n + 1) * (squares - square / d)  # 0 where nothing is correlated
+    return float(min((squares + square) / beyond, 1.0)) if beyond > 0 else 1.0
 
 
 def strongest(*losses: list[NDArray]) -> int:

@@ -30,6 +30,8 @@ from ._columns import like_table
 from ._dataset import RowDataset, missing_share, sample_rows
 from ._em import (
     EM_ROWS,
+    FEW_ROWS_SHARE,
+    MIN_ROWS,
     MOST_COLUMNS,
     Constraint,
     NormalRows,
@@ -199,14 +201,15 @@ class Masking(Objective):
                 k, X.shape if before is None else (k, k)
             ).n_components
         if solver is None:
-            normal = normal_of_rows(X, None, k, np.random.default_rng(seed))
+            share = FEW_ROWS_SHARE if len(X) < MIN_ROWS else None
+            normal = normal_of_rows(X, None, k, np.random.default_rng(seed), share)
             moments = normal.completed(X, None)[1]
             solver = FollowedRows(moments, normal.share, np.isnan(X).sum(0))
         else:
             solver = solver.with_new_columns(X)
             solver = solver.followed_by(X, solver.normal(k))
-        share = solver.n_missing / solver.moments.n
-        start = of_normal(solver.normal(k), k, solver.moments.n, share)
+        missing = solver.n_missing / solver.moments.n
+        start = of_normal(solver.normal(k), k, solver.moments.n, missing)
         return solver, start if before is None else start.with_signs_of(before)
 
     def model(
@@ -607,6 +610,8 @@ class MaskedAutoencoder(BaseAutoencoder):
     algorithm.
 
     Tipping & Bishop (1999), Probabilistic principal component analysis.
+
+    Chen et al. (2010), Shrinkage algorithms for MMSE covariance estimation.
 
     He et al. (2022), Masked autoencoders are scalable vision learners.
 

@@ -942,6 +942,18 @@ def test_few_rows_are_completed_no_worse_than_by_means():
     assert np.mean(errors[MaskedImputer]) < np.mean(errors[SimpleImputer])
 
 
+@pytest.mark.parametrize("n", [5, 7, 9])
+def test_few_rows_tell_that_columns_are_independent(n):
+    errors = {}
+    for seed in range(20):
+        X = np.random.RandomState(seed).randn(n + 50, 8)
+        few, new = with_holes(X[:n], 0.1, seed), with_holes(X[n:], 0.2, seed)
+        for imputer in (MaskedImputer(max_iter=0), SimpleImputer()):
+            error = (imputer.fit(few).transform(new) - X[n:])[np.isnan(new)]
+            errors.setdefault(type(imputer), []).append((error**2).mean())
+    assert np.mean(errors[MaskedImputer]) < 1.05 * np.mean(errors[SimpleImputer])
+
+
 NAN = np.nan
 DEGENERATE = {
     "constant": [[NAN, 3.0, NAN, NAN], [NAN, NAN, 3.0, 3.0]],
