@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
@@ -566,7 +567,11 @@ class MaskedImputer(
             given = frame_column(X, j)
             values[i] = like_column(given, column) if missing[:, j].any() else given
         if not hasattr(X, "iloc"):
-            return type(X)(dict(zip(names, [*values, *added], strict=True)))
+            completed = dict(zip(names, [*values, *added], strict=True))
+            if _get_output_config("transform", self)["dense"] == "pandas":
+                # Of a frame of polars pandas makes columns of objects.
+                return {name: np.asarray(c) for name, c in completed.items()}
+            return type(X)(completed)
         frame = type(X)(dict(enumerate([*values, *added])), index=X.index)
         frame.columns = names
         return frame

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
-from sklearn.compose import make_column_transformer
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -825,6 +825,20 @@ def test_polars_and_arrays_of_objects(frame):
     array = incomplete.astype(object).to_numpy()
     completed = MaskedImputer(categorical_features=[3], **how).fit_transform(array)
     assert completed[:, 3].tolist() == expected["kind"].tolist()
+
+
+def test_a_frame_of_polars_becomes_one_of_pandas_with_types():
+    frame = pl.DataFrame(
+        {"x": [1.0, None, 3.0] * 9, "n": [1, 2, 3] * 9, "k": ["u", "v", None] * 9}
+    )
+    imputer = MaskedImputer(
+        categorical_features=["k"], add_indicator=True, max_iter=0, random_state=0
+    )
+    expected = imputer.fit_transform(frame)
+    completed = imputer.set_output(transform="pandas").transform(frame)
+    numbers = make_column_selector(dtype_include="number")(completed)
+    assert numbers == ["x", "n"]
+    assert completed.to_dict("list") == expected.to_dict(as_series=False)
 
 
 def test_a_category_that_was_not_seen_is_left_alone(frame):
