@@ -237,11 +237,14 @@ def is_categorical(column: Any) -> bool:
 def like_column(given: Any, completed: NDArray) -> Any:
     """Return a completed column of a frame, of the type of the given one if it can be.
 
-    A type of categories takes those that it has not had.
+    Whole numbers become others of the same kind: nullable, or of Arrow. A type of
+    categories takes those that it has not had.
     """
     is_pandas, dtype = hasattr(given, "index"), given.dtype
     if completed.dtype.kind == "f" and "float" not in str(dtype).lower():
-        return completed
+        if getattr(dtype, "kind", "O") not in "iuf":  # those of polars have none
+            return completed
+        dtype = (given.iloc[:0] * 1.0).dtype
     known = getattr(dtype, "categories", None)
     if known is not None and not isinstance(known, bool):
         known = list(known)

@@ -375,7 +375,9 @@ class MaskedImputer(
             `keep_empty_features`; with a column that says where something was missing
             for each in which something was, in :meth:`fit`, with `add_indicator`. Known
             cells are as they were. With columns of categories, a frame comes back as a
-            frame, and an array as one of objects.
+            frame, and an array as one of objects. A frame's columns have the types that
+            they had, but whole numbers become floats where any of them was missing in
+            `X`: the types depend on the rows, unless such columns are cast to floats.
 
         Warns
         -----

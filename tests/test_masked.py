@@ -1155,6 +1155,25 @@ def test_nullable_types_are_kept():
     assert completed.notna().to_numpy().all()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Int64", "Float64"),
+        ("UInt8", "Float64"),
+        ("int64[pyarrow]", "double[pyarrow]"),
+        ("double[pyarrow]", "double[pyarrow]"),
+        ("float[pyarrow]", "float[pyarrow]"),
+    ],
+)
+def test_completed_numbers_stay_nullable_or_arrows(given, expected):
+    numbers = pd.Series([1, 2, None, 4] * 10, dtype=given)
+    frame = pd.DataFrame({"x": numbers, "k": list("ab") * 20})
+    imputer = MaskedImputer(categorical_features=["k"], max_iter=0)
+    x = imputer.fit_transform(frame)["x"]
+    assert (x.dtype, x.isna().sum()) == (expected, 0)
+    assert (x == numbers)[numbers.notna()].all()
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1e3, 1e6])
 def test_the_start_does_not_depend_on_the_units_of_a_column(size):
     rng = np.random.RandomState(0)
