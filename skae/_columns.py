@@ -158,10 +158,9 @@ def raw_columns(X: Any) -> list[Any]:
     return list(array.T)
 
 
-def column_name(X: Any, j: int) -> str:
-    """Return how a message names a column."""
-    name = X.columns[j] if is_frame(X) else j
-    return repr(name.item() if isinstance(name, np.generic) else name)
+def column_name(X: Any, j: int) -> Any:
+    """Return the name of a column, or its number."""
+    return X.columns[j] if is_frame(X) else j
 
 
 def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:

@@ -38,6 +38,7 @@ from ._rows import (
     is_missing,
     is_time,
     marked_by,
+    shown_name,
 )
 from ._sklearn import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from ._weights import check_weights
@@ -470,8 +471,9 @@ class MaskedImputer(
             self._categorical = categorical_columns(asked, X, names)
         columns = []
         for j, column in enumerate(raw):
+            name = column_name(X, j)
             if j in self._categorical:
-                columns.append(checked_categories(column, column_name(X, j)))
+                columns.append(checked_categories(column, shown_name(name)))
                 continue
             values = np.asarray(column, dtype=object)
             gaps = [is_missing(v) or (marks_nan and equals(v, marker)) for v in values]
@@ -481,14 +483,14 @@ class MaskedImputer(
                 known = values[~np.asarray(gaps)]
                 holds_times = column.dtype.kind in "mM"  # objects may be integers
                 if holds_times or (len(known) and is_time(known[0])):
-                    message = f"Column {column_name(X, j)} of X holds {TIMES}"
+                    message = f"Column {shown_name(name)} of X holds {TIMES}"
                     raise ValueError(message) from error
                 raise ValueError(
-                    f"Column {column_name(X, j)} of X is not numeric: name it in "
+                    f"Column {shown_name(name)} of X is not numeric: name it in "
                     f"categorical_features. ({error})"
                 ) from error
-            with naming(f"column {column_name(X, j)}"), marked_by(marker):
-                check_values(numbers[:, None], missing=marks_nan, to_fit=False)
+            with marked_by(marker):
+                check_values(numbers[:, None], [name], missing=marks_nan)
             if not marks_nan:
                 numbers = np.where(numbers == marker, np.nan, numbers)
             columns.append(numbers)

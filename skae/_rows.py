@@ -339,7 +339,7 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
 
 def check_values(
     X: Any,
-    feature_names: NDArray | None = None,
+    feature_names: Any = None,
     sample_shape: tuple[int, ...] = (),
     *,
     padded: bool = False,
@@ -353,7 +353,7 @@ def check_values(
     Parameters
     ----------
     X : array or sparse matrix of shape (n_samples, n_features)
-    feature_names : array of str, optional
+    feature_names : sequence, optional
         Names of the columns; by default their numbers are used.
     sample_shape : tuple of int, default=()
         Shape of a sample, for the message.
@@ -427,15 +427,20 @@ def check_range(
             )
 
 
-def _column_name(column: int, feature_names: NDArray | None) -> str:
-    return str(column) if feature_names is None else repr(str(feature_names[column]))
+def _column_name(column: int, feature_names: Any) -> str:
+    return shown_name(column if feature_names is None else feature_names[column])
+
+
+def shown_name(name: Any) -> str:
+    """Return how a message names a column."""
+    return repr(name.item() if isinstance(name, np.generic) else name)
 
 
 def _raise_not_finite(
     row: int,
     column: int,
     value: float,
-    feature_names: NDArray | None,
+    feature_names: Any,
     sample_shape: tuple[int, ...] = (),
 ) -> None:
     where = f"in column {_column_name(column, feature_names)}"

@@ -1041,8 +1041,20 @@ def test_nan_beside_another_marker_is_an_error(dtype):
     frame = pd.DataFrame({"a": [1.0, 2.0, NAN, -1.0] * 5, "k": ["x", "y"] * 10})
     frame["a"] = frame["a"].astype(dtype)
     imputer = MaskedImputer(missing_values=-1, categorical_features=["k"], max_iter=0)
-    with pytest.raises(ValueError, match=r"column 'a': .* contains NaN .*row 2"):
+    with pytest.raises(ValueError, match=r"NaN in column 'a' \(row 2\)"):
         imputer.fit(frame)
+
+
+@pytest.mark.parametrize("as_table", [pd.DataFrame, np.asarray])
+@pytest.mark.parametrize("value", [np.inf, 1e200])
+def test_errors_name_columns_beside_categories(value, as_table):
+    frame = pd.DataFrame({"k": ["u", "v"] * 9, "y": 1.0, "x": np.arange(18.0)})
+    frame.loc[7, "x"] = value
+    table = as_table(frame)
+    column = 2 if as_table is np.asarray else "'x'"
+    message = rf"olumn {column}( | of X contains 1e\+200 )\(row 7\)"
+    with pytest.raises(ValueError, match=message):
+        MaskedImputer(categorical_features=[0]).fit(table)
 
 
 @pytest.mark.parametrize("marker", [-1, -1.0])
