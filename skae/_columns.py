@@ -204,15 +204,8 @@ def categorical_columns(asked: Any, X: Any, names: list[Any]) -> set[int]:
     return found
 
 
-def checked_categories(column: Any, name: str) -> NDArray:
-    """Return a column of categories as objects.
-
-    Raises
-    ------
-    TypeError
-        For what cannot be looked up, such as a list.
-    """
-    values = np.asarray(column, dtype=object)
+def check_categories(values: NDArray, name: str) -> None:
+    """Raise a TypeError for categories that cannot be looked up, such as lists."""
     for value in values:
         try:
             hash(value)
@@ -221,7 +214,6 @@ def checked_categories(column: Any, name: str) -> NDArray:
                 f"Column {name} of X has {value!r} as a category: use strings, numbers "
                 f"or tuples. ({error})"
             ) from error
-    return values
 
 
 def is_categorical(column: Any) -> bool:

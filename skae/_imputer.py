@@ -20,7 +20,7 @@ from ._columns import (
     CategoryColumn,
     NumberColumn,
     categorical_columns,
-    checked_categories,
+    check_categories,
     column_name,
     like_column,
     raw_columns,
@@ -83,7 +83,8 @@ class MaskedImputer(
         correlations of the start are shrunk by the factor by which known cells that
         are hidden are completed best; beyond, that choice is one of up to 64 codes.
     missing_values : float, str, None or pandas.NA, default=nan
-        What stands for a missing cell. NaN, None and pandas.NA stand for one another.
+        What stands for a missing cell. NaN, None and pandas.NA stand for one another,
+        and beside any other marker they are an error.
     categorical_features : array-like of int, str or bool, "from_dtype" or None, \
             default=None
         Which columns are categories: their numbers, their names, or a mask, as in
@@ -446,7 +447,7 @@ class MaskedImputer(
         check_kind(X)
         X = X.detach() if isinstance(X, torch.Tensor) else X
         asked, marker = self.categorical_features, self.missing_values
-        marks_nan = not isinstance(marker, Real) or is_missing(marker)
+        marks_nan = is_missing(marker)
         if asked is None and isinstance(marker, Real):
             how: dict[str, Any] = {"sparse": False, "advice": CATEGORIES}
             rows = as_numbers(self, X, reset, 2 if reset else 1, **how)
@@ -472,15 +473,21 @@ class MaskedImputer(
         columns = []
         for j, column in enumerate(raw):
             name = column_name(X, j)
-            if j in self._categorical:
-                columns.append(checked_categories(column, shown_name(name)))
-                continue
             values = np.asarray(column, dtype=object)
-            gaps = [is_missing(v) or (marks_nan and equals(v, marker)) for v in values]
+            if j in self._categorical:
+                check_categories(values, shown_name(name))
+            gaps = np.array([is_missing(value) for value in values])
+            if not marks_nan:
+                with marked_by(marker):
+                    check_values(missing_as_nan(gaps)[:, None], [name])
+                gaps = np.array([equals(value, marker) for value in values])
+            if j in self._categorical:
+                columns.append(values)
+                continue
             try:
                 numbers = np.where(gaps, np.nan, column).astype(np.float64)
             except (TypeError, ValueError) as error:
-                known = values[~np.asarray(gaps)]
+                known = values[~gaps]
                 holds_times = column.dtype.kind in "mM"  # objects may be integers
                 if holds_times or (len(known) and is_time(known[0])):
                     message = f"Column {shown_name(name)} of X holds {TIMES}"
@@ -489,9 +496,8 @@ class MaskedImputer(
                     f"Column {shown_name(name)} of X is not numeric: name it in "
                     f"categorical_features. ({error})"
                 ) from error
-            with marked_by(marker):
-                check_values(numbers[:, None], [name], missing=marks_nan)
-            if not marks_nan:
+            check_values(numbers[:, None], [name], missing=True)
+            if isinstance(marker, Real):  # of numbers that are text, for instance
                 numbers = np.where(numbers == marker, np.nan, numbers)
             columns.append(numbers)
         return columns

@@ -1045,6 +1045,17 @@ def test_nan_beside_another_marker_is_an_error(dtype):
         imputer.fit(frame)
 
 
+@pytest.mark.parametrize("marker", [-1, "?"])
+@pytest.mark.parametrize("gap", [None, NAN, pd.NA])
+def test_none_among_categories_beside_another_marker_is_an_error(marker, gap):
+    frame = pd.DataFrame({"k": ["u", "v", gap] * 5, "x": np.arange(15.0)}, dtype=object)
+    imputer = MaskedImputer(categorical_features=["k"], missing_values=marker)
+    with pytest.raises(ValueError, match=r"NaN in column 'k' \(row 2\), but"):
+        imputer.fit(frame)
+    completed = imputer.set_params(max_iter=0).fit_transform(frame.fillna(marker))
+    assert set(completed["k"]) == {"u", "v"}
+
+
 @pytest.mark.parametrize("as_table", [pd.DataFrame, np.asarray])
 @pytest.mark.parametrize("value", [np.inf, 1e200])
 def test_errors_name_columns_beside_categories(value, as_table):

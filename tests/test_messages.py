@@ -698,6 +698,10 @@ divide by a unit.
 ValueError: Input X contains NaN in column 1 (row 0), but missing_values=-1: mark all
 missing cells by either.
 
+>>> MaskedImputer(missing_values="?").fit([[1.0, np.nan], [2.0, "?"], [3.0, 4.0]])
+ValueError: Input X contains NaN in column 1 (row 0), but missing_values='?': mark all
+missing cells by either.
+
 >>> MaskedImputer(categorical_features=["shape"]).fit(colours)
 ValueError: categorical_features=['shape']: 'shape' is no column of X: use names of
 columns, or numbers from 0 to 1.
