@@ -384,7 +384,7 @@ class MaskedImputer(
         Warns
         -----
         UserWarning
-            If no cell of a row is known: it becomes the mean.
+            If no cell of a row is known: it becomes the mean, or a draw around it.
 
         Raises
         ------
@@ -396,7 +396,7 @@ class MaskedImputer(
         check_is_fitted(self)
         columns = self._columns(X, reset=False)
         missing = np.column_stack([self._missing(column) for column in columns])
-        warn_of_empty_rows(np.where(missing, np.nan, 0.0))
+        warn_of_empty_rows(missing_as_nan(missing), self.sample_posterior)
         widths = [0 if unit is None else unit.width for unit in self._units]
         places = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
         codes = np.empty((len(missing), 0))

@@ -48,7 +48,7 @@ from ._masked_module import (
 from ._missing import known_cells, mean_filled
 from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
-from ._parameters import check_flag, new_random_state
+from ._parameters import caller_level, check_flag, new_random_state
 from ._propensity import Propensity
 from ._rows import check_rows, marked_by
 from ._solvers import Moments, follow, incremental_start, new_incremental_pca
@@ -797,7 +797,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         Warns
         -----
         UserWarning
-            If no cell of a row is known: it becomes the mean.
+            If no cell of a row is known: it becomes the mean, or a draw around it.
 
         Raises
         ------
@@ -812,7 +812,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         rows = self._fitted_rows(X)
         if sp.issparse(rows):  # in which nothing is missing
             return X
-        warn_of_empty_rows(rows)
+        warn_of_empty_rows(rows, is_drawn)
         values = self._imputed(rows, rng if is_drawn else None)
         return like_table(X, self._as_samples(values), np.isnan(rows))
 
@@ -854,12 +854,13 @@ def check_mask_fraction(mask_fraction: Any) -> tuple[float, float]:
     return low, high
 
 
-def warn_of_empty_rows(X: NDArray) -> None:
+def warn_of_empty_rows(X: NDArray, is_drawn: bool) -> None:
     """Warn of rows of which nothing is known."""
     empty = np.isnan(X).all(1)
     if empty.any():
+        become = "draws around the mean" if is_drawn else "the mean"
         warnings.warn(
             f"No cell is known in {empty.sum()} of the rows of X (the first is row "
-            f"{np.argmax(empty)}): they become the mean.",
-            stacklevel=3,
+            f"{np.argmax(empty)}): they become {become}.",
+            stacklevel=caller_level(),
         )

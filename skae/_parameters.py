@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -78,6 +79,18 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         kept = {k: v for k, v in estimator.__dict__.items() if k in begun}
         estimator.__dict__ = before | kept
         raise
+
+
+def caller_level() -> int:
+    """Return the stacklevel of a warning at the call from outside.
+
+    Between it and a method are wrappers of scikit-learn, and perhaps a pipeline.
+    """
+    frame, level = sys._getframe(1), 1
+    inside = re.compile(r"(skae|sklearn)\.")
+    while frame.f_back and inside.match(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def is_auto(value: Any) -> bool:

@@ -1246,6 +1246,15 @@ def test_copies_of_rows_do_not_hide_what_is_hidden(seed):
     assert hidden_error(many, new) < 1.1 * hidden_error(one, new)
 
 
+def test_warnings_point_to_the_caller():
+    X = np.vstack([load_iris().data[:20], np.full(4, NAN)])
+    imputer = MaskedImputer(max_iter=0, random_state=0)
+    for call in (imputer.fit_transform, make_pipeline(imputer).transform):
+        with pytest.warns(UserWarning, match="No cell is known") as caught:
+            call(X)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_names_of_columns_that_are_no_text_come_back():
     numbered = pd.DataFrame({0: ["x", None, "y"] * 10, 1: [1.0, 2.0, NAN] * 10})
     imputer = MaskedImputer(categorical_features=[0], max_iter=0)

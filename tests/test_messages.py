@@ -177,6 +177,11 @@ ValueError: missing_values=-1 in a sparse X: mark them in a dense one.
 UserWarning: No cell is known in 2 of the rows of X (the first is row 0): they become
 the mean.
 
+>>> model = MaskedImputer(max_iter=0, sample_posterior=True).fit(X)
+>>> model.transform(np.full((2, 4), np.nan))
+UserWarning: No cell is known in 2 of the rows of X (the first is row 0): they become
+draws around the mean.
+
 # Weights, groups, and rows that decide
 
 >>> model = AutoencoderTransformer(2, max_iter=1)
