@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from ._columns import (
 )
 from ._file import StoredEstimator
 from ._masked import MaskedAutoencoder, check_mask_fraction, warn_of_empty_rows
-from ._parameters import naming, unchanged_on_error
+from ._parameters import caller_level, naming, unchanged_on_error
 from ._rows import (
     TIMES,
     as_numbers,
@@ -106,7 +107,7 @@ class MaskedImputer(
         Append columns that say where something was missing.
     keep_empty_features : bool, default=False
         Keep columns without any value in :meth:`fit`, with 0 in them (those of
-        categories as they are); else they are left out.
+        categories as they are); else they are left out, with a warning.
     mask_fraction : (float, float), default=(0.05, 0.85)
         Smallest and largest share of a row's known cells that is hidden from the
         network while it trains. A share is drawn for each row of a batch; columns that
@@ -314,6 +315,11 @@ class MaskedImputer(
         self : object
             The fitted imputer.
 
+        Warns
+        -----
+        UserWarning
+            If a column has no value, unless `keep_empty_features`: it is left out.
+
         Raises
         ------
         ValueError
@@ -329,6 +335,13 @@ class MaskedImputer(
             weight = np.ones(len(columns[0])) if weight is None else weight
             missing = np.column_stack([self._missing(c) for c in columns])
             self._is_empty: NDArray = np.asarray(missing.all(0))
+            if self._is_empty.any() and not self.keep_empty_features:
+                names = getattr(self, "feature_names_in_", np.arange(len(columns)))
+                warnings.warn(
+                    f"Columns {names[self._is_empty].tolist()} have no value and are "
+                    "left out: keep_empty_features=True keeps them.",
+                    stacklevel=caller_level(),
+                )
             self._units: list[Any] = []
             for j, column in enumerate(columns):
                 if self._is_empty[j]:

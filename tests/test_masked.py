@@ -882,7 +882,9 @@ def test_indicators_and_empty_columns():
     X[:, 3] = load_iris().data[:, 3]
     names = ["a", "b", "c", "d"]
     imputer = MaskedImputer(max_iter=0, add_indicator=True, random_state=0)
-    completed = imputer.fit_transform(pd.DataFrame(X, columns=names))
+    with pytest.warns(UserWarning, match=r"^Columns \['b'\] have no value") as caught:
+        completed = imputer.fit_transform(pd.DataFrame(X, columns=names))
+    assert [warning.filename for warning in caught] == [__file__]
     assert completed.shape == (150, 6)
     expected = ["a", "c", "d", *(f"missingindicator_{n}" for n in "abc")]
     assert imputer.get_feature_names_out().tolist() == expected
@@ -892,6 +894,7 @@ def test_indicators_and_empty_columns():
     assert_array_equal(completed[:, 1], 0)
 
 
+@pytest.mark.filterwarnings("ignore:Columns .* are left out")
 def test_what_is_completed_stays_between_limits():
     X = load_iris().data
     shown = np.column_stack([np.full(150, NAN), with_holes(X, 0.4)])
@@ -979,7 +982,7 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:No cell is known")
+@pytest.mark.filterwarnings("ignore:No cell is known", "ignore:Columns .* are left out")
 @pytest.mark.parametrize("k", [None, 1])
 @pytest.mark.parametrize("name", DEGENERATE)
 @pytest.mark.parametrize("cls", [MaskedAutoencoder, MaskedImputer])

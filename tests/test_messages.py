@@ -707,6 +707,10 @@ missing cells by either.
 ValueError: Input X contains NaN in column 1 (row 0), but missing_values='?': mark all
 missing cells by either.
 
+>>> MaskedImputer(max_iter=0).fit(colours.assign(colour=np.nan))
+UserWarning: Columns ['colour'] have no value and are left out: keep_empty_features=True
+keeps them.
+
 >>> MaskedImputer(categorical_features=["shape"]).fit(colours)
 ValueError: categorical_features=['shape']: 'shape' is no column of X: use names of
 columns, or numbers from 0 to 1.
