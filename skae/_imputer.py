@@ -99,7 +99,8 @@ class MaskedImputer(
         other columns, or the network's, and numbers after them.
     min_value : float, array-like of shape (n_features,) or None, default=-inf
         Smallest number that a missing cell is completed with, or one for each column:
-        what is expected or drawn below it becomes that number. Categories have none,
+        what is expected below it becomes that number, and what is drawn below it is
+        drawn again, of the distribution that is truncated there. Categories have none,
         and None is none. Known cells stay what they are.
     max_value : float, array-like of shape (n_features,) or None, default=inf
         The largest one, likewise.
@@ -571,7 +572,13 @@ class MaskedImputer(
                     expected = self.autoencoder_._imputed(encoded[rows], None)
                     drawn = self._units[j].drawn(expected[:, places[j]], rng)
                     encoded[np.ix_(rows, places[j])] = drawn
-        return self.autoencoder_._imputed(encoded, rng)
+        limits: list[NDArray] = []
+        for unit, of_column in zip(self._units, self._limits(), strict=True):
+            if isinstance(unit, NumberColumn):
+                limits.append(unit.encoded(np.array(of_column)))
+            elif unit is not None:
+                limits.append(np.tile([[-np.inf], [np.inf]], unit.width))
+        return self.autoencoder_._imputed(encoded, rng, np.hstack(limits))
 
     def _table(
         self, X: Any, columns: dict[int, NDArray], missing: NDArray, indicated: NDArray

@@ -45,7 +45,7 @@ from ._masked_module import (
     MaskedModule,
     MaskedStart,
 )
-from ._missing import known_cells, mean_filled
+from ._missing import known_cells, mean_filled, truncated
 from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import caller_level, check_flag, new_random_state
@@ -816,8 +816,13 @@ class MaskedAutoencoder(BaseAutoencoder):
         values = self._imputed(rows, rng if is_drawn else None)
         return like_table(X, self._as_samples(values), np.isnan(rows))
 
-    def _imputed(self, rows: NDArray, rng: RandomState | None) -> NDArray:
-        """Return checked rows completed, by what is expected or by draws."""
+    def _imputed(
+        self, rows: NDArray, rng: RandomState | None, limits: NDArray | None = None
+    ) -> NDArray:
+        """Return checked rows completed, by what is expected or by draws.
+
+        Draws are between `limits`, of shape (2, n_features).
+        """
 
         def completed(X: NDArray) -> NDArray:
             known = ~np.isnan(X)
@@ -829,9 +834,18 @@ class MaskedAutoencoder(BaseAutoencoder):
             return values
         cells = self._fit.start.missing_cells
         generator = np.random.default_rng(rng.randint(2**31 - 1))
-        drawn = cells.draws(values.astype(np.float64), ~np.isnan(rows), generator)
+        known = ~np.isnan(rows)
+        drawn = cells.draws(values.astype(np.float64), known, generator)
         share = getattr(self._fit.model, "narrower", 1.0)
-        return (values + share * (drawn - values)).astype(values.dtype)
+        drawn = values + share * (drawn - values)
+        if limits is not None:
+            beyond = ~known & ((drawn < limits[0]) | (drawn > limits[1]))
+            some, (i, j) = beyond.any(1), np.nonzero(beyond)
+            deviation = np.empty(rows.shape)
+            deviation[some] = share * cells.deviations(known[some])
+            of_cells = values[i, j], deviation[i, j], limits[:, j]
+            drawn[i, j] = truncated(*of_cells, generator)
+        return drawn.astype(values.dtype)
 
 
 def check_mask_fraction(mask_fraction: Any) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.stats import truncnorm
 
 CHUNK_NUMBERS = 2**18  # of the matrices of some rows: 2 MB
 
@@ -41,6 +42,19 @@ def mean_filled(X: NDArray, weight: NDArray | None, otherwise: Any = 0.0) -> NDA
     w = known * (1.0 if weight is None else weight[:, None].astype(np.float64))
     n, total = w.sum(0), np.where(known, X * w, 0).sum(0)
     return np.where(known, X, np.where(n, total / np.maximum(n, 1e-300), otherwise))
+
+
+def truncated(
+    mean: NDArray, deviation: NDArray, limits: NDArray, rng: Generator
+) -> NDArray:
+    """Return draws of normal distributions that are truncated, shape (n,).
+
+    Where the `limits`, of shape (2, n), are too far off for that it is the nearest one.
+    """
+    with np.errstate(all="ignore"):
+        ends = (limits - mean) / deviation
+        drawn = truncnorm.ppf(rng.uniform(size=mean.shape), *ends) * deviation + mean
+    return np.where(np.isfinite(drawn), drawn, np.clip(mean, *limits))
 
 
 class MissingCells:
@@ -141,6 +155,14 @@ class MissingCells:
             noise = rng.standard_normal(filled[rows].shape) * np.sqrt(self.noise)
             drawn[rows] += np.where(known[rows], 0.0, codes @ self.loadings.T + noise)
         return drawn
+
+    def deviations(self, known: NDArray) -> NDArray:
+        """Return the deviation of each cell given the known ones, shape (n, d)."""
+        variance = np.empty(known.shape)
+        for rows, which, precision in self._patterns(known):
+            of_codes = np.linalg.inv(precision)
+            variance[rows] = ((self.loadings @ of_codes) * self.loadings).sum(-1)[which]
+        return np.sqrt(variance + self.noise)
 
     def score_samples(self, centred: NDArray, known: NDArray) -> NDArray:
         """Return the log-likelihood of the known cells in nats, shape (n,)."""

@@ -1144,6 +1144,22 @@ def test_categories_are_drawn_as_often_as_they_are_there():
     assert np.mean(drawn) == pytest.approx(0.88, abs=0.02)
 
 
+@pytest.mark.parametrize("k", [None, 1])
+def test_draws_between_limits_are_of_a_truncated_distribution(k):
+    """It is that of the other draws, if those beyond are left out."""
+    rng = np.random.RandomState(0)
+    X = rng.randn(400, 2) @ [[1.0, 0.8], [0, 0.6]]
+    new = np.column_stack([np.full(4000, -0.5), np.full(4000, NAN)])
+    imputer = MaskedImputer(k, max_iter=0, sample_posterior=True, random_state=0)
+    free = imputer.fit(np.where(rng.rand(400, 2) < 0.1, NAN, X)).transform(new)[:, 1]
+    left = free[(free > 0) & (free < 1)]
+    drawn = imputer.set_params(min_value=0, max_value=1).transform(new)[:, 1]
+    assert ((drawn > 0) & (drawn < 1)).all()
+    assert_allclose([drawn.mean(), drawn.std()], [left.mean(), left.std()], atol=0.02)
+    far = imputer.set_params(min_value=1e300, max_value=None).transform(new)[:, 1]
+    assert_array_equal(far, 1e300)
+
+
 def test_draws_are_as_narrow_as_the_network_is_good():
     rng = np.random.RandomState(1)
     x = rng.uniform(-2, 2, 1000)
