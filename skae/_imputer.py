@@ -343,19 +343,16 @@ class MaskedImputer(
                     "left out: keep_empty_features=True keeps them.",
                     stacklevel=caller_level(),
                 )
+            self.categories_: dict[int, list[Any]] = {}
             self._units: list[Any] = []
             for j, column in enumerate(columns):
                 if self._is_empty[j]:
                     self._units.append(None)
                 elif j in self._categorical:
                     self._units.append(CategoryColumn.of(column, missing[:, j], weight))
+                    self.categories_[j] = list(self._units[j].categories)
                 else:
                     self._units.append(NumberColumn.of(column, weight))
-            self.categories_ = {
-                j: list(self._units[j].categories)
-                for j in sorted(self._categorical)
-                if not self._is_empty[j]
-            }
             self.indicator_ = None
             if self.add_indicator:
                 self.indicator_ = MissingIndicator(error_on_new=False).fit(

@@ -158,6 +158,13 @@ def test_names_of_columns_and_frames_come_back(tmp_path):
     assert load(tmp_path / "model").transform(X).equals(model.transform(X))
 
 
+def test_categories_that_cannot_be_stored_are_named_by_their_column(tmp_path):
+    frame = pd.DataFrame({"x": np.arange(40.0), "c": pd.cut(np.arange(40.0), 3)})
+    imputer = MaskedImputer(categorical_features=["c"], max_iter=0).fit(frame)
+    with pytest.raises(ValueError, match=r"^MaskedImputer.categories_\[1\]\[0\]"):
+        imputer.save(tmp_path / "imputer.safetensors")
+
+
 def test_a_marker_of_pandas_comes_back(tmp_path, monkeypatch):
     path = tmp_path / "imputer.skae"
     imputer = MaskedImputer(missing_values=pd.NA, max_iter=0, random_state=0)
