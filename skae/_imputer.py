@@ -133,7 +133,8 @@ class MaskedImputer(
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
         least 2, and twice that for one or two codes of 1000 rows or more. With 0,
-        nothing is trained and the estimator is the normal distribution.
+        nothing is trained and the estimator is the normal distribution, with
+        ``n_components=None`` by what `random_state` has hidden to choose its shrinkage.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         the normal distribution and the network. "auto" holds out 10 % of 1000 rows or
