@@ -53,13 +53,6 @@ class NetworkEstimator(
 ):
     """What all estimators share that hold a fit: a start, a net and a decision."""
 
-    # Passed on only where they are asked for: PCA, in whose place this is, has none.
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {
-        "sample_weight": False,
-        "groups": False,
-        "X_val": False,
-    }
-
     _objective_class: ClassVar[type[Objective]]
     _fit: Fit  # what fitting has found out, and what all else works with
     _row_shape: tuple[int, ...]  # sample_shape_, but for steps that no series has
@@ -170,6 +163,13 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
 
     A concrete estimator defines its parameters and names its objective.
     """
+
+    # Passed on only where they are asked for: PCA, in whose place this is, has none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {
+        "sample_weight": False,
+        "groups": False,
+        "X_val": False,
+    }
 
     mean_: NDArray
     components_: NDArray

@@ -370,6 +370,14 @@ class TrainedViews(TrainedNetwork):
 class TwoViewEstimator(OnnxMixin, NetworkEstimator):
     """The face of an estimator of two views."""
 
+    # Passed on only where they are asked for: CCA and PLS have none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {
+        "sample_weight": False,
+        "groups": False,
+        "X_val": False,
+        "y_val": False,
+    }
+
     has_labels: ClassVar[bool] = True  # whether texts and integers of `y` may be
     _view: SecondView | None  # of which some have none
 

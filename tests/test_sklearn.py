@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import skae
 import skae.architectures
+import skae.text
 from skae import RBM, AutoencoderTransformer, MaskedImputer
 
 
@@ -251,6 +252,13 @@ def test_metadata_of_others_pass_by(cls):
         assert np.isfinite(scores).all()
         with pytest.raises(TypeError, match="sample_weight"):  # which nobody asks for
             pipe.fit(X, y, sample_weight=np.ones(150))
+
+
+def test_no_metadata_are_asked_for_until_a_user_does():
+    for cls in public_classes(skae) | public_classes(skae.text):
+        requests = cls()._get_metadata_request().fit.requests
+        taken = inspect.signature(cls.fit).parameters.keys() - {"self", "X", "y"}
+        assert requests == dict.fromkeys(taken, False), cls
 
 
 class WithFewParameters(AutoencoderTransformer):
