@@ -573,7 +573,8 @@ class MaskedImputer(
         limits: list[NDArray] = []
         for unit, of_column in zip(self._units, self._limits(), strict=True):
             if isinstance(unit, NumberColumn):
-                limits.append(unit.encoded(np.array(of_column)))
+                with np.errstate(over="ignore"):  # of the largest number there is
+                    limits.append(unit.encoded(np.array(of_column)))
             elif unit is not None:
                 limits.append(np.tile([[-np.inf], [np.inf]], unit.width))
         return self.autoencoder_._imputed(encoded, rng, np.hstack(limits))
