@@ -52,7 +52,7 @@ PATIENCE = 1.05
 # Share of the known cells that is hidden to choose.
 HIDDEN_SHARE = 0.1
 MIN_ROWS = 10  # with fewer no cells are hidden
-FEW_ROWS_SHARE = 0.3  # of so few, if each is there several times, or more follow
+FEW_ROWS_SHARE = 0.3  # of so few, if more follow
 # Variances below this share of a column's, or of the mean one, are rounding errors.
 VARIANCE_FLOOR = 1e-9
 # So are deviations below this share of a column's mean, variances below this share of
@@ -245,9 +245,7 @@ def choose_shrinkage(
     rows, weight = distinct_sample(X, weight, CHOOSING_ROWS, rng)
     normal = first_guess(rows, weight)
     if len(rows) < MIN_ROWS:
-        n = len(rows) if weight is None else weight.sum()
-        how = rows, weight, normal
-        return few_rows_share(*how) if n < MIN_ROWS else FEW_ROWS_SHARE, normal
+        return few_rows_share(rows, weight, normal), normal
     deviation = np.sqrt(np.diagonal(normal.covariance))
     draws = int(np.clip(CHOOSING_CELLS / rows.size, 1, MOST_DRAWS))
     # For each way to hide, and each draw: the rows, what is hidden, and the last fit.
@@ -283,6 +281,7 @@ def few_rows_share(rows: NDArray, weight: NDArray | None, normal: NormalRows) ->
     z = np.where(np.isnan(rows), 0.0, (rows - normal.mean) / deviation)
     correlation = np.cov(z, rowvar=False, bias=True, aweights=weight)
     (n, d), correlation = z.shape, np.atleast_2d(correlation)
+    n = n if weight is None else max(n, weight.sum())  # a row may stand for several
     squares, square = (correlation**2).mean(), (np.trace(correlation) / d) ** 2
     beyond = (n + 1) * (squares - square / d)  # 0 where nothing is correlated
     return float(min((squares + square) / beyond, 1.0)) if beyond > 0 else 1.0
