@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RESHAPING = (nn.Flatten, nn.Unflatten)
 # By how many times itself the range that a network is bound to is wider on both sides:
-# the first of these, unless held-out rows would lose by that.
+# where a split tells, the second, or the last if held-out rows would lose by that.
 MARGINS = (0.1, 0.5, 10.0)
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
