@@ -156,6 +156,12 @@ class Fit:
             scores[far] = self.model.score_samples(X[far].astype(np.float64))
         return scores
 
+    def unseen_scores(self, X: NDArray, weight: NDArray | None) -> NDArray:
+        """Return what rows of fit would score if they had not been trained on, (n,)."""
+        if self.neighbors is None and isinstance(self.model, TrainedNetwork):
+            return self.model.unseen_scores(X, weight)
+        return self.scores(X)  # in which a row does not see itself
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         if getattr(self.model, "module", None) is self.net.module_:
@@ -188,12 +194,10 @@ class Fit:
         n_rows = STATISTICS_ROWS if contamination else RATIO_ROWS
         rng = np.random.default_rng(self.seed)
         sample, weight = sample_rows(given.X, given.weight, n_rows, rng)
-        scores = fit.scores(sample)
         if contamination:
-            offset = between(scores, weight, contamination)
+            offset = between(fit.scores(sample), weight, contamination)
         else:
-            if fit.neighbors is None and isinstance(fit.model, TrainedNetwork):
-                scores = fit.model.unseen_scores(sample, weight)
+            scores = fit.unseen_scores(sample, weight)
             low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
             offset = low - FENCE * (high - low)
         return replace(fit, offset=offset)
