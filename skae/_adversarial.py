@@ -296,7 +296,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         ``n_features - n_components`` other dimensions, for held-out rows where
         there are any.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     offset_ : float
         Rows of a lower score are anomalies: `contamination` of the training rows
         (10,000 of them at most), or as near to it as equal scores allow. With 0 it is
@@ -309,7 +309,8 @@ class AdversarialAutoencoder(BaseAutoencoder):
         ``train_reconstruction`` is the squared error summed over the features, for rows
         divided by the one scalar that brings their mean variance to 1.
     validation_scores_ : list of float
-        R2 of the held-out rows for each epoch, from epoch 0 (PCA) on.
+        R2 of the held-out rows for each epoch, from epoch 0 (PCA) on; of the folds'
+        networks, where there are folds, and empty where no row is held out.
     history_ : skorch.history.History
         skorch's history, with an entry for each epoch.
     module_ : torch.nn.Module

@@ -257,7 +257,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Epochs. "auto" is 50 up to 20,000 rows and ``50 * sqrt(20000 / n)`` beyond, at
         least 2, and twice that for one or two codes of 1000 rows or more, and
         for those with ``ordered=True``. With 0, nothing is trained and the estimator is
-        PCA.
+        PCA, or with ``init="random"`` networks as they begin.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out to choose the epoch and to decide between
         PCA and the network. "auto" holds out 10 % of 1000 rows or more (at most
@@ -341,7 +341,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ``n_features - n_components`` other dimensions, for held-out rows where
         there are any.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     offset_ : float
         Rows of a lower score are anomalies: `contamination` of the training rows
         (10,000 of them at most), or as near to it as equal scores allow. With 0 it is
@@ -353,7 +353,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Training loss of each epoch: squared error summed over the features, for rows
         divided by the one scalar that brings their mean variance to 1.
     validation_scores_ : list of float
-        R2 of the held-out rows for each epoch, from epoch 0 (PCA) on.
+        R2 of the held-out rows for each epoch, from epoch 0 (PCA) on; of the folds'
+        networks, where there are folds, and empty where no row is held out.
     history_ : skorch.history.History
         skorch's history, with an entry for each epoch.
     module_ : torch.nn.Module

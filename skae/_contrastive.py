@@ -436,7 +436,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
     y_loadings_ : ndarray of shape (n_targets, n_components)
         The same of the second view.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     best_iter_ : int
         Epoch whose weights are used; 0 if canonical correlation analysis was kept.
     loss_curve_ : list of float

@@ -173,7 +173,7 @@ class MaskedImputer(
     categories_ : dict of int to list
         The categories of each column of them, by the number of the column.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     indicator_ : sklearn.impute.MissingIndicator or None
         With `add_indicator`.
     n_features_in_ : int

@@ -552,7 +552,7 @@ class MaskedAutoencoder(BaseAutoencoder):
         ``n_features - n_components`` other dimensions, for held-out rows where
         there are any.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     offset_ : float
         Rows of a lower score are anomalies: `contamination` of the training rows
         (10,000 of them at most), or as near to it as equal scores allow. With 0 it is

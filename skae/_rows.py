@@ -259,6 +259,13 @@ def check_codes(X: Any) -> NDArray:
         dtypes = [np.float64, np.float32]
         how: Any = {"ensure_all_finite": False, "ensure_min_features": 0}
         codes = check_array(X, dtype=dtypes, input_name="X", **how)
+    missing = np.argwhere(np.isnan(codes))
+    if len(missing):
+        row, column = missing[0]
+        raise ValueError(
+            f"Input X contains NaN in column {column} (row {row}). Every code must be "
+            "finite: drop such rows."
+        )
     check_values(codes)
     return codes
 

@@ -164,12 +164,19 @@ class Start:
 
     @property
     def precision(self) -> NDArray:
-        """Its inverse, by the matrix inversion lemma where there is noise."""
+        """Its inverse, or a LinAlgError if that would be rounding errors."""
         U, L, s2 = self.components, self.explained_variance, self.noise_variance
-        if s2 <= 0:
-            return np.linalg.inv(self.covariance)
-        shrunk = np.maximum(1 - s2 / np.maximum(L, s2), 0)
-        return (np.eye(len(self.mean)) - (U.T * shrunk) @ U) / s2
+        k, d = U.shape
+        L = np.maximum(L, s2)
+        least = L.min() if k == d else s2
+        if least <= DENSITY_TOLERANCE * L.max(initial=s2):
+            raise np.linalg.LinAlgError(
+                "The covariance has no inverse: the rows fill fewer dimensions than "
+                f"the {d} there are, and with {k} codes nothing is left over as noise."
+            )
+        if k == d:
+            return (U.T / L) @ U
+        return (np.eye(d) - (U.T * (1 - s2 / L)) @ U) / s2
 
     @property
     def is_constant(self) -> bool:

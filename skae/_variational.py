@@ -329,7 +329,7 @@ class VAE(BaseAutoencoder):
         learnt one, widened to what held-out rows show it to be if that is more. 0 with
         ``likelihood="bernoulli"``.
     n_iter_ : int
-        Epochs run.
+        Epochs run; up to `best_iter_`, where folds have chosen that.
     offset_ : float
         Rows of a lower score are anomalies: `contamination` of the training rows
         (10,000 of them at most), or as near to it as equal scores allow. With 0 it is

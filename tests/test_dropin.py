@@ -364,6 +364,18 @@ def test_the_covariance_and_the_precision_are_those_of_pca(k, wine):
         assert_allclose(product, np.eye(13), atol=1e-9)
 
 
+def test_a_covariance_without_an_inverse_has_no_precision(wine):
+    X, _ = wine
+    twice = np.column_stack([X, X[:, 0]])
+    for rows in (X[:5], twice, twice.astype(np.float32), np.ones((9, 3))):
+        with pytest.raises(np.linalg.LinAlgError, match="fewer dimensions than the"):
+            linear().fit(rows).get_precision()
+    product = (
+        linear(2).fit(twice).get_covariance() @ linear(2).fit(twice).get_precision()
+    )
+    assert_allclose(product, np.eye(14), atol=1e-9)
+
+
 def test_the_covariance_of_all_codes_is_that_of_the_columns(wine):
     X, _ = wine
     assert_near(linear().fit(X).get_covariance(), np.cov(X, rowvar=False))

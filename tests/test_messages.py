@@ -141,6 +141,14 @@ to float: 'red')
 ValueError: Input X contains NaN in column 'size' (row 1). Every value must be finite:
 drop such rows, complete them with skae.MaskedImputer, or use skae.MaskedAutoencoder.
 
+>>> AutoencoderTransformer(1, max_iter=0).fit(X).inverse_transform([[0.0], [np.nan]])
+ValueError: Input X contains NaN in column 0 (row 1). Every code must be finite: drop
+such rows.
+
+>>> AutoencoderTransformer(max_iter=0).fit(X[:, [0, 0]]).get_precision()
+LinAlgError: The covariance has no inverse: the rows fill fewer dimensions than
+the 2 there are, and with 2 codes nothing is left over as noise.
+
 >>> model.fit([[1.0, 2.0], [np.inf, 3.0]])
 ValueError: Input X contains infinity in column 0 (row 1). Every value must be finite:
 drop such rows, or replace the values.
