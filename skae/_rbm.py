@@ -70,6 +70,10 @@ ASKED_ERRORS = 2.0
 LOST_ROWS = 1000
 # Held-out rows: a share, more of few rows.
 SMALL_SHARE, SHARE = 0.2, 0.1
+# A row that is there so many times as often as the rarest ones is never held out.
+COMMON = 10
+# Copies in a pass, if distinct rows are not more than a tenth of that.
+MOST_COPIES = 10_000
 
 
 class RBM(
@@ -286,12 +290,15 @@ class RBM(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Training rows; sparse ones become dense batch by batch. Equal rows are one
-            row of their weight, and held out together.
+            Training rows; sparse ones become dense batch by batch. Equal rows are held
+            out together, but those that are there ten times as often as the rarest
+            ones are not.
         y : any, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            A row of weight 2 counts like the same row given twice.
+            A row of weight 2 counts like the same row given twice. A pass takes as
+            many steps as all copies would, of up to 10,000, or ten for each distinct
+            row.
 
         Returns
         -------
@@ -506,22 +513,30 @@ class RBM(
     ) -> tuple[BoltzmannMachine, int, str]:
         """Return the trained machine or the start, the passes, and why that is kept."""
         n, generator = X.shape[0], new_torch_generator(seed)
-        n_held_out = self._n_held_out(n)
+        rare = np.arange(n)
+        if weight is not None:
+            rare = np.flatnonzero(weight < COMMON * weight.min())
+        n_held_out = self._n_held_out(len(rare))
         if n_held_out is not None and n_held_out < MIN_HELD_OUT:
             reason = (
                 f"because fewer than {MIN_HELD_OUT} held-out rows, here {n_held_out}, "
                 "say nothing: take more rows, a larger validation_fraction, or None"
             )
             return start, 0, reason
-        held_out = choose_held_out(n, None, n_held_out or 0, generator).long()
-        trains = torch.ones(n, dtype=torch.bool)
+        chosen = choose_held_out(len(rare), None, n_held_out or 0, generator).numpy()
+        held_out = np.sort(rare[chosen])
+        trains = np.ones(n, dtype=bool)
         trains[held_out] = False
-        rows = trains.nonzero()[:, 0].to(torch.int32)
+        copies, weight_of_copy = _copies(weight, n)
+        distinct = np.flatnonzero(trains).astype(np.int32)
+        rows = torch.from_numpy(distinct.repeat(copies[distinct]))
         size = min(int(self.batch_size), len(rows))
         trainer = self._trainer_of(start, mean, scale, size, seed)
         dataset = self._dataset(X, trainer)
-        rows, w = rows.to(dataset.device), as_tensor(weight, dataset.device)
-        trainer.break_symmetry(dataset, rows)
+        rows, w = rows.to(dataset.device), None
+        if weight_of_copy is not None:
+            w = torch.from_numpy(weight_of_copy).float().to(dataset.device)
+        trainer.break_symmetry(dataset, torch.from_numpy(distinct).to(dataset.device))
         if task.is_watched:
             task.so_far = lambda epoch: (trainer.trained(), seed, epoch, True)
         n_iter = self._passed(trainer, dataset, rows, w, size, generator, task)
@@ -543,8 +558,7 @@ class RBM(
             return start, n_iter, reason
         reason = ""
         if n_held_out is not None:
-            chosen = np.sort(held_out.numpy())
-            reason = self._why_not(start, machine, X, weight, chosen, trainer.device)
+            reason = self._why_not(start, machine, X, weight, held_out, trainer.device)
         return start if reason else machine, n_iter, reason
 
     def _passed(
@@ -582,10 +596,12 @@ class RBM(
         device: torch.device,
     ) -> str:
         """Return why a machine is no better on held-out rows, or nothing if it is."""
-        of_rows = None if weight is None else weight[held_out]
-        judged = [(held_out, of_rows, of_rows)]
+        judged: list[tuple[NDArray, Any, Any]] = [(held_out, None, None)]
         if weight is not None and np.ptp(weight):
-            judged.append(_as_often(weight, held_out))
+            # New rows may be copies of those that are there again, or of common ones.
+            least = weight.min()
+            seen = weight >= COMMON * least, weight > (1 + 1e-9) * least
+            judged = [_standing_for_all(weight, held_out, mask) for mask in seen]
         gain = min(_gain(start, machine, X, *of, device) for of in judged)
         if self.verbose:
             kept = "trained machine" if gain > 0 else "start"
@@ -595,7 +611,8 @@ class RBM(
         return (
             "because held-out rows are not surely likelier under the trained machine "
             f"(by at least {gain:.3g} nats per row), and its features are the same for "
-            "every row: take a smaller learning_rate, or validation_fraction=None"
+            "every row: take another learning_rate, more passes (max_iter), or "
+            "validation_fraction=None"
         )
 
     def _n_held_out(self, n: int) -> int | None:
@@ -888,6 +905,25 @@ def _merged(X: Any, weight: NDArray | None, units: str) -> tuple[Any, NDArray | 
     return X[distinct.rows], distinct.weight
 
 
+def _copies(weight: NDArray | None, n: int) -> tuple[NDArray, NDArray | None]:
+    """Return how often each of n distinct rows is in a pass, and what a copy weighs.
+
+    A pass takes as many steps as if copies were given one by one, up to a limit.
+
+    Returns
+    -------
+    copies : ndarray of int of shape (n,)
+    weight_of_copy : ndarray of shape (n,) or None
+        Of mean 1 over the copies. None: 1 each.
+    """
+    if weight is None:
+        return np.ones(n, dtype=int), None
+    share = min(1.0, max(MOST_COPIES, 10 * n) / weight.sum())
+    copies = np.maximum(np.ceil((1 - 1e-9) * share * weight), 1).astype(int)
+    each = weight / copies * (copies.sum() / weight.sum())
+    return copies, None if np.ptp(each) < 1e-9 else each
+
+
 def _gain(
     start: BoltzmannMachine,
     machine: BoltzmannMachine,
@@ -933,22 +969,22 @@ def _standard_error(
     return float(np.sqrt((w * each * centred**2).sum()) / w.sum())
 
 
-def _as_often(weight: NDArray, held_out: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def _standing_for_all(
+    weight: NDArray, held_out: NDArray, are_seen: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
     """Return rows that stand for all of them, as often as they are there.
 
-    New rows may well be copies of those that are there again, which the machine may
-    have seen. Held-out ones stand for those that are there once.
+    Seen ones stand for themselves, and those held out for the others.
 
     Returns
     -------
     rows : ndarray of int of shape (n,)
     weight, of_draw : ndarray of shape (n,)
-        Of each row, and of one of its copies.
+        Of each row, and of one of its copies; those of a row held out are one draw.
     """
-    is_once = weight <= (1 + 1e-9) * weight.min()
-    once = held_out[is_once[held_out]]
-    again = np.flatnonzero(~is_once)
-    for_each = weight[is_once].sum() / max(len(once), 1)
-    weights = np.append(np.full(len(once), for_each), weight[again])
-    of_draw = np.append(weights[: len(once)], np.full(len(again), weight.min()))
-    return np.append(once, again), weights, of_draw
+    others = held_out[~are_seen[held_out]]
+    seen = np.flatnonzero(are_seen)
+    share = weight[~are_seen].sum() / max(weight[others].sum(), np.finfo(float).tiny)
+    weights = np.append(share * weight[others], weight[seen])
+    of_draw = np.append(weights[: len(others)], np.full(len(seen), weight.min()))
+    return np.append(others, seen), weights, of_draw

@@ -373,7 +373,7 @@ def test_what_diverges_leaves_the_start(units):
 def test_gaussian_rows_that_are_lost_leave_the_start():
     """Finite, but its reconstructions are many times the rows."""
     X = (np.random.RandomState(0).uniform(size=(200, 6)) < 0.4).astype(float)
-    model = RBM(5, visible="gaussian", learning_rate=5.0, random_state=0)
+    model = RBM(5, visible="gaussian", learning_rate=3.0, random_state=0)
     with pytest.warns(ConvergenceWarning, match="further from their own recons"):
         model.fit(X)
     assert not model.is_trained_
@@ -389,6 +389,22 @@ def test_rows_that_are_there_again_and_again_are_no_less_likely(seed):
     how = {"n_components": 8, "visible": "gaussian", "random_state": seed}
     trained = RBM(validation_fraction="auto", **how).fit(X)
     assert trained.score(new) >= RBM(max_iter=0, **how).fit(X).score(new)
+
+
+def coins(n, seed):
+    """Return rows of ten columns that are one coin, but for one cell in twenty."""
+    rng = np.random.RandomState(seed)
+    coin = rng.uniform(size=(n, 1)) < 0.5
+    return 1.0 * (coin ^ (rng.uniform(size=(n, 10)) < 0.05))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_are_common_are_not_held_out(seed):
+    """Of those left, most are as likely at the start: 2 of 10 cells are odd in them."""
+    X, new = coins(1000, seed), coins(2000, 100 + seed)
+    how = {"n_components": 8, "random_state": seed}
+    before = RBM(max_iter=0, **how).fit(X).score(new)
+    assert RBM(validation_fraction="auto", **how).fit(X).score(new) > before + 1
 
 
 def test_too_few_rows_say_nothing():
@@ -487,6 +503,35 @@ def test_a_weight_is_so_many_copies(units):
     assert weighted.score(X, sample_weight=weight) == pytest.approx(
         copied.score(X.repeat(weight, 0)), abs=1e-4
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_are_trained_on_as_often_as_they_are_there(seed, monkeypatch):
+    """Or a table of few patterns would hardly be trained on."""
+    X, new = coins(500, seed), coins(2000, 100 + seed)
+    before = RBM(8, max_iter=0).fit(X).score(new)
+    assert RBM(8, random_state=seed).fit(X).score(new) > before + 1  # nats
+    assert len(steps_of(monkeypatch, X, None)) == 50
+
+
+@pytest.mark.parametrize("factor", [1, 100, 1e6])
+def test_weights_take_at_most_ten_steps_for_each_row(factor, monkeypatch):
+    rng = np.random.RandomState(0)
+    X, weight = rng.uniform(size=(1200, 3)), rng.randint(1, 3, 1200)
+    weights = steps_of(monkeypatch, X, factor * weight)
+    n_copies = weight.sum() if factor == 1 else 10 * 1200
+    assert n_copies / 10 <= len(weights) <= (n_copies + 1200) / 10
+    means = [1.0 if w is None else float(w.mean()) for w in weights]
+    assert np.mean(means) == pytest.approx(1, abs=0.05)
+
+
+def steps_of(monkeypatch, X, weight):
+    """Return the weights of each batch of a pass."""
+    steps = []
+    with monkeypatch.context() as patched:
+        patched.setattr(ContrastiveDivergence, "step", lambda *of: steps.append(of[2]))
+        RBM(2, max_iter=1, random_state=0).fit(X, sample_weight=weight)
+    return steps
 
 
 # Bad and odd input
