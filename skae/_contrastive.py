@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +39,13 @@ from ._corruptions import (
     effect_on_columns,
 )
 from ._dataset import STATISTICS_ROWS, sample_rows
-from ._density_ratio import MOST_CORRELATED, log_ratio, of_pairs, whole_bound
+from ._density_ratio import (
+    MOST_CORRELATED,
+    log_ratio,
+    of_pairs,
+    score_by_chance,
+    whole_bound,
+)
 from ._losses import Loss
 from ._missing import known_cells
 from ._module import BaseModule, LinearResidual
@@ -49,12 +55,9 @@ from ._plan import TrainingPlan
 from ._solvers import Moments
 from ._start import Start
 from ._step import one_thread, usual_settings
-from ._trained import TrainedNetwork, inference
+from ._trained import RATIO_ROWS, TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
 from ._weights import check_weights
-
-if TYPE_CHECKING:
-    pass
 
 # Pairs of copies of each row from which what a corruption does is found out.
 DRAWN_COPIES = 4
@@ -78,6 +81,20 @@ class TrainedPairs(TrainedViews):
         elif sort:
             self.order = np.argsort(-self.correlations, kind="stable")
         super().measure(X, weight, rng, earlier, sort=sort)
+        if self.views.n_x < X.shape[1]:  # corrupted copies are not these rows
+            self._normalise(*sample_rows(X, weight, RATIO_ROWS, rng))
+
+    def _normalise(self, rows: NDArray, weight: NDArray | None) -> None:
+        """Bring the ratio of unrelated training rows to what it is by definition, 1.
+
+        Whatever is added to all scores, no loss that tells pairs apart knows of it.
+        """
+        codes = self.codes_of_rows(rows.astype(np.float64))
+        u, v, c = map(torch.from_numpy, (*codes, self.coefficients))
+        w = torch.ones(len(u)) if weight is None else torch.from_numpy(weight)
+        by_chance = score_by_chance(u, v, w.to(u), c)
+        self.module.calibrate({"offset": -by_chance})
+        self._casts.clear()  # which have the offset that was
 
     @property
     def correlations(self) -> NDArray:

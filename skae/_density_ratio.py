@@ -258,6 +258,32 @@ def whole_bound(
     return total
 
 
+def score_by_chance(
+    u: Tensor, v: Tensor, weight: Tensor, coefficients: Tensor
+) -> float:
+    """Return the logarithm of the mean ratio of unrelated pairs: 0 of a density ratio.
+
+    Among those with each row, that is, and then on average over the rows of both views:
+    rows far away, with scores far too high, are few of these.
+
+    Parameters
+    ----------
+    u, v : Tensor of shape (n, k)
+        Codes of pairs; those of equal ones are not unrelated.
+    weight : Tensor of shape (n,)
+    coefficients : Tensor of shape (4, k)
+    """
+    number = torch.cat([u, v], 1).unique(dim=0, return_inverse=True)[1]
+    share = weight.expand(len(u), -1).masked_fill(number[:, None] == number, 0)
+    total, w = share.sum(1, keepdim=True), weight / weight.sum()
+    if not total.all():
+        return 0.0
+    share = (share / total).log()
+    scores = log_ratio(u, v, coefficients)
+    of_both = (scores + share).logsumexp(1) + (scores.T + share).logsumexp(1)
+    return float(0.5 * w @ of_both)
+
+
 def tempered(bound_by: Callable[[float], float]) -> float:
     """Return the factor by which correlations are weakened as far as rows ask for it.
 

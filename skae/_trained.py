@@ -164,6 +164,7 @@ class TrainedNetwork:
         with inference(self.module):
             before = None if earlier is None else earlier.module
             self.module.bind(x.float(), known, before)
+        self._casts.clear()  # which are not bound
 
     def _sort(self) -> None:
         """Put the codes in the order of the variance that they explain."""

@@ -1,11 +1,14 @@
 """The contrastive autoencoder: pairs, labels, and copies of rows."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
 from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -19,6 +22,7 @@ from skae._density_ratio import (
     CodePairs,
     info_nce,
     log_ratio,
+    score_by_chance,
 )
 from skae.architectures import Convolutional
 
@@ -57,13 +61,48 @@ def test_networks_say_more_of_new_pairs(trained, halves):
 
 
 def test_scores_of_new_pairs_are_as_high_as_their_bound(trained, halves):
-    """Those of rows that were trained on are not what it is calibrated by."""
     left, right = (half[1300:] for half in halves)
     bound = trained.score(left, right)
     assert_allclose(trained.score_samples(left, right).mean(), bound, atol=0.3)
     among = trained.similarity(left, right)
     assert_allclose(np.diagonal(among), trained.score_samples(left, right), rtol=1e-9)
     assert np.exp(among).mean() == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unrelated_rows_are_as_likely_as_by_chance(seed, halves):
+    """Also where a few hundred pairs train, in folds: by definition of the ratio."""
+    rows = np.random.RandomState(seed).permutation(1797)
+    left, right = (half[rows] for half in halves)
+    model = ContrastiveAutoencoder(2, random_state=seed).fit(left[:300], right[:300])
+    assert model.best_iter_ > 0
+    among = model.similarity(left[300:800], right[800:1300])
+    n = math.log(500)
+    assert (logsumexp(among, axis=1) - n).mean() == pytest.approx(0, abs=0.25)
+    assert (logsumexp(among, axis=0) - n).mean() == pytest.approx(0, abs=0.25)
+
+
+def test_copies_of_a_pair_are_not_unrelated():
+    torch.manual_seed(0)
+    u, v = torch.randn(2, 20, 3, dtype=torch.float64)
+    c = CodePairs.white(np.array([0.9, 0.5, 0.3])).coefficients
+    weight = torch.arange(1, 21).double() % 3 + 1
+    rows = torch.arange(20).repeat_interleave(weight.long())
+    found = score_by_chance(u, v, weight, torch.from_numpy(c))
+    scores = log_ratio(u, v, torch.from_numpy(c)).numpy()
+    both = 0.0
+    for i in range(20):
+        w = weight.numpy() * (np.arange(20) != i)
+        of_each = (
+            np.average(np.exp(scores[i]), weights=w),
+            np.average(np.exp(scores[:, i]), weights=w),
+        )
+        both += float(weight[i]) * np.log(of_each).mean() / float(weight.sum())
+    assert found == pytest.approx(both, abs=1e-12)
+    copied = score_by_chance(
+        u[rows], v[rows], torch.ones(len(rows)).double(), torch.from_numpy(c)
+    )
+    assert copied == pytest.approx(found, abs=1e-12)
 
 
 def test_the_best_match_of_a_row_is_its_other_half(trained, halves):

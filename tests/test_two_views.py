@@ -78,12 +78,14 @@ def assert_same(model, other, X, y):
 def test_copies_of_a_fitted_estimator_are_the_same(estimator, views, tmp_path):
     estimator.fit(*views)
     joblib.dump(estimator, tmp_path / "model")
+    beyond = [4 * (view - view.mean(0)) for view in views]  # the rows of fit
     for other in (
         pickle.loads(pickle.dumps(estimator)),
         copy.deepcopy(estimator),
         joblib.load(tmp_path / "model"),
     ):
         assert_same(estimator, other, *views)
+        assert_same(estimator, other, *beyond)
 
 
 def test_the_same_seed_gives_the_same(estimator, views):
