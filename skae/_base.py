@@ -34,7 +34,7 @@ from ._sklearn import (
     TransformerMixin,
     _fit_context,
 )
-from ._step import in_threads, one_thread, usual_settings
+from ._step import OneThread, in_threads, usual_settings
 from ._weights import check_groups, check_weights, used_rows
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class NetworkEstimator(
 
         is_long = X.shape[0] * self._fit.n_parameters >= THREADED_INFERENCE
         n_threads = torch.get_num_threads() if is_long else 1
-        with one_thread:
+        with OneThread():
             in_threads(apply, row_chunks(X, INFERENCE_BYTES), n_threads)
         return result
 
@@ -248,7 +248,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
             networks or another objective. An earlier fit is left unharmed.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             earlier = self._earlier()
             X = self._new_rows(X, reset=earlier is None, min_rows=2)
             weight, groups = check_weights(sample_weight, X), check_groups(groups, X)
@@ -307,7 +307,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
             rows.
         """
         del y
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             earlier = getattr(self, "_fit", None)
             first = earlier is None
             X = self._new_rows(X, first, min_rows=2 if first else 1, all_steps=True)
@@ -551,7 +551,7 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
 
     def _try_out(self) -> None:
         row = self._fit.start.mean[None].astype(np.float64)
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             codes, rebuilt = self._fit.codes(row), self._fit.rebuilt(row)
             self._fit.scores(row)
         assert codes.shape == (1, self.n_components_)

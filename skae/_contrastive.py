@@ -54,7 +54,7 @@ from ._parameters import check_trainable
 from ._plan import TrainingPlan
 from ._solvers import Moments
 from ._start import Start
-from ._step import one_thread, usual_settings
+from ._step import OneThread, usual_settings
 from ._trained import RATIO_ROWS, TrainedNetwork, inference
 from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
 from ._weights import check_weights
@@ -661,7 +661,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         """
         check_is_fitted(self)
         u, v = self._codes(self._first(X)), self._y_codes(self._second(y, None))
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             constant = self._normaliser(u)[..., None]
             return (log_ratio(u, v, self._coefficients) + constant).numpy()
 
@@ -693,7 +693,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
         x = self._first(X)
         u = self._codes(x)
         v = None if y is None else self._y_codes(self._second(y, len(x)))
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             if v is None:
                 return self._expected_scores(u).numpy()
             return (of_pairs(u, v, self._coefficients) + self._normaliser(u)).numpy()
@@ -747,7 +747,7 @@ class ContrastiveAutoencoder(TwoViewEstimator):
             u, v = (self._codes(copy) for copy in copies)
         else:
             u, v = self._codes(x), self._y_codes(self._second(y, len(x)))
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             w = None if weight is None else torch.tensor(weight)
             return whole_bound(u, v, w, self._coefficients, self._normaliser(u))
 

@@ -54,7 +54,7 @@ from ._rows import check_codes, check_range, check_rows
 from ._sklearn import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from ._solvers import follow, incremental_start, new_incremental_pca
 from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes
-from ._step import one_thread, usual_settings
+from ._step import OneThread, usual_settings
 from ._weights import check_weights, used_rows
 
 # Units of a side whose states are enumerated in a fit, where it is one step of many.
@@ -321,7 +321,7 @@ class RBM(
             or too few rows are held out to say.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             rows: Any = self._checked(X, reset=True, min_rows=2)
             weight = check_weights(sample_weight, rows)
             rows, weight, _ = used_rows(rows, weight, min_rows=2)
@@ -379,7 +379,7 @@ class RBM(
             earlier call; if the machine diverges, it is left as it was.
         """
         del y
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             is_first = not hasattr(self, "_machine")
             rows = self._checked(X, reset=is_first, min_rows=1 + is_first)
             self._publish_pass(rows, check_weights(sample_weight, rows), is_first)
@@ -860,7 +860,7 @@ class RBM(
     def _found_partition(self) -> LogPartition:
         check_is_fitted(self)
         if self._partition is None:
-            with usual_settings(), one_thread:
+            with usual_settings(), OneThread():
                 device = device_or_cpu(self.device)
                 self._partition = self._machine.log_partition(device)
         return self._partition
@@ -884,7 +884,7 @@ class RBM(
 def _map(X: Any, function: Any, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
     """Apply a function to dense chunks of rows and collect what it returns."""
     result = np.empty((X.shape[0], *shape), dtype=dtype or float_dtype(X))
-    with usual_settings(), one_thread:
+    with usual_settings(), OneThread():
         for rows in row_chunks(X):
             result[rows] = function(as_dense(X[rows]))
     return result

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from threading import RLock, local
-from typing import Any
+from functools import cache, partial
+from threading import RLock, get_ident
+from typing import Any, ClassVar
+from weakref import ref
 
 import numpy as np
 import torch
@@ -114,58 +116,103 @@ class OneThread:
     overlap in several Python threads. Torch's number belongs to a Python thread, and a
     new one starts with the number that was set last, anywhere: the first block in knows
     what all go back to.
+
+    A block is used once. It may be interrupted anywhere, also on its way in or out:
+    what it has changed is then put back when it is forgotten.
     """
 
-    def __init__(self) -> None:
-        self._lock, self._n_inside, self._n_threads = RLock(), 0, 1
-        self._depth, self._libraries = local(), ExitStack()
+    lock: ClassVar[Any] = RLock()
+    _inside: ClassVar[dict[int, ref[OneThread]]] = {}  # the outermost of each thread
+    _n_threads: ClassVar[int] = 1
+    _libraries: ClassVar[list[tuple[Any, int]]] = []  # and their numbers before
 
     def __enter__(self) -> None:
-        depth = getattr(self._depth, "value", 0)
-        self._depth.value = depth + 1
-        if depth:
+        thread = get_ident()
+        if thread in self._inside:
             return
-        with self._lock:
-            if not self._n_inside:
-                self._n_threads = torch.get_num_threads()
-                self._libraries.enter_context(blas().limit(limits=1))
-            self._n_inside += 1
-            torch.set_num_threads(1)
+        with self.lock:
+            if not self._inside:
+                type(self)._n_threads = torch.get_num_threads()
+            self._inside[thread] = ref(self, partial(self._forget, thread))
+            self._limit()
 
     def __exit__(self, *error: object) -> None:
-        self._depth.value -= 1
-        if self._depth.value:
-            return
-        with self._lock:
-            self._n_inside -= 1
-            torch.set_num_threads(self._n_threads)
-            if not self._n_inside:
-                self._libraries.close()
+        thread = get_ident()
+        outermost = self._inside.get(thread)
+        if outermost is not None and outermost() is self:
+            self._leave(thread)
 
+    @classmethod
+    def _forget(cls, thread: int, block: ref[OneThread]) -> None:
+        if cls._inside.get(thread) is block:  # it has not been left
+            cls._leave(thread)
+
+    @classmethod
+    def _leave(cls, thread: int) -> None:
+        with cls.lock:
+            if thread == get_ident():
+                torch.set_num_threads(cls._n_threads)
+            if cls._inside.keys() == {thread}:
+                cls._lift()
+            del cls._inside[thread]  # the last, or it would be half left
+
+    @classmethod
+    def _limit(cls) -> None:
+        torch.set_num_threads(1)
+        if not cls._libraries:
+            found = blas().lib_controllers
+            numbers = [library.get_num_threads() for library in found]
+            cls._libraries = list(zip(found, numbers, strict=True))
+            for library in found:
+                library.set_num_threads(1)
+
+    @classmethod
+    def _lift(cls) -> None:
+        """Let the libraries have as many threads as before.
+
+        From 3.8 on, threadpoolctl listens to the thread alone that was first to set a
+        number, and that may not be the last to leave.
+        """
+        for library, n_threads in cls._libraries:
+            release = getattr(library, "clear_controlling_thread", lambda **_: None)
+            if library.get_num_threads() == 1:  # nobody else has set another
+                library.set_num_threads(n_threads)
+                if library.get_num_threads() != n_threads:
+                    release(force=True)
+                    library.set_num_threads(n_threads)
+            release()
+        cls._libraries = []
+
+    @classmethod
     @contextmanager
-    def lifted(self) -> Iterator[None]:
+    def lifted(cls) -> Iterator[None]:
         """Use as many threads as before for a while, for work that is worth it."""
-        with self._lock:
-            is_alone = self._n_inside == 1
+        with cls.lock:
+            is_alone = cls._inside.keys() == {get_ident()}
             if is_alone:
-                torch.set_num_threads(self._n_threads)
-                self._libraries.close()
+                torch.set_num_threads(cls._n_threads)
+                cls._lift()
         try:
             yield
         finally:
-            with self._lock:
+            with cls.lock:
                 if is_alone:
-                    torch.set_num_threads(1)
-                    self._libraries.enter_context(blas().limit(limits=1))
+                    cls._limit()
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Forget the threads of the parent, which are not in this process."""
+        for thread in cls._inside.keys() - {get_ident()}:
+            del cls._inside[thread]
+        if not cls._inside:
+            cls._lift()
+        cls.lock.release()
 
 
 @cache
 def blas() -> ThreadpoolController:
     """Return the libraries that NumPy and SciPy compute by."""
     return ThreadpoolController().select(user_api="blas")
-
-
-one_thread = OneThread()
 
 
 def threads_for(work: float) -> Any:
@@ -176,7 +223,7 @@ def threads_for(work: float) -> Any:
     work : float
         Multiplications of the operation.
     """
-    return one_thread.lifted() if work >= THREADED_WORK else one_thread
+    return OneThread.lifted() if work >= THREADED_WORK else OneThread()
 
 
 def in_threads(
@@ -228,6 +275,20 @@ def usual_settings() -> Iterator[None]:
 
 # Whoever seeds torch's global generator puts it back before it lets go of this.
 _global_generator = RLock()
+
+# A process that is forked has neither half a change, nor a lock that nobody releases.
+# (The generator's is taken first: whoever has it may want the other.)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=OneThread.lock.acquire,
+        after_in_parent=OneThread.lock.release,
+        after_in_child=OneThread.after_fork,
+    )
+    os.register_at_fork(
+        before=_global_generator.acquire,
+        after_in_parent=_global_generator.release,
+        after_in_child=_global_generator.release,
+    )
 
 
 class RandomNumbers:

@@ -23,7 +23,7 @@ from ._start import (
     gaussian_log_density,
     residual_log_density,
 )
-from ._step import draws_always, one_thread, seeded_globally
+from ._step import OneThread, draws_always, seeded_globally
 
 # Rows from which the shares of the codes are taken, each by a pass of its own.
 RATIO_ROWS = 1000
@@ -349,7 +349,7 @@ def inference(module: torch.nn.Module) -> Iterator[None]:
     """Do without gradients and chance, in one thread."""
     may_draw = any(map(draws_always, module.modules()))
     numbers = seeded_globally(0) if may_draw else nullcontext()
-    with one_thread, numbers, torch.inference_mode():
+    with OneThread(), numbers, torch.inference_mode():
         yield
 
 

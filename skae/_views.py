@@ -40,7 +40,7 @@ from ._samples import takes_padding
 from ._sklearn import BaseEstimator, _fit_context
 from ._split import joined_by_copies
 from ._start import Start
-from ._step import one_thread, usual_settings
+from ._step import OneThread, usual_settings
 from ._trained import TrainedNetwork, loadings
 from ._weights import check_groups, check_weights
 
@@ -432,7 +432,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
             weights or the groups are invalid. An earlier fit is left unharmed.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             earlier = self._fit if self.warm_start and hasattr(self, "_fit") else None
             pairs = self._pairs(X, y, self, reset=earlier is None, min_rows=2)
             weight = check_weights(sample_weight, pairs)
@@ -481,7 +481,7 @@ class TwoViewEstimator(OnnxMixin, NetworkEstimator):
         ValueError
             As :meth:`fit`.
         """
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             earlier = getattr(self, "_fit", None)
             first = earlier is None
             pairs = self._pairs(X, y, self, reset=first, min_rows=2 if first else 1)

@@ -1,8 +1,12 @@
 """What a step needs: AdamW by its kernel alone, one thread, and random numbers."""
 
 import copy
+import gc
+import os
+import signal
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from threading import Barrier, Event, Thread
@@ -19,7 +23,6 @@ from skae._step import (
     RandomNumbers,
     blas,
     one_cycle,
-    one_thread,
     quick_step,
     seeded_globally,
     threads_for,
@@ -121,21 +124,31 @@ def test_what_is_not_plain_fused_adamw_takes_its_own_steps(make, change):
 def three_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    limit = blas().limit(limits=3)
+    let_any_thread_set_numbers()
     yield
     torch.set_num_threads(before)
+    limit.restore_original_limits()
+    let_any_thread_set_numbers()
+
+
+def let_any_thread_set_numbers():
+    """As before: from 3.8 on, threadpoolctl listens to the first one alone."""
+    for library in blas().lib_controllers:
+        getattr(library, "clear_controlling_thread", lambda **_: None)(force=True)
 
 
 @pytest.mark.usefixtures("three_threads")
 def test_one_thread_is_put_back_whichever_block_ends_first():
-    block, inside, leave = OneThread(), Event(), Event()
+    inside, leave = Event(), Event()
 
     def other():
-        with block:
+        with OneThread():
             inside.set()
             leave.wait(10)
 
     thread = Thread(target=other)
-    with block:
+    with OneThread():
         assert torch.get_num_threads() == 1
         thread.start()
         inside.wait(10)
@@ -143,19 +156,18 @@ def test_one_thread_is_put_back_whichever_block_ends_first():
     leave.set()
     thread.join()
     assert torch.get_num_threads() == 3
-    with pytest.raises(RuntimeError), block:
+    with pytest.raises(RuntimeError), OneThread():
         raise RuntimeError
     assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")
 def test_only_the_outermost_block_puts_the_threads_back():
-    block = OneThread()
-    with block:
-        with block:
+    with OneThread():
+        with OneThread():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 1
-        with pytest.raises(RuntimeError), block:
+        with pytest.raises(RuntimeError), OneThread():
             raise RuntimeError
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
@@ -164,11 +176,11 @@ def test_only_the_outermost_block_puts_the_threads_back():
 @pytest.mark.usefixtures("three_threads")
 def test_blocks_that_overlap_know_nothing_of_each_other():
     """The first in is the first out, and each thread of Python is asked itself."""
-    block, seen = OneThread(), {}
+    seen = {}
     entered, left = [Event() for _ in range(4)], [Event() for _ in range(4)]
 
     def run(i):
-        with block, block:
+        with OneThread(), OneThread():
             inside = torch.get_num_threads()
             entered[i].set()
             left[i].wait(10)
@@ -192,12 +204,101 @@ def test_blocks_that_overlap_know_nothing_of_each_other():
 @pytest.mark.parametrize(("work", "is_one"), [(1e9, True), (1e10, False)])
 def test_an_operation_has_several_threads_if_it_is_work_enough(work, is_one):
     before = libraries()
-    for block in (nullcontext(), one_thread):
+    for block in (nullcontext(), OneThread()):
         with block, threads_for(work):
             assert torch.get_num_threads() == (1 if is_one else 3)
             assert libraries() == ([1] * len(before) if is_one else before)
         assert torch.get_num_threads() == 3
         assert libraries() == before
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_the_libraries_come_back_whoever_leaves_last():
+    """Both threads live on, as those of a server do."""
+    before, entered, leave = libraries(), Event(), Event()
+
+    def first():
+        with OneThread():
+            entered.set()
+            leave.wait(10)
+
+    def last():
+        with OneThread():
+            leave.set()
+            pools[0].submit(int).result(10)  # once that has left
+
+    pools = [ThreadPoolExecutor(1) for _ in range(2)]
+    done = [pools[0].submit(first)]
+    entered.wait(10)
+    done.append(pools[1].submit(last))
+    for each in done:
+        each.result(10)
+    assert libraries() == before
+    with OneThread():
+        assert set(libraries()) <= {1}
+    assert libraries() == before
+    for pool in pools:
+        pool.shutdown()
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("n_calls", range(1, 5))
+def test_a_block_may_be_interrupted_on_its_way_in_or_out(n_calls, monkeypatch):
+    """By a signal, at any of the calls that it makes."""
+    before, calls = libraries(), []
+
+    def interrupted(function):
+        def call(*args):
+            calls.append(function)
+            if len(calls) == n_calls:
+                raise KeyboardInterrupt
+            return function(*args)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for name in ("get_num_threads", "set_num_threads"):
+            patched.setattr(torch, name, interrupted(getattr(torch, name)))
+        patched.setattr(OneThread, "_lift", interrupted(OneThread._lift))
+        with pytest.raises(KeyboardInterrupt), OneThread():
+            pass
+    gc.collect()  # nobody looks at the error any more
+    assert not OneThread._inside
+    assert torch.get_num_threads() == 3
+    assert libraries() == before
+    with OneThread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_waits_for_no_thread_of_its_parent():
+    before, inside, leave = libraries(), Event(), Event()
+
+    def other():
+        with OneThread(), OneThread.lock, seeded_globally(0):
+            inside.set()
+            leave.wait(0.2)
+        with OneThread():
+            leave.wait(10)
+
+    thread = Thread(target=other)
+    thread.start()
+    inside.wait(10)
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(10)
+            with OneThread(), seeded_globally(0):
+                is_one = torch.get_num_threads() == 1
+            os._exit(0 if is_one and libraries() == before else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    leave.set()
+    thread.join()
+    assert libraries() == before
 
 
 def libraries():

@@ -23,7 +23,7 @@ from .._module import with_linear_paths
 from .._net import AutoencoderNet
 from .._parameters import check_trainable, naming, resolve_device
 from .._plan import TrainingPlan
-from .._step import one_thread, usual_settings
+from .._step import OneThread, usual_settings
 from .._trained import inference
 from ..architectures import MLP
 from ._bag_module import BagModule
@@ -584,7 +584,7 @@ class TextAutoencoder(LanguageModel, TextEstimator):
             )
         bags: list[NDArray] = []
         size = max(1, INFERENCE_NUMBERS // len(self.vocabulary_))
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             for first in range(0, len(codes), size):
                 log_probs = self._fit.model.log_probs(codes[first : first + size])
                 bags += [likeliest_bag(row, int(n_tokens)) for row in log_probs]

@@ -18,7 +18,7 @@ from .._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from .._file import StoredEstimator
 from .._parameters import new_random_state, unchanged_on_error
 from .._sklearn import _fit_context
-from .._step import one_thread, usual_settings
+from .._step import OneThread, usual_settings
 from ._fit import fit
 from ._objective import TextObjective
 from ._tokens import TokenSequences, Vocabulary
@@ -123,7 +123,7 @@ class LanguageModel(TextModel):
             If `X` is not made of texts of that kind.
         """
         sequences = self._texts(X)
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             return self._log_likelihood(sequences)
 
     def score(self, X: Iterable[Any], y: Any = None) -> float:
@@ -146,7 +146,7 @@ class LanguageModel(TextModel):
         """
         del y
         sequences = self._texts(X)
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             total = float(self._log_likelihood(sequences).sum())
         return total / max(self._n_predicted(sequences), 1)
 
@@ -242,7 +242,7 @@ class GenerativeModel(LanguageModel):
         for _ in range(max_tokens):
             sequences = unended([texts[i] for i in going], end + 1)
             places = sequences.starts + sequences.lengths - 1
-            with usual_settings(), one_thread:
+            with usual_settings(), OneThread():
                 log_p = self._log_probs(sequences, places)
                 log_p[:, end - 1] = -np.inf  # the unknown token
                 drawn = _drawn(log_p, float(temperature), top_k, rng)
@@ -325,7 +325,7 @@ class TextEstimator(TextModel, NetworkEstimator):
             parameter is invalid. An earlier fit is left unharmed.
         """
         task = FitTask(self, X, y)
-        with unchanged_on_error(self), usual_settings(), one_thread:
+        with unchanged_on_error(self), usual_settings(), OneThread():
             sequences = self._fitted_texts(X)
             objective: Any = self._objective()
             self._publish(fit(objective, sequences, task))
@@ -374,5 +374,5 @@ class TextEstimator(TextModel, NetworkEstimator):
             If `X` is not made of texts of that kind.
         """
         sequences = self._texts(X)
-        with usual_settings(), one_thread:
+        with usual_settings(), OneThread():
             return self._fit.model.codes(sequences)

@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .._objective import Objective
 from .._plan import TrainingPlan
-from .._step import one_thread, usual_settings
+from .._step import OneThread, usual_settings
 from .._trained import inference
 from ._base import WORDS_AND_SIGNS, LanguageModel, TextEstimator
 from ._correspondence import CorrespondenceAnalysis
@@ -673,7 +673,7 @@ class MaskedLanguageModel(LanguageModel, TextEstimator):
         if not len(places):
             return filled
         for rows in blocks(len(places), sequences.n_tokens):
-            with usual_settings(), one_thread:
+            with usual_settings(), OneThread():
                 log_probs = self._fit.model.log_probs(sequences, places[rows])
             for text, row in zip(sequences.texts[places[rows]], log_probs, strict=True):
                 filled[text].append(self._likeliest(row[: sequences.unknown], top_k))
