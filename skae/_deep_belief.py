@@ -12,7 +12,6 @@ The networks stand beside PCA's linear path, their last layers being zero, or al
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from types import SimpleNamespace
@@ -22,7 +21,6 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -32,7 +30,7 @@ from ._base import BaseAutoencoder
 from ._dataset import RowDataset
 from ._module import BaseModule, LinearResidual
 from ._plan import TrainingPlan
-from ._rbm import RBM
+from ._rbm import RBM, warn_if_kept
 from ._start import Start
 from .architectures import MLP
 from .architectures._mlp import TiedDecoder
@@ -76,14 +74,12 @@ class Pretraining:
             random_state=self.seed,
             device=params.device,
         )
-        for i, share in enumerate(SHARES_OF_RATE):
+        for share in SHARES_OF_RATE:
             machine.learning_rate = share * rate * params.rbm_learning_rate
-            with warnings.catch_warnings():
-                if i < len(SHARES_OF_RATE) - 1:
-                    warnings.simplefilter("ignore", ConvergenceWarning)
-                machine.fit(rows)
-            if not has_diverged(machine):
-                break
+            reason = machine._fit(rows, None)
+            if not reason:
+                return machine
+        warn_if_kept(reason, stacklevel=3)
         return machine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
 from types import SimpleNamespace
@@ -39,12 +40,19 @@ from ._solvers import (
     new_incremental_pca,
 )
 from ._start import RandomStart, Start
-from ._step import seeded_globally
+from ._step import is_own, seeded_globally
 from ._trained import TrainedNetwork
-from .architectures import MLP
+from .architectures import MLP, Modules
 from .architectures._base import Architecture
 
 MOST_DECAY = 1.0  # that ``alpha="auto"`` asks for
+
+
+def is_users(architecture: Any) -> bool:
+    """Whether networks have parts that are a user's own, of which nothing is known."""
+    return architecture is not None and (
+        isinstance(architecture, Modules) or is_own(architecture)
+    )
 
 
 class Objective(ABC):
@@ -276,7 +284,7 @@ class Objective(ABC):
             )
             architecture, one, axis = for_channels(sample_shape)
             shape = tuple(n * n_inputs if i == axis else n for i, n in enumerate(one))
-        with seeded_globally(seed):  # for parts that are a user's own
+        with seeded_globally(seed) if is_users(architecture) else nullcontext():
             networks = architecture.build(shape, k, generator)
             encoder, decoder = check_networks(architecture, networks, shape, k)
         if n_inputs > 1 and len(one) > 1:

@@ -28,7 +28,7 @@ from ._boltzmann import (
     independent_start,
     moments,
 )
-from ._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from ._callbacks import UNWATCHED, CallbackSupportMixin, FitTask, with_callbacks
 from ._contrastive_divergence import ContrastiveDivergence, Steps
 from ._dataset import (
     RowDataset,
@@ -321,6 +321,11 @@ class RBM(
             or too few rows are held out to say.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
+        warn_if_kept(self._fit(X, sample_weight, task), stacklevel=5)
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any, task: FitTask = UNWATCHED) -> str:
+        """Fit; return why the start is kept although there were passes, or nothing."""
         with unchanged_on_error(self), usual_settings(), OneThread():
             rows: Any = self._checked(X, reset=True, min_rows=2)
             weight = check_weights(sample_weight, rows)
@@ -339,13 +344,7 @@ class RBM(
             self._publish(machine, seed, n_iter, machine is not start)
             self._trainer = self._solver = None
             task.end()
-            if reason:
-                warnings.warn(
-                    f"RBM: the start is kept, {reason}.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
-        return self
+        return reason
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -879,6 +878,16 @@ class RBM(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def warn_if_kept(reason: str, stacklevel: int) -> None:
+    """Warn of a start that is kept for a reason."""
+    if reason:
+        warnings.warn(
+            f"RBM: the start is kept, {reason}.",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _map(X: Any, function: Any, shape: tuple[int, ...], dtype: Any = None) -> NDArray:

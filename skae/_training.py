@@ -28,15 +28,14 @@ from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
 from ._module import MARGINS, BaseModule
 from ._net import AutoencoderNet
-from ._objective import Objective
+from ._objective import Objective, is_users
 from ._parameters import new_torch_generator, resolve_device
 from ._plan import TrainingPlan
 from ._rows import Rows
 from ._split import DistinctRows, assign_folds, choose_held_out, row_sizes
 from ._start import Start
-from ._step import is_own, seeded_globally
+from ._step import seeded_globally
 from ._trained import TrainedNetwork, inference
-from .architectures import Modules
 
 # Held-out rows from which on none is judged several times.
 MOST_DRAWS = 5000
@@ -248,11 +247,10 @@ class Training:
             module.see(data.dataset, data.train, data.fold_of[data.train] != fold)
             modules.append(module)
         architecture = self.objective.params.architecture
-        is_theirs = isinstance(architecture, Modules) or is_own(architecture)
         vectorised: Any = False
         if getattr(architecture, "is_vectorised", True):  # a user's parts may not be
             vectorised = data.dataset.take(data.train[:2])
-        with slow_is_an_error(self.seed) if is_theirs else nullcontext():
+        with slow_is_an_error(self.seed) if is_users(architecture) else nullcontext():
             stacked = StackedModules(modules, vectorised)
         net = self._net_of(stacked, callbacks=None)
         if net.verbose:

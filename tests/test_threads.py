@@ -1,6 +1,7 @@
 """Many threads at once: to the bit what one thread finds, and nothing global moves."""
 
 import random
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -70,6 +71,27 @@ def test_rows_in_threads_give_what_one_thread_gives(name, X, monkeypatch):
         with np.errstate(all="raise"):
             found = getattr(model, method)(rows)
         np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=method)
+
+
+OWN = {
+    name: model
+    for name, model in ESTIMATORS.items()
+    if not any(word in name for word in ("modules", "denoising", "contractive"))
+    and "Transformer" not in type(model.architecture).__name__  # it has dropout
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_another_thread_draws_is_not_disturbed(name, X, monkeypatch):
+    """Only parts that draw from torch's global generator set its state, for a while."""
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "set_rng_state", refuse)
+    before = list(warnings.filters)
+    clone(OWN[name]).fit(X).transform(X)
+    assert warnings.filters == before
 
 
 def test_an_error_in_a_thread_is_raised():
