@@ -187,14 +187,36 @@ def judge(
         f": on held-out rows the network was better by {improvement.z_score:.1f} "
         f"standard errors, and more than {asked:.2f} are asked"
     )
+    is_better = improvement.exceeds(asked)
+    typical = typical_improvement(before, net.best_losses_, data.valid_weight)
+    if is_better and typical < net.criterion_.least_typical:
+        is_better = False
+        reason = (
+            ": it is better on held-out rows that are known badly, and on most of the "
+            "others worse"
+        )
     return GateDecision(
-        required or improvement.exceeds(asked),
+        required or is_better,
         net.best_iter_,
         net.best_loss_,
         net.valid_losses_,
         net.best_calibration_,
         "" if required else reason,
     )
+
+
+def typical_improvement(
+    before: Tensor, after: Tensor, weight: Tensor | None = None
+) -> float:
+    """Return the mean improvement of the losses of rows, as a share of both.
+
+    Each row counts the same, however large its losses are, which must not be negative:
+    -0.05 stands for losses that are a tenth larger.
+    """
+    before, after = before.double(), after.double()
+    w = torch.ones_like(before) if weight is None else weight.double()
+    both = before + after
+    return float(w @ torch.where(both > 0, (before - after) / both, 0.0) / w.sum())
 
 
 class StackedModules(nn.Module):

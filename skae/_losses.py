@@ -120,6 +120,9 @@ class Loss(nn.Module):
         which they count for each other. None: each row has a loss of its own.
     calibrates_start : bool
         Whether the start is judged as :meth:`calibrated` too, because it will be.
+    least_typical : float
+        Improvement that rows must show on average, each as a share of its own loss:
+        see :func:`skae._gate.typical_improvement`.
     best_score : float
         The :meth:`score` from which the public loss is counted, lower is better.
     loss_name : str
@@ -131,6 +134,7 @@ class Loss(nn.Module):
     value_range: tuple[float, float, str] = (-math.inf, math.inf, "")
     rows_at_once: int | None = None
     calibrates_start: bool = False
+    least_typical: float = -math.inf
     best_score: float = 0.0
     loss_name: str = "loss"
 

@@ -295,6 +295,30 @@ def test_complete_rows_are_left_alone(model, X):
     assert_array_equal(model.impute(whole), whole)
 
 
+@pytest.mark.parametrize("seed", [2, 6, 9])  # of which sums of squares are less
+def test_rows_that_are_nearly_known_do_not_pay_for_others(seed):
+    """Of a rolled sheet in eight columns four say what the others are."""
+
+    def rolled(n, seed):
+        rng = np.random.RandomState(seed)
+        t, height = 1.5 * np.pi * (1 + 2 * rng.uniform(size=n)), rng.uniform(0, 10, n)
+        sheet = np.column_stack([t * np.cos(t), height, t * np.sin(t)])
+        turned = sheet @ np.random.RandomState(1).randn(3, 8)
+        X = turned + 0.3 * rng.randn(n, 8)
+        return X / turned.std(0), rng.uniform(size=X.shape) < 0.3
+
+    X, missing = rolled(500, seed)
+    new, hidden = rolled(2000, 100 + seed)
+    few = (hidden.sum(1) > 0) & (hidden.sum(1) < 5)
+    errors = []
+    for max_iter in (0, "auto"):
+        model = MaskedImputer(max_iter=max_iter, random_state=seed)
+        model.fit(np.where(missing, np.nan, X))
+        completed = model.transform(np.where(hidden, np.nan, new)[few])
+        errors.append(np.square(completed - new[few]).sum())
+    assert errors[1] < 1.01 * errors[0]
+
+
 def test_single_precision_is_kept(model, X):
     single = X.astype(np.float32)
     completed = model.fit(single).impute(single)
