@@ -118,11 +118,11 @@ class RBM(
         Passes over the rows. With 0 the machine is the start.
     validation_fraction : float, "auto" or None, default=None
         None holds out nothing, and keeps what was trained: for features. Otherwise the
-        share of the distinct rows that is held out, to keep the start where they are
-        not likelier under the trained machine, by 2 standard errors, nor rows as often
-        as they are there: for likelihoods, since the features of the start are the same
-        for every row. "auto" is 10 % of
-        1000 rows or more (10,000 at most), 20 % of fewer, and none of less than 10.
+        share of the distinct rows that is held out, but for common ones, to keep the
+        start where they are not likelier under the trained machine, by 2 standard
+        errors, nor rows as often as they are there: for likelihoods, since the features
+        of the start are the same for every row. "auto" is 10 % of 1000 rows or more
+        (10,000 at most), 20 % of fewer, and none of less than 10.
         With fewer than 5 the start is kept.
     verbose : bool, default=False
         Print a line for each pass, and which machine is kept.
@@ -291,8 +291,8 @@ class RBM(
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Training rows; sparse ones become dense batch by batch. Equal rows are held
-            out together, but those that are there ten times as often as the rarest
-            ones are not.
+            out together, and common ones, which are there ten times as often as the
+            rarest, are not.
         y : any, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
