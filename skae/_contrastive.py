@@ -81,7 +81,8 @@ class TrainedPairs(TrainedViews):
         elif sort:
             self.order = np.argsort(-self.correlations, kind="stable")
         super().measure(X, weight, rng, earlier, sort=sort)
-        if self.views.n_x < X.shape[1]:  # corrupted copies are not these rows
+        # Corrupted copies are not these rows, and a batch has few of them.
+        if self.views.n_x < X.shape[1] and earlier is None:
             self._normalise(*sample_rows(X, weight, RATIO_ROWS, rng))
 
     def _normalise(self, rows: NDArray, weight: NDArray | None) -> None:

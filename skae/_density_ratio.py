@@ -263,8 +263,8 @@ def score_by_chance(
 ) -> float:
     """Return the logarithm of the mean ratio of unrelated pairs: 0 of a density ratio.
 
-    Among those with each row, that is, and then on average over the rows of both views:
-    rows far away, with scores far too high, are few of these.
+    That is among those with each row, in both views; and then the median over the rows,
+    or one that is far away would decide.
 
     Parameters
     ----------
@@ -275,13 +275,15 @@ def score_by_chance(
     """
     number = torch.cat([u, v], 1).unique(dim=0, return_inverse=True)[1]
     share = weight.expand(len(u), -1).masked_fill(number[:, None] == number, 0)
-    total, w = share.sum(1, keepdim=True), weight / weight.sum()
+    total = share.sum(1, keepdim=True)
     if not total.all():
         return 0.0
     share = (share / total).log()
     scores = log_ratio(u, v, coefficients)
     of_both = (scores + share).logsumexp(1) + (scores.T + share).logsumexp(1)
-    return float(0.5 * w @ of_both)
+    of_both, order = of_both.sort()
+    below = weight[order].cumsum(0) / weight.sum()
+    return float(0.5 * of_both[(below < 0.5 - 1e-9).sum()])
 
 
 def tempered(bound_by: Callable[[float], float]) -> float:

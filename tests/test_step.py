@@ -271,6 +271,7 @@ def test_a_block_may_be_interrupted_on_its_way_in_or_out(n_calls, monkeypatch):
     assert torch.get_num_threads() == 3
 
 
+@pytest.mark.usefixtures("three_threads")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_waits_for_no_thread_of_its_parent():
