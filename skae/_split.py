@@ -129,12 +129,8 @@ def distinct_rows(
     weights = np.add.reduceat(ones, first)
     if groups is None:
         return DistinctRows(rows, weights, None)
-    distinct = np.cumsum(is_first) - 1
-    n, links = len(rows), (distinct, len(rows) + groups[order])
-    size = n + int(groups.max()) + 1
-    graph = coo_matrix((np.ones(len(order), dtype=bool), links), shape=(size, size))
-    component = connected_components(graph, directed=False)[1][:n]
-    return DistinctRows(rows, weights, np.unique(component, return_inverse=True)[1])
+    unit = _joined(np.cumsum(is_first) - 1, groups[order])  # of each row, in order
+    return DistinctRows(rows, weights, unit[first])
 
 
 def joined_by_copies(
