@@ -148,9 +148,9 @@ class Graph:
         self._n_names += 1
         return f"{self.prefix}{kind}_{self._n_names}"
 
-    def value(self, name: str, dtype: Any, sizes: tuple[int, ...] = ()) -> Value:
+    def value(self, name: str, dtype: Any) -> Value:
         """Return an input, or what else is not the result of a node."""
-        return Value(self, name, np.dtype(dtype), sizes)
+        return Value(self, name, np.dtype(dtype))
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
         """Return a constant; the same one for the same numbers."""

@@ -38,12 +38,10 @@ SIZES: dict[str, tuple[str | None, ...]] = {
 }
 
 
-def normal_parameter(
-    *shape: int, std: float = STD, generator: torch.Generator
-) -> nn.Parameter:
+def normal_parameter(*shape: int, generator: torch.Generator) -> nn.Parameter:
     """Return weights drawn from a normal distribution."""
     values = torch.empty(*shape, dtype=torch.float32, device="cpu")
-    return nn.Parameter(values.normal_(0.0, std, generator=generator))
+    return nn.Parameter(values.normal_(0.0, STD, generator=generator))
 
 
 def normal_linear(

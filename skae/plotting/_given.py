@@ -179,9 +179,7 @@ def hides_padding(estimator: Any) -> bool:
 # Parameters
 
 
-def check_components(
-    components: Any, n_components: int, most: int = 2
-) -> tuple[int, ...]:
+def check_components(components: Any, n_components: int) -> tuple[int, ...]:
     """Return which codes are drawn; None means the first ones, at most two.
 
     Raises
@@ -190,13 +188,13 @@ def check_components(
         If these are not one or two different codes, counted from 0.
     """
     if components is None:
-        return tuple(range(min(most, n_components)))
+        return tuple(range(min(2, n_components)))
     chosen = np.atleast_1d(components).ravel().tolist()
     are_codes = all(
         isinstance(j, int) and not isinstance(j, bool) and 0 <= j < n_components
         for j in chosen
     )
-    if not are_codes or not 1 <= len(set(chosen)) == len(chosen) <= most:
+    if not are_codes or not 1 <= len(set(chosen)) == len(chosen) <= 2:
         raise ValueError(
             f"components={components!r} must be one or two different codes, from 0 to "
             f"{n_components - 1}."

@@ -25,7 +25,6 @@ Chen & Goodman (1998). An empirical study of smoothing techniques for language m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,7 +182,6 @@ class NGrams:
         contexts: NDArray,
         targets: NDArray,
         n_tokens: int,
-        orders: Iterable[int] = ORDERS,
     ) -> NGrams:
         """Count in the order in which tokens are the likeliest when left out.
 
@@ -191,17 +189,15 @@ class NGrams:
 
         Parameters
         ----------
-        contexts : ndarray of int of shape (n, max(orders) - 1)
+        contexts : ndarray of int of shape (n, max(ORDERS) - 1)
         targets : ndarray of int of shape (n,)
         n_tokens : int
-        orders : iterable of int
-            Increasing.
         """
         counting = Counting(contexts, targets, n_tokens)
         n = len(targets)
         some = np.linspace(0, n - 1, min(n, CHOOSING)).astype(np.int64)
         best, likeliest, in_vain = None, -np.inf, 0
-        for order in orders:
+        for order in ORDERS:
             grams = cls(n_tokens, counting.levels(order))
             found = np.stack([ids[some] for ids in counting.ids[:order]], 1)
             left_out = grams.left_out(found, targets[some])
