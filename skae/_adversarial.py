@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -111,7 +110,6 @@ class Adversarial(Objective):
         return TrainedAdversarial(module, start, held_out_error)
 
 
-@dataclass
 class TrainedAdversarial(TrainedNetwork):
     """A network whose codes are standardised by rows that it was trained on."""
 

@@ -60,7 +60,7 @@ class ContrastiveLoss(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skae._contrastive import ContrastiveLoss
+    >>> from skae._contrastive_module import ContrastiveLoss
     >>> nothing = torch.zeros(3, 2), torch.zeros(3, 2), torch.zeros(4, 2)
     >>> ContrastiveLoss()(nothing, torch.zeros(3, 5))["info_nce"].abs()
     tensor([0., 0., 0.])

@@ -321,8 +321,8 @@ def frame_column(X: Any, j: int) -> Any:
 
 def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
     """Return the name and the first offending value of a column that is no number."""
-    is_frame = hasattr(X, "columns")
-    if is_frame:
+    has_names = hasattr(X, "columns")
+    if has_names:
         names = list(X.columns)
         given = [np.asarray(frame_column(X, j)) for j in range(len(names))]
         columns = list(zip(names, given, strict=True))
@@ -333,7 +333,7 @@ def _first_column_not_numeric(X: Any) -> tuple[Any, Any] | None:
         columns = list(enumerate(array.T))
     for name, column in columns:
         for value in column if column.dtype.kind in "OUSMmTV" else ():
-            if value is None or (is_frame and is_missing(value)):
+            if value is None or (has_names and is_missing(value)):
                 continue
             try:
                 float(value)

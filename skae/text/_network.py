@@ -225,7 +225,7 @@ class TokenModule(BaseModule):
 
     Attributes
     ----------
-    start : TokenStart
+    start : LanguageStart
     reader : object
         What the start says of the texts that are trained on. Both are there while the
         module trains, and are no part of it.
