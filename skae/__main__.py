@@ -153,13 +153,11 @@ def choose_counts(
 def make_models(counts: Sequence[int], options: argparse.Namespace) -> list[Any]:
     """Return PCA and every estimator of complete rows for each number of codes."""
     public = [getattr(skae, name) for name in skae.__all__]
-    classes = [v for v in public if isinstance(v, type)]
-    whole = [c for c in classes if issubclass(c, BaseAutoencoder)]
-    whole = [c for c in whole if not c._objective_class.handles_missing]
-    whole.remove(skae.DeepBeliefAutoencoder)  # the plain one with another beginning
-    classes = [PCA, *whole]
-    seed = options.random_state
-    models = [c(n_components=k, random_state=seed) for k in counts for c in classes]
+    ours = [v for v in public if isinstance(v, type) and issubclass(v, BaseAutoencoder)]
+    ours = [c for c in ours if not c._objective_class.handles_missing]
+    ours.remove(skae.DeepBeliefAutoencoder)  # the plain one with another beginning
+    kinds, seed = [PCA, *ours], options.random_state
+    models = [c(n_components=k, random_state=seed) for k in counts for c in kinds]
     for model in models:
         if options.max_iter is not None and "max_iter" in model.get_params():
             model.set_params(max_iter=options.max_iter)
