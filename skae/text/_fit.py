@@ -10,7 +10,9 @@ start that knows their other copies, and on held-out ones that stand for all oth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from .._parameters import (
     new_random_state,
     new_torch_generator,
 )
-from .._plan import MIN_ROWS, SMALL_TABLE
+from .._plan import MIN_ROWS, SMALL_TABLE, TrainingPlan
 from .._split import choose_held_out, distinct_rows
 from .._training import Training
 from ._dataset import Pieces
@@ -43,94 +45,145 @@ def fit(
     objective: TextObjective, sequences: TokenSequences, task: FitTask = UNWATCHED
 ) -> Fit:
     """Fit an objective to texts; `task` is what scikit-learn's callbacks see."""
-    params = objective.params
-    seed = int(new_random_state(params.random_state).randint(2**31 - 1))
-    start = beside = objective.counted(sequences, None, seed)
-    pieces = objective.pieces(sequences)
-    rows, unit_of, copies = distinct_pieces(sequences, pieces)
-    plan = objective.plan(pieces.lengths[rows])
-    train, valid = held_out(rows, unit_of, plan.n_held_out, seed)
-    if plan.max_iter:
-        counts = np.sort(pieces.places(train))
-        beside = objective.counted(sequences, counts, seed, start)
-    dataset = objective.dataset(sequences, pieces, plan)
-    units = np.unique(unit_of[valid], return_inverse=True)[1]
-    at = [torch.from_numpy(a).to(dataset.device) for a in (train, valid, units)]
-    data = TrainingData(dataset, at[0], at[1], units=at[2])
-    training = Training(objective, plan, beside, seed, task)
+    texts = Texts.of(objective, sequences)
+    rows, unit_of, copies = distinct_pieces(sequences, texts.pieces)
+    plan = objective.plan(texts.pieces.lengths[rows])
+    train, valid = held_out(rows, unit_of, plan.n_held_out, texts.seed)
+    beside = texts.counted(train) if plan.max_iter else texts.start
+    data = texts.data(plan, train, valid, unit_of)
+    training = Training(objective, plan, beside, texts.seed, task)
+    net, found = training.new_net(), partial(texts.found, valid)
     few = f": of fewer than {MIN_ROWS} distinct texts, or pieces, nothing is learnt"
-    net = training.new_net()
     decision = GateDecision(False, 0, reason=few * (plan.n_rows < MIN_ROWS))
-
-    def found(net: AutoencoderNet, decision: GateDecision) -> Fit:
-        objective.finish(net.module_)
-        model = start
-        if decision.is_open:
-            model = objective.model(net.module_, start, None, seed)
-        per_row = objective.n_predicted(sequences, pieces, valid)
-        return Fit(
-            objective=objective,
-            start=start,
-            net=net,
-            model=model,
-            best_iter=decision.best_iter if decision.is_open else 0,
-            validation_scores=[-loss / per_row for loss in decision.curve],
-            seed=seed,
-            n_samples=len(sequences),
-            dtype=np.dtype(np.float64),
-            lasting=lasting_parameters(params),
-            reason=decision.reason,
-        )
-
     trains_again = plan.n_rows < SMALL_TABLE or not objective.keeps_network
     task.begin((1 + trains_again) * plan.max_iter)
     if plan.max_iter:
         decision = training.run(net, data, continued=False, found=found)
-    is_asked = bool(decision.is_open and np.ptp(copies))
-    trained = rows if trains_again else train
+    if not decision.is_open:
+        return found(net, decision)
+    trained, is_asked = rows if trains_again else train, bool(np.ptp(copies))
     as_often = AsOften.of(rows, copies, unit_of, trained, valid)
-    losses: list[list[Tensor]] = []  # of held-out rows, and of those there again
-
-    def judge_copies(rows: NDArray) -> None:
-        """Note losses beside a start that has counted all but one copy of each row."""
-        beside, seen = training.start, data.seen
-        if objective.keeps_network:
-            others = np.setdiff1d(np.arange(len(pieces)), rows)
-            counts = np.sort(pieces.places(others))
-            beside = objective.counted(sequences, counts, seed, start)
-            seen = dataset, torch.from_numpy(others), data.train
-            beside.apply(net.module_)
-        losses.append(losses_of(replace(training, start=beside), net, data, rows, seen))
-
+    losses = []  # of held-out rows, and of those there again
     if is_asked and objective.keeps_network:
-        judge_copies(as_often.unseen)
+        losses.append(texts.losses(training, net, data, as_often.unseen))
     elif is_asked:
-        is_unseen = torch.from_numpy(np.isin(valid, as_often.unseen))
-        both = net.start_losses_, net.best_losses_
-        means = [loss.view(-1, len(valid)).mean(0).cpu() for loss in both]
-        losses.append([mean[is_unseen] for mean in means])
-    if decision.is_open and trains_again:
-        again = start
-        if objective.keeps_network:
-            counts = np.sort(pieces.places(rows))
-            again = objective.counted(sequences, counts, seed, start)
-        everything = torch.from_numpy(np.sort(rows)).to(dataset.device)
-        data = replace(data, train=everything, valid=data.valid[:0], units=None)
-        training = replace(training, start=again)
-        net, tried = training.new_net(), net
-        net.module_.see(*data.seen)
-        training.watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
-        net.partial_fit(data, epochs=decision.best_iter, task=task)
-        net.module_.calibrate(decision.calibration)
-        net.history_ = tried.history
+        losses.append(as_often.losses_of_unseen(net, valid))
+    if trains_again:
+        training, data = texts.whole(training, data, rows)
+        net = retrained(training, net, data, decision, found)
     if is_asked:
-        judge_copies(as_often.again)
+        losses.append(texts.losses(training, net, data, as_often.again))
         before, after = map(torch.cat, zip(*losses, strict=True))
         decision = as_often.judged(decision, before, after, training)
         if not decision.is_open and net.restore_start:
-            plain = training.new_net().module_
-            net.module_.load_state_dict(plain.state_dict())
+            net.module_.load_state_dict(training.new_net().module_.state_dict())
     return found(net, decision)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts that are fitted, the pieces that they are cut into, and their start.
+
+    Attributes
+    ----------
+    objective : TextObjective
+    sequences : TokenSequences
+    pieces : Pieces
+    start : TextStart
+        That of all texts.
+    seed : int
+    """
+
+    objective: TextObjective
+    sequences: TokenSequences
+    pieces: Pieces
+    start: Any
+    seed: int
+
+    @classmethod
+    def of(cls, objective: TextObjective, sequences: TokenSequences) -> Texts:
+        """Count the tokens of texts, and cut these into pieces."""
+        rng = new_random_state(objective.params.random_state)
+        seed = int(rng.randint(2**31 - 1))
+        start = objective.counted(sequences, None, seed)
+        return cls(objective, sequences, objective.pieces(sequences), start, seed)
+
+    def counted(self, rows: NDArray) -> Any:
+        """Return a start that has counted the tokens of some pieces."""
+        counts = np.sort(self.pieces.places(rows))
+        return self.objective.counted(self.sequences, counts, self.seed, self.start)
+
+    def data(
+        self, plan: TrainingPlan, train: NDArray, valid: NDArray, unit_of: NDArray
+    ) -> TrainingData:
+        """Return pieces as a net takes them."""
+        dataset = self.objective.dataset(self.sequences, self.pieces, plan)
+        units = np.unique(unit_of[valid], return_inverse=True)[1]
+        at = [torch.from_numpy(a).to(dataset.device) for a in (train, valid, units)]
+        return TrainingData(dataset, at[0], at[1], units=at[2])
+
+    def whole(
+        self, training: Training, data: TrainingData, rows: NDArray
+    ) -> tuple[Training, TrainingData]:
+        """Return how all distinct pieces are trained on, and beside what."""
+        keeps = self.objective.keeps_network
+        start = self.counted(rows) if keeps else self.start
+        everything = torch.from_numpy(np.sort(rows)).to(data.train.device)
+        data = replace(data, train=everything, valid=data.valid[:0], units=None)
+        return replace(training, start=start), data
+
+    def losses(
+        self, training: Training, net: AutoencoderNet, data: TrainingData, rows: NDArray
+    ) -> list[Tensor]:
+        """Return losses beside a start that has counted all but one copy of each row.
+
+        A network that is not kept beside other starts is judged beside its own.
+        """
+        seen: tuple[Any, ...] = data.seen
+        if self.objective.keeps_network:
+            others = np.setdiff1d(np.arange(len(self.pieces)), rows)
+            training = replace(training, start=self.counted(others))
+            training.start.apply(net.module_)
+            seen = data.dataset, torch.from_numpy(others), data.train
+        return losses_of(training, net, data, rows, seen)
+
+    def found(self, valid: NDArray, net: AutoencoderNet, decision: GateDecision) -> Fit:
+        """Return the fit of a net that held-out pieces have decided about."""
+        self.objective.finish(net.module_)
+        model = self.start
+        if decision.is_open:
+            model = self.objective.model(net.module_, self.start, None, self.seed)
+        per_row = self.objective.n_predicted(self.sequences, self.pieces, valid)
+        return Fit(
+            objective=self.objective,
+            start=self.start,
+            net=net,
+            model=model,
+            best_iter=decision.best_iter if decision.is_open else 0,
+            validation_scores=[-loss / per_row for loss in decision.curve],
+            seed=self.seed,
+            n_samples=len(self.sequences),
+            dtype=np.dtype(np.float64),
+            lasting=lasting_parameters(self.objective.params),
+            reason=decision.reason,
+        )
+
+
+def retrained(
+    training: Training,
+    tried: AutoencoderNet,
+    data: TrainingData,
+    decision: GateDecision,
+    found: Callable[[AutoencoderNet, GateDecision], Fit],
+) -> AutoencoderNet:
+    """Return a net that is trained on all that another one has and has not seen."""
+    net = training.new_net()
+    net.module_.see(*data.seen)
+    training.watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
+    net.partial_fit(data, epochs=decision.best_iter, task=training.task)
+    net.module_.calibrate(decision.calibration)
+    net.history_ = tried.history
+    return net
 
 
 @dataclass(frozen=True)
@@ -169,6 +222,13 @@ class AsOften:
         unseen = valid[~np.isin(valid, again)]
         chosen, n_once = np.append(unseen, again), int((copies == 1).sum())
         return cls(unseen, again, of_row[chosen], unit_of[chosen], n_once)
+
+    def losses_of_unseen(self, net: AutoencoderNet, valid: NDArray) -> list[Tensor]:
+        """Return those at the start and at the best epoch of a net that has judged."""
+        is_unseen = torch.from_numpy(np.isin(valid, self.unseen))
+        both = net.start_losses_, net.best_losses_
+        means = [loss.view(-1, len(valid)).mean(0).cpu() for loss in both]
+        return [mean[is_unseen] for mean in means]
 
     def gain(self, before: Tensor, after: Tensor) -> PairedImprovement:
         """Compare losses of the rows, shape (n,); each copy of a unit is one."""
