@@ -9,27 +9,22 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from ._anomalies import between, contamination_of, fence
 from ._callbacks import UNWATCHED, FitTask
 from ._dataset import (
     STATISTICS_ROWS,
     as_dense,
     float_dtype,
     is_streamed,
-    memory_map,
-    missing_share,
-    row_chunks,
     sample_rows,
 )
 from ._gate import GateDecision, PairedImprovement
-from ._missing import mean_filled
 from ._neighbors import Neighbors
 from ._net import AutoencoderNet
 from ._objective import Objective
@@ -37,22 +32,23 @@ from ._parameters import (
     check_same_width,
     check_unchanged,
     lasting_parameters,
-    naming,
     new_random_state,
 )
-from ._plan import SMALL_TABLE, TrainingPlan
-from ._rows import Rows, check_distances, check_range
-from ._solvers import SOLVER_PARAMETERS
-from ._split import MIN_HELD_OUT, DistinctRows, distinct_rows, fresh_rows, row_hashes
+from ._plan import TrainingPlan
+from ._rows import Rows, check_distances
+from ._split import MIN_HELD_OUT, DistinctRows
 from ._start import Start
-from ._step import threads_for
+from ._taking_part import (
+    all_filled,
+    check_range_of,
+    distinct_of,
+    find_pca,
+    likely,
+    used,
+)
 from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training, choose_margin
-from ._weights import used_rows
 
-# Quartile distances below the lower quartile, from where on a score is an anomaly's
-# unless a share of the rows is (Tukey's fence).
-FENCE = 1.5
 # Rows of earlier batches that judge a network once it is trained on one more.
 KEPT_ROWS, KEPT_NUMBERS = 1000, 2**22
 
@@ -197,9 +193,7 @@ class Fit:
         if contamination:
             offset = between(fit.scores(sample), weight, contamination)
         else:
-            scores = fit.unseen_scores(sample, weight)
-            low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
-            offset = low - FENCE * (high - low)
+            offset = fence(fit.unseen_scores(sample, weight), weight)
         return replace(fit, offset=offset)
 
 
@@ -221,9 +215,8 @@ def fit(
     check_range_of(objective, given)
     given = used(given, min_rows=2)
     taking_part, pca = _taking_part(objective, given, rng, earlier)
-    rows, distinct, deciding = _distinct(taking_part, pca)
+    rows, distinct, deciding = distinct_of(taking_part, pca)
     plan = _plan(params, rows, distinct)
-    counted = {"n_samples": given.X.shape[0], "dtype": float_dtype(given.X)}
     if earlier is None:
         if rows is not taking_part:  # of these rows and weights, in this order
             pca = find_pca(objective, rows, rng)
@@ -232,8 +225,8 @@ def fit(
     elif plan.max_iter:
         seed, start = earlier.seed, earlier.start
     else:  # nothing is trained, but what parameters say of codes and scores holds
-        kept = replace(earlier, objective=objective, neighbors=None, **counted)
-        return kept.with_scores(given, rows)
+        found = {"objective": objective, "neighbors": None, **_counted(given)}
+        return replace(earlier, **found).with_scores(given, rows)
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
     n_x = math.prod(objective.sample_shape)
@@ -241,47 +234,76 @@ def fit(
     training = Training(objective, objective.plan_at(start, plan), start, seed, task)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
-    n_before = len(net.history)
+    course = Course(training, given, rows, earlier)
+    n_trainings = 1 if data.fold_of is None else 2
+    task.begin(n_trainings * training.plan.max_iter)
+    goes_on = earlier is not None
+    decision = training.run(net, data, continued=goes_on, found=course.found)
+    if decision.is_open and data.fold_of is None and len(data.valid):
+        choose_margin(net, data)
+    fitted = course.found(net, decision)
+    if not goes_on and decision.is_open and objective.is_likelihood:
+        return course.judged_by_copies(fitted, decision, distinct)
+    return fitted
 
-    def found(net: AutoencoderNet, decision: GateDecision) -> Fit:
-        best_iter = decision.best_iter if decision.is_open else 0
-        if decision.is_open and earlier is not None:
-            best_iter = n_before + best_iter if best_iter else earlier.best_iter
+
+@dataclass(frozen=True)
+class Course:
+    """The training of a fit, and what it began with.
+
+    `rows` are trained on, and are some of the `given` ones; `earlier` is the fit that
+    goes on.
+    """
+
+    training: Training
+    given: Rows
+    rows: Rows
+    earlier: Fit | None
+
+    def found(self, net: AutoencoderNet, decision: GateDecision) -> Fit:
+        """Return the fit of a net that held-out rows have decided about."""
+        training = self.training
+        start, is_open = training.start, decision.is_open
+        best_iter = decision.best_iter if is_open else 0
+        if is_open and self.earlier is not None:
+            n_before = len(self.earlier.net.history)
+            best_iter = n_before + best_iter if best_iter else self.earlier.best_iter
             best_iter = best_iter or n_before  # of epochs that had not been used
         fitted = Fit(
-            objective=objective,
+            objective=training.objective,
             start=start,
             net=net,
-            model=training.model(net, decision.is_open, decision.mean_loss, rows),
+            model=training.model(net, is_open, decision.mean_loss, self.rows),
             best_iter=best_iter,
             validation_scores=[
                 net.criterion_.score(loss, start) for loss in decision.curve
             ],
-            seed=seed,
-            lasting=lasting_parameters(params),
+            seed=training.seed,
+            lasting=lasting_parameters(training.objective.params),
             reason=decision.reason,
-            **counted,
+            **_counted(self.given),
         )
-        return fitted.with_scores(given, rows)
+        return fitted.with_scores(self.given, self.rows)
 
-    n_trainings = 1 if data.fold_of is None else 2
-    task.begin(n_trainings * training.plan.max_iter)
-    decision = training.run(net, data, continued=earlier is not None, found=found)
-    if decision.is_open and data.fold_of is None and len(data.valid):
-        choose_margin(net, data)
-    fitted = found(net, decision)
-    if earlier is None and decision.is_open and objective.is_likelihood:
-        less = _less_likely(fitted, rows, distinct)
-        if less > 0:
-            reason = (
-                ": of the rows of fit, as often as they are there, the network has "
-                f"{less:.3g} nats less per row"
-            )
-            decision = replace(decision, is_open=False, calibration={}, reason=reason)
-            if net.restore_start:
-                net.module_.load_state_dict(training.new_net().module_.state_dict())
-            fitted = found(net, decision)
-    return fitted
+    def judged_by_copies(
+        self, fitted: Fit, decision: GateDecision, distinct: DistinctRows
+    ) -> Fit:
+        """Return a fit, or its start if rows that are there again are less likely."""
+        less, net = _less_likely(fitted, self.rows, distinct), fitted.net
+        if less <= 0:
+            return fitted
+        reason = (
+            ": of the rows of fit, as often as they are there, the network has "
+            f"{less:.3g} nats less per row"
+        )
+        if net.restore_start:
+            net.module_.load_state_dict(self.training.new_net().module_.state_dict())
+        closed = replace(decision, is_open=False, calibration={}, reason=reason)
+        return self.found(net, closed)
+
+
+def _counted(given: Rows) -> dict[str, Any]:
+    return {"n_samples": given.X.shape[0], "dtype": float_dtype(given.X)}
 
 
 def _taking_part(
@@ -301,7 +323,7 @@ def _taking_part(
 
 def _start(objective: Objective, rows: Rows, pca: Start, seed: int) -> Start:
     """Return the closed form that a fit begins at."""
-    X = rows.X if objective.handles_missing else _mean_filled(objective, rows)
+    X = rows.X if objective.handles_missing else all_filled(objective, rows)
     objective.measure_columns(X, rows.weight)
     objective.groups = rows.groups
     start = objective.start(pca, X, rows.weight, seed)
@@ -343,133 +365,6 @@ def _new_net(training: Training, earlier: Fit | None) -> AutoencoderNet:
     net = objective.continued(earlier.net, training.plan)
     net.restore_start = earlier.best_iter > 0 or not earlier.start.is_fallback
     return net
-
-
-def check_range_of(objective: Objective, rows: Rows) -> None:
-    """Raise a ValueError for numbers that an objective cannot take."""
-    plan = TrainingPlan.for_table(rows.X.shape[0])
-    value_range = objective.loss(plan).value_range
-    check_range(rows.X, value_range, rows.names)
-    if rows.X_val is not None:
-        with naming("X_val"):
-            check_range(rows.X_val, value_range, rows.names)
-
-
-def used(rows: Rows, min_rows: int) -> Rows:
-    """Return the rows that have a weight."""
-    X, weight, groups = used_rows(rows.X, rows.weight, rows.groups, min_rows)
-    return replace(rows, X=X, weight=weight, groups=groups)
-
-
-def find_pca(objective: Objective, rows: Rows, rng: RandomState) -> Start:
-    """Return PCA of (weighted) rows, with at most as many axes as they have."""
-    params = objective.params
-    k, n = params.n_components, rows.X.shape[0]
-    if rows.weight is not None:  # a row may stand for several
-        n = max(n, round(rows.weight.sum()))
-    most = min(n, rows.X.shape[1])
-    k = most if isinstance(k, Integral) and k > most else k
-    seed = rng if params.random_state is None else params.random_state
-    solver = {p: getattr(params, p) for p in SOLVER_PARAMETERS if hasattr(params, p)}
-    with threads_for(n * most * rows.X.shape[1]):
-        X = _mean_filled(objective, rows)
-        weight = rows.weight if X.shape[0] == rows.X.shape[0] else None
-        return objective.pca(X, k, weight, seed, **solver)
-
-
-def contamination_of(objective: Objective) -> float:
-    """Return the share of the rows that takes no part."""
-    return float(getattr(objective.params, "contamination", 0.0))
-
-
-def likely(objective: Objective, rows: Rows, start: Start) -> Rows:
-    """Return the rows without the share that is the least likely under a start."""
-    contamination = contamination_of(objective)
-    if not contamination:
-        return rows
-    if is_streamed(rows.X) and memory_map(rows.X) is not None:
-        raise ValueError(
-            f"contamination={contamination} needs rows in memory, and X is on disk: "
-            "leave out rows yourself, or use contamination=0.0."
-        )
-    scores = np.empty(rows.X.shape[0])
-    for part in row_chunks(rows.X):
-        scores[part] = start.score_samples(as_dense(rows.X[part]))
-    keep = scores >= lowest(scores, rows.weight, contamination)
-    return replace(
-        rows,
-        X=rows.X[keep],
-        weight=None if rows.weight is None else rows.weight[keep],
-        groups=None if rows.groups is None else rows.groups[keep],
-    )
-
-
-def lowest(
-    scores: NDArray, weight: NDArray | None, share: float, at_least: int = 0
-) -> float:
-    """Return the score that rows of at most this share of all the weight are below.
-
-    `at_least` as many rows are, unless scores are equal.
-    """
-    order = np.argsort(scores, kind="stable")
-    w = np.ones(len(scores)) if weight is None else weight[order]
-    w = w * max(1.0, len(w) / w.sum())  # that counts copies
-    below = np.cumsum(w) - w  # what those before each weigh
-    most = max(share * w.sum() * (1 + 1e-12), at_least)
-    return float(scores[order[np.searchsorted(below, most, "right") - 1]])
-
-
-def between(scores: NDArray, weight: NDArray | None, share: float) -> float:
-    """Return a score that about this share of all the weight is below, of no row.
-
-    It is halfway between two, or a row would be on one side or the other by its last
-    digit. Equal scores are on the same side; of few rows at least one is below.
-    """
-    w = np.ones(len(scores)) if weight is None else weight
-    at = lowest(scores, weight, share, at_least=1)
-    below, up_to = w[scores < at].sum(), w[scores <= at].sum()
-    goal, above = share * w.sum(), scores[scores > at]
-    if up_to - goal < goal - below and len(above):
-        at = float(above.min())
-    lower = scores[scores < at]
-    middle = 0.5 * at + 0.5 * float(lower.max(initial=-np.inf))
-    return middle if np.isfinite(middle) else at
-
-
-def _mean_filled(objective: Objective, rows: Rows) -> Any:
-    may_miss = objective.handles_missing and not sp.issparse(rows.X)
-    if not may_miss and not objective.takes_padding:
-        return rows.X
-    if is_streamed(rows.X):  # of which a sample has to do
-        if not missing_share(rows.X).any():
-            return rows.X
-        rng = np.random.default_rng(0)
-        return mean_filled(*sample_rows(rows.X, rows.weight, STATISTICS_ROWS, rng))
-    return mean_filled(rows.X, rows.weight)
-
-
-def _distinct(rows: Rows, pca: Start) -> tuple[Rows, DistinctRows, NDArray | None]:
-    """Find the distinct rows, and which rows of `X_val` may decide.
-
-    Small tables are given as the distinct rows alone, and weights: what follows from
-    them does not depend on how copies are given.
-    """
-    hashes = row_hashes(rows.X, pca.mean, pca.scale)
-    distinct = distinct_rows(hashes, rows.weight, rows.groups)
-    deciding = None
-    if rows.X_val is not None:
-        same_type = rows.X_val.astype(rows.X.dtype, copy=False)
-        deciding = fresh_rows(row_hashes(same_type, pca.mean, pca.scale), hashes)
-        if not len(deciding):
-            raise ValueError(
-                f"X_val: each of its {rows.X_val.shape[0]} rows is a row of X too. "
-                "Rows that decide must not be trained on."
-            )
-    is_small = rows.X.shape[0] < SMALL_TABLE and not is_streamed(rows.X)
-    if is_small and distinct.weight is not None:
-        rows = replace(rows, X=as_dense(rows.X[distinct.rows]), weight=distinct.weight)
-        distinct = replace(distinct, rows=np.arange(len(distinct.rows)))
-    return rows, distinct, deciding
 
 
 def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ._anomalies import contamination_of
 from ._dataset import as_dense, float_dtype
-from ._fit import (
-    Fit,
-    KeptRows,
-    check_range_of,
-    contamination_of,
-    find_pca,
-    likely,
-    used,
-)
+from ._fit import Fit, KeptRows
 from ._gate import PairedImprovement
 from ._missing import mean_filled
 from ._net import AutoencoderNet
@@ -30,6 +23,7 @@ from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows
 from ._split import MIN_HELD_OUT
 from ._start import Start
+from ._taking_part import check_range_of, find_pca, likely, used
 from ._training import Training
 
 

@@ -1,0 +1,55 @@
+"""Which rows are anomalies: a share of them, or those below a fence of the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._objective import Objective
+
+# Quartile distances below the lower quartile, from where on a score is an anomaly's
+# unless a share of the rows is (Tukey's fence).
+FENCE = 1.5
+
+
+def contamination_of(objective: Objective) -> float:
+    """Return the share of the rows that takes no part."""
+    return float(getattr(objective.params, "contamination", 0.0))
+
+
+def fence(scores: NDArray, weight: NDArray | None) -> float:
+    """Return the score that is an outlier's from there on down."""
+    low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
+    return low - FENCE * (high - low)
+
+
+def lowest(
+    scores: NDArray, weight: NDArray | None, share: float, at_least: int = 0
+) -> float:
+    """Return the score that rows of at most this share of all the weight are below.
+
+    `at_least` as many rows are, unless scores are equal.
+    """
+    order = np.argsort(scores, kind="stable")
+    w = np.ones(len(scores)) if weight is None else weight[order]
+    w = w * max(1.0, len(w) / w.sum())  # that counts copies
+    below = np.cumsum(w) - w  # what those before each weigh
+    most = max(share * w.sum() * (1 + 1e-12), at_least)
+    return float(scores[order[np.searchsorted(below, most, "right") - 1]])
+
+
+def between(scores: NDArray, weight: NDArray | None, share: float) -> float:
+    """Return a score that about this share of all the weight is below, of no row.
+
+    It is halfway between two, or a row would be on one side or the other by its last
+    digit. Equal scores are on the same side; of few rows at least one is below.
+    """
+    w = np.ones(len(scores)) if weight is None else weight
+    at = lowest(scores, weight, share, at_least=1)
+    below, up_to = w[scores < at].sum(), w[scores <= at].sum()
+    goal, above = share * w.sum(), scores[scores > at]
+    if up_to - goal < goal - below and len(above):
+        at = float(above.min())
+    lower = scores[scores < at]
+    middle = 0.5 * at + 0.5 * float(lower.max(initial=-np.inf))
+    return middle if np.isfinite(middle) else at
