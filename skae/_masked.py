@@ -1,14 +1,13 @@
 """The masked autoencoder: the normal distribution of incomplete rows, and a network.
 
-How a network corrects what that distribution expects is in ``_masked_module.py``; here
-is how the distribution of a table is found, and what a user sees.
+How the distribution of a table is found is in ``_masked_start.py``, and how a network
+corrects what it expects in ``_masked_module.py``.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,38 +17,28 @@ import scipy.sparse as sp
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._base import BaseAutoencoder
+from ._blocks import missing_together, patches
 from ._columns import like_table
-from ._dataset import RowDataset, missing_share, sample_rows
+from ._dataset import RowDataset, sample_rows
 from ._em import (
-    EM_ROWS,
     FEW_ROWS_SHARE,
     MIN_ROWS,
     MOST_COLUMNS,
     Constraint,
     NormalRows,
-    factors_of_rows,
     normal_of_rows,
 )
-from ._masked_module import (
-    N_INPUTS,
-    TINY,
-    MaskedLoss,
-    MaskedModule,
-    MaskedStart,
-)
+from ._masked_module import N_INPUTS, TINY, MaskedLoss, MaskedModule, MaskedStart
+from ._masked_start import masked_start, of_normal, of_pca
 from ._missing import known_cells, mean_filled, truncated
 from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import caller_level, check_flag, new_random_state
-from ._propensity import Propensity
 from ._rows import check_rows, marked_by
 from ._solvers import Moments, follow, incremental_start, new_incremental_pca
 from ._start import Start
@@ -58,12 +47,6 @@ from ._trained import TrainedNetwork, inference
 if TYPE_CHECKING:
     from ._losses import Loss
     from ._plan import TrainingPlan
-
-# Rows by which it is told which cells are missing.
-PROPENSITY_ROWS = 10_000
-# Columns are hidden together whose gaps are correlated by more than this, and by more
-# than so many standard errors; of tables that are not wider than so many columns.
-JOINED, SURELY_JOINED, MOST_JOINED = 0.9, 5.0, 4096
 
 
 class MaskedNetwork(TrainedNetwork):
@@ -221,162 +204,6 @@ class Masking(Objective):
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
         """Return the weight decay for ``alpha="auto"``: hiding cells holds it too."""
         return min(5 * n_features / n_rows, MOST_DECAY)
-
-
-def patches(
-    sample_shape: tuple[int, ...], size: int, *, is_series: bool = False
-) -> NDArray:
-    """Return the patch that each cell of a sample is in, by number, (n_features,).
-
-    Images have patches of so many pixels in both directions, and series of so many
-    steps, with all of their channels.
-    """
-    shape = tuple(sample_shape)
-    if len(shape) not in (2, 3):
-        return np.arange(math.prod(shape)) // size
-    if is_series and len(shape) == 2:
-        return np.repeat(np.arange(shape[0]) // size, shape[1])
-    if len(shape) > 2:
-        return np.tile(patches(shape[-2:], size), math.prod(shape[:-2]))
-    rows, columns = np.indices(shape) // size
-    return (rows * (columns.max() + 1) + columns).ravel()
-
-
-def masked_start(
-    pca: Start,
-    X: Any,
-    weight: NDArray | None,
-    n_components: Any,
-    seed: int,
-    blocks: Sequence[NDArray | None],
-    shrinkage: float | None = None,
-) -> MaskedStart:
-    """Return the normal distribution of rows, given PCA of them with means for NaN.
-
-    With ``n_components=None`` correlations are `shrinkage` smaller, or as hidden cells
-    choose, those of a block together; the first of the `blocks` are the start's.
-    """
-    share = missing_share(X)
-    rng = np.random.default_rng(seed)
-    if n_components is not None and not share.any():
-        return of_pca(pca, share)
-    k = None if n_components is None else pca.n_components
-    how = as_rows(X), weight, k, rng
-    n = X.shape[0] if weight is None else max(weight.sum(), len(weight))
-    if X.shape[1] <= MOST_COLUMNS:
-        start = of_normal(normal_of_rows(*how, shrinkage, blocks), k, n, share)
-        start = replace(start, block=blocks[0])
-        return with_propensity(start, X, weight, seed) if share.any() else start
-    factors = factors_of_rows(*how, blocks[0])
-    axes, variances = factors.axes()
-    start = _of_axes(factors.mean, axes, variances, factors.noise, n, share)
-    return replace(start, block=blocks[0])
-
-
-def missing_together(X: Any, block: NDArray) -> NDArray:
-    """Return blocks of columns, joined where they are missing in the same rows.
-
-    One that is hidden alone would be told by the others, which will be missing too.
-
-    Parameters
-    ----------
-    X : array of shape (n_samples, n_features)
-    block : ndarray of int of shape (n_features,)
-
-    Returns
-    -------
-    ndarray of int of shape (n_features,)
-        Numbers from 0 on.
-    """
-    if sp.issparse(X) or len(block) > MOST_JOINED:
-        return block
-    missing = np.isnan(sample_rows(X, None, EM_ROWS, np.random.default_rng(0))[0])
-    some = np.flatnonzero(missing.any(0) & ~missing.all(0))
-    if len(some) < 2:
-        return block
-    centred = missing[:, some] - missing[:, some].mean(0)
-    centred /= np.linalg.norm(centred, axis=0)
-    correlation = centred.T @ centred
-    is_sure = correlation > SURELY_JOINED / len(missing) ** 0.5
-    first, second = np.nonzero((correlation > JOINED) & is_sure)
-    n_blocks = int(block.max()) + 1
-    links = block[some[first]], block[some[second]]
-    graph = coo_matrix((np.ones(len(first)), links), shape=(n_blocks, n_blocks))
-    return np.asarray(connected_components(graph, directed=False)[1])[block]
-
-
-def with_propensity(
-    start: MaskedStart, X: Any, weight: NDArray | None, seed: int
-) -> MaskedStart:
-    """Return a start that knows in which rows cells are missing."""
-    rng = np.random.default_rng(seed)
-    rows, weight = sample_rows(X, weight, PROPENSITY_ROWS, rng)
-    missing = np.isnan(rows)
-    if not missing.any():
-        return start
-    filled = start.filled(rows.astype(np.float64), ~missing)
-    return replace(start, propensity=Propensity.of_rows(filled, missing, weight))
-
-
-def as_rows(X: Any) -> Any:
-    """Return a table, or some rows of a sparse one, in which no cell is missing."""
-    if not sp.issparse(X):
-        return X
-    return sample_rows(X, None, EM_ROWS, np.random.default_rng(0))[0]
-
-
-def of_pca(pca: Start, share: NDArray) -> MaskedStart:
-    """Return probabilistic PCA as a start."""
-    kept = pca.explained_variance, pca.noise_variance
-    ratio = explained_share(*kept, len(pca.mean))
-    return MaskedStart.of(pca, explained_variance_ratio=ratio, missing_share=share)
-
-
-def of_normal(
-    normal: NormalRows, k: int | None, n_samples: float, share: NDArray
-) -> MaskedStart:
-    """Return a normal distribution as a start, with all axes or `k` of them."""
-    covariance = normal.covariance
-    if k is None and normal.of_sample is not None:
-        covariance = normal.of_sample
-    variances, axes = np.linalg.eigh(covariance)
-    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1].T
-    axes = svd_flip(None, np.ascontiguousarray(axes), u_based_decision=False)[1]
-    if k is None:
-        start = _of_axes(normal.mean, axes, variances, 0.0, n_samples, share)
-        return replace(start, share=normal.share)
-    rest = float(variances[k:].mean()) if k < len(variances) else 0.0
-    return _of_axes(normal.mean, axes[:k], variances[:k], rest, n_samples, share)
-
-
-def _of_axes(
-    mean: NDArray,
-    axes: NDArray,
-    variances: NDArray,
-    noise: float,
-    n_samples: float,
-    share: NDArray,
-) -> MaskedStart:
-    d = len(mean)
-    total = float(variances.sum() + noise * (d - len(variances)))
-    return MaskedStart(
-        n_samples=n_samples,
-        mean=mean,
-        components=axes,
-        explained_variance=variances,
-        explained_variance_ratio=explained_share(variances, noise, d),
-        noise_variance=noise,
-        scale=math.sqrt(total / d) if total > 0 else 1.0,
-        missing_share=share,
-    )
-
-
-def explained_share(variances: NDArray, noise: float, n_features: int) -> NDArray:
-    """Return the R2 of each axis, (k,): rows come back shrunk by noise / variance."""
-    total = float(variances.sum() + noise * (n_features - len(variances)))
-    floor = np.maximum(variances, np.finfo(float).tiny)
-    explained = variances - np.minimum(noise / floor, 1) * np.minimum(noise, variances)
-    return explained / total if total > 0 else 0 * explained
 
 
 @dataclass(frozen=True)

@@ -27,20 +27,12 @@ from sklearn.preprocessing import StandardScaler
 
 import skae
 from skae import MaskedAutoencoder, MaskedImputer
-from skae._em import (
-    MOST_COLUMNS,
-    Constraint,
-    factors_of_rows,
-    first_factors,
-    first_guess,
-    fit_factors,
-    fit_normal,
-    strongest,
-)
+from skae._blocks import missing_together, patches
+from skae._em import MOST_COLUMNS, Constraint, first_guess, fit_normal, strongest
 from skae._gate import StackedModules
 from skae._incomplete import IncompleteRows
-from skae._masked import missing_together, patches
 from skae._masked_module import MaskedModule, smallest
+from skae._wide_em import factors_of_rows, first_factors, fit_factors
 from skae.architectures import Convolutional, Modules, Recurrent, Transformer
 
 NAN = np.nan
@@ -127,7 +119,8 @@ def test_factors_are_probabilistic_pca_where_nothing_is_missing():
 
 def test_factors_and_the_whole_covariance_agree(monkeypatch):
     """Two ways to find the same maximum of the likelihood."""
-    monkeypatch.setattr(skae._em, "TOL", 1e-9)
+    for module in (skae._em, skae._wide_em):
+        monkeypatch.setattr(module, "TOL", 1e-9)
     X = with_holes(correlated(n=400, d=6, rank=2), 0.2)
     guess = first_guess(X, None)
     rows = IncompleteRows(X, None)

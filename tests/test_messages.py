@@ -70,7 +70,7 @@ ValueError: n_components='mle' is only supported if n_samples >= n_features, her
 ValueError: n_components=0.9 with sample_weight and a large sparse X: use an integer
 from 1, and below min(n_samples, n_features)=9.
 
->>> monkeypatch.setattr("skae._em.MOST_NUMBERS", 10_000)  # so that this is wide
+>>> monkeypatch.setattr("skae._wide_em.MOST_NUMBERS", 10_000)  # so that this is wide
 >>> wide = rng.normal(size=(40, 300))
 >>> MaskedAutoencoder(20).fit(np.where(wide > 2, np.nan, wide))
 ValueError: n_components=20 must be at most 5 for 300 columns with missing cells; None
