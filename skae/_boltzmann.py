@@ -25,8 +25,8 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp
-from torch import Tensor
 
+from ._annealing import AnnealedPath
 from ._dataset import as_dense, row_chunks
 from ._solvers import linear_start
 from ._start import Start
@@ -204,55 +204,19 @@ class BoltzmannMachine:
         to this one (Salakhutdinov & Murray 2008, section 4.1): weights and Bernoulli
         hidden biases are multiplied by a number that rises from 0 to 1 in equal steps.
         """
-        gaussian_v, gaussian_h = self.sides
-        generator = torch.Generator(device).manual_seed(self.seed)
-
-        def tensor(values: Any) -> Tensor:
-            return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
-
-        # Rows less `middle`, in deviations of the noise of Gaussian units: float32 then
-        # neither rounds their offsets nor overflows.
-        middle = self.visible_bias if gaussian_v else np.zeros(len(self.visible_bias))
-        noise = float(self.noise) if gaussian_v else 1.0
-        unit = math.sqrt(noise)
-        base = self.visible_bias if self.base is None else self.base
-        W, c = tensor(self.weight / unit), tensor(self.hidden_bias)
-        b = tensor((self.visible_bias - middle) / unit)
-        b0 = tensor((base - middle) / unit)
-
-        def visible(mean: Tensor) -> Tensor:
-            return _drawn_tensor(mean, gaussian_v, generator)
-
-        def unnormalised(v: Tensor, a: Tensor, beta: float) -> Tensor:
-            linear = torch.mv(v, torch.lerp(b0, b, beta))
-            if gaussian_h:
-                terms = beta * a * c + 0.5 * beta**2 * a.square()
-            else:
-                terms = torch.nn.functional.softplus(beta * (a + c))
-            return linear.double() + terms.sum(1, dtype=torch.float64)
-
-        v = visible(b0.expand(n_chains, -1))
+        path = AnnealedPath(self, device)
+        v = path.first(n_chains)
         logs = torch.zeros(n_chains, dtype=torch.float64, device=device)
         before = 0.0
         for beta in np.linspace(0, 1, n_temperatures + 1)[1:].tolist():
-            a = v @ W
-            logs += unnormalised(v, a, beta) - unnormalised(v, a, before)
+            a = v @ path.weight
+            logs += path.log_weight(v, a, beta) - path.log_weight(v, a, before)
             if beta < 1:
-                mean = c + beta * a if gaussian_h else beta * (c + a)
-                h = _drawn_tensor(mean, gaussian_h, generator)
-                v = visible(torch.lerp(b0, b, beta) + beta * (h @ W.T))
+                v = path.moved(a, beta)
             before = beta
-        k = len(self.hidden_bias)
-        start = 0.5 * k * math.log(2 * math.pi) if gaussian_h else k * math.log(2)
         found = logs.cpu().numpy()
-        if gaussian_v:
-            # The base has this constant in the units of `middle`.
-            shift = ((base - middle) ** 2).sum() / (2 * noise)
-            start += 0.5 * len(base) * math.log(2 * math.pi * noise) + shift
-        else:
-            start += float(np.logaddexp(0, base).sum())
         ratios = np.exp(found - found.max())
-        value = start + float(found.max() + math.log(ratios.mean()))
+        value = path.log_base + float(found.max() + math.log(ratios.mean()))
         error = float(ratios.std(ddof=1) / ratios.mean() / math.sqrt(n_chains))
         return LogPartition(value, error, float(found.std(ddof=1)))
 
@@ -263,19 +227,6 @@ def drawn(mean: NDArray, units: str, variance: float, rng: RandomState) -> NDArr
         return (rng.uniform(size=mean.shape) < mean).astype(mean.dtype)
     noise = rng.standard_normal(mean.shape).astype(mean.dtype)
     return mean + mean.dtype.type(math.sqrt(variance)) * noise
-
-
-def _drawn_tensor(
-    natural: Tensor, is_gaussian: bool, generator: torch.Generator
-) -> Tensor:
-    """Draw units, given their means or, of Bernoulli units, the logits of these.
-
-    Gaussian units have variance 1.
-    """
-    random = torch.empty_like(natural, memory_format=torch.contiguous_format)
-    if is_gaussian:
-        return natural + random.normal_(generator=generator)
-    return (random.uniform_(generator=generator) < natural.sigmoid()).to(natural)
 
 
 def _log_sum_of_states(

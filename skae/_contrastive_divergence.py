@@ -128,14 +128,7 @@ class ContrastiveDivergence:
         def tensor(values: NDArray) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
-        b = machine.visible_bias
-        if machine.visible == "gaussian":
-            weight, b = machine.weight / scale, (b - mean) / scale
-            self.noise = machine.noise / scale**2
-            c = machine.hidden_bias - b @ weight / self.noise
-        else:
-            weight, self.noise = machine.weight, 1.0
-            c = machine.hidden_bias + mean @ weight
+        weight, b, c, self.noise = self._in_own_units()
         # The hidden biases are the last row of the weights: x has a column of ones.
         self.parameters = tensor(np.vstack([weight, c]))
         self.visible_bias = tensor(b)
@@ -153,6 +146,16 @@ class ContrastiveDivergence:
         self.has_chain = False
         self._set_views()
         self.reseed(seed)
+
+    def _in_own_units(self) -> tuple[NDArray, NDArray, NDArray, float]:
+        """Return weights, biases and noise for rows that are centred and divided."""
+        machine, b = self.machine, self.machine.visible_bias
+        if machine.visible == "bernoulli":
+            weight = machine.weight
+            return weight, b, machine.hidden_bias + self.mean @ weight, 1.0
+        weight, b = machine.weight / self.scale, (b - self.mean) / self.scale
+        noise = machine.noise / self.scale**2
+        return weight, b, machine.hidden_bias - b @ weight / noise, noise
 
     def _set_views(self) -> None:
         size = self.steps.batch_size

@@ -39,6 +39,7 @@ from ._dataset import (
     sample_rows,
 )
 from ._file import StoredEstimator
+from ._machine_gate import COMMON, least_gain
 from ._onnx import OnnxMixin
 from ._parameters import (
     check_flag,
@@ -57,21 +58,10 @@ from ._split import MIN_HELD_OUT, choose_held_out, distinct_rows, row_hashes
 from ._step import OneThread, usual_settings
 from ._weights import check_weights, used_rows
 
-# Units of a side whose states are enumerated in a fit, where it is one step of many.
-MOST_ENUMERATED_IN_FIT = 12
-# Chains and temperatures where a lead of many nats is to be told from none.
-QUICK_CHAINS, QUICK_TEMPERATURES = 32, 100
-# Deviations of the chains by which such a lead has to exceed 0 for that, or standard
-# errors where these are to be trusted: where chains deviate by less than a nat.
-CLEAR_LEAD, EVEN_CHAINS = 3.0, 1.0
-# Standard errors of the partition function that a machine has to be better by.
-ASKED_ERRORS = 2.0
 # Rows by which a machine is found to be lost, at most.
 LOST_ROWS = 1000
 # Held-out rows: a share, more of few rows.
 SMALL_SHARE, SHARE = 0.2, 0.1
-# A row that is there so many times as often as the rarest ones is never held out.
-COMMON = 10
 # Copies in a pass, if distinct rows are not more than a tenth of that.
 MOST_COPIES = 10_000
 
@@ -524,10 +514,8 @@ class RBM(
             return start, 0, reason
         chosen = choose_held_out(len(rare), None, n_held_out or 0, generator).numpy()
         held_out = np.sort(rare[chosen])
-        trains = np.ones(n, dtype=bool)
-        trains[held_out] = False
+        distinct = np.delete(np.arange(n, dtype=np.int32), held_out)
         copies, weight_of_copy = _copies(weight, n)
-        distinct = np.flatnonzero(trains).astype(np.int32)
         rows = torch.from_numpy(distinct.repeat(copies[distinct]))
         size = min(int(self.batch_size), len(rows))
         trainer = self._trainer_of(start, mean, scale, size, seed)
@@ -538,27 +526,33 @@ class RBM(
         trainer.break_symmetry(dataset, torch.from_numpy(distinct).to(dataset.device))
         if task.is_watched:
             task.so_far = lambda epoch: (trainer.trained(), seed, epoch, True)
-        n_iter = self._passed(trainer, dataset, rows, w, size, generator, task)
-        if not trainer.is_finite:
-            reason = (
-                f"because training diverged in pass {n_iter}: take a smaller "
-                f"learning_rate than {self.learning_rate!r}"
-            )
+        n_iter = self._passed(trainer, dataset, rows, w, generator, task)
+        machine = trainer.trained() if trainer.is_finite else None
+        reason = self._why_lost(machine, X, n_iter, seed)
+        if machine is None or reason:
             return start, n_iter, reason
-        machine = trainer.trained()
-        some = sample_rows(X, None, LOST_ROWS, np.random.default_rng(seed))[0]
-        if machine.is_lost(some):
-            reason = (
-                "because under the trained machine the rows are further from their own "
-                "reconstructions than from their mean: take a smaller learning_rate "
-                f"than {self.learning_rate!r}, or sklearn.preprocessing.StandardScaler "
-                "before"
-            )
-            return start, n_iter, reason
-        reason = ""
         if n_held_out is not None:
             reason = self._why_not(start, machine, X, weight, held_out, trainer.device)
         return start if reason else machine, n_iter, reason
+
+    def _why_lost(
+        self, machine: BoltzmannMachine | None, X: Any, n_iter: int, seed: int
+    ) -> str:
+        """Return why a machine, None if it diverged, is of no use, or nothing."""
+        if machine is None:
+            return (
+                f"because training diverged in pass {n_iter}: take a smaller "
+                f"learning_rate than {self.learning_rate!r}"
+            )
+        some = sample_rows(X, None, LOST_ROWS, np.random.default_rng(seed))[0]
+        if not machine.is_lost(some):
+            return ""
+        return (
+            "because under the trained machine the rows are further from their own "
+            "reconstructions than from their mean: take a smaller learning_rate "
+            f"than {self.learning_rate!r}, or sklearn.preprocessing.StandardScaler "
+            "before"
+        )
 
     def _passed(
         self,
@@ -566,12 +560,12 @@ class RBM(
         dataset: RowDataset,
         rows: Tensor,
         weight: Tensor | None,
-        size: int,
         generator: torch.Generator,
         task: FitTask,
     ) -> int:
-        """Train on batches of that size; return the number of passes."""
-        epochs, n_batches = int(self.max_iter), -(-len(rows) // size)
+        """Train on batches of rows; return the number of passes."""
+        epochs = int(self.max_iter)
+        n_batches = -(-len(rows) // trainer.steps.batch_size)
         rates = np.linspace(1, 0, epochs * n_batches, endpoint=False)
         rates = (float(self.learning_rate) * rates).reshape(epochs, n_batches)
         for epoch in range(epochs):
@@ -595,13 +589,7 @@ class RBM(
         device: torch.device,
     ) -> str:
         """Return why a machine is no better on held-out rows, or nothing if it is."""
-        judged: list[tuple[NDArray, Any, Any]] = [(held_out, None, None)]
-        if weight is not None and np.ptp(weight):
-            # New rows may be copies of those that are there again, or of common ones.
-            least = weight.min()
-            seen = weight >= COMMON * least, weight > (1 + 1e-9) * least
-            judged = [_standing_for_all(weight, held_out, mask) for mask in seen]
-        gain = min(_gain(start, machine, X, *of, device) for of in judged)
+        gain = least_gain(start, machine, X, weight, held_out, device)
         if self.verbose:
             kept = "trained machine" if gain > 0 else "start"
             print(f"RBM: the {kept} is kept, by {gain:.3f} nats per held-out row")
@@ -931,69 +919,3 @@ def _copies(weight: NDArray | None, n: int) -> tuple[NDArray, NDArray | None]:
     copies = np.maximum(np.ceil((1 - 1e-9) * share * weight), 1).astype(int)
     each = weight / copies * (copies.sum() / weight.sum())
     return copies, None if np.ptp(each) < 1e-9 else each
-
-
-def _gain(
-    start: BoltzmannMachine,
-    machine: BoltzmannMachine,
-    X: Any,
-    rows: NDArray,
-    weight: NDArray | None,
-    of_draw: NDArray | None,
-    device: torch.device,
-) -> float:
-    """Return by how many nats per row a machine is better than its start, at least.
-
-    Two standard errors are taken off, over the rows and of an estimated partition
-    function. A few short chains do where the machine is better by much. `of_draw` is
-    what one of the copies weighs that a row stands for.
-    """
-    energies = [np.empty(len(rows)) for _ in range(2)]
-    for part in row_chunks(rows[:, None]):
-        V = as_dense(X[rows[part]])
-        for energy, which in zip(energies, (start, machine), strict=True):
-            energy[part] = which.free_energy(V)
-    gains = energies[0] - energies[1]
-    of_rows = float(np.average(gains, weights=weight))
-    of_rows -= ASKED_ERRORS * _standard_error(gains, weight, of_draw)
-    before = start.log_partition(device).value
-    few = MOST_ENUMERATED_IN_FIT, QUICK_CHAINS, QUICK_TEMPERATURES
-    quick = machine.log_partition(device, *few)
-    gain = of_rows - (quick.value - before)
-    if not quick.error:  # it is exact
-        return gain
-    is_even = quick.deviation < EVEN_CHAINS
-    if abs(gain) > CLEAR_LEAD * (quick.error if is_even else quick.deviation):
-        return gain
-    found = machine.log_partition(device)
-    return of_rows - (found.value + ASKED_ERRORS * found.error - before)
-
-
-def _standard_error(
-    values: NDArray, weight: NDArray | None, of_draw: NDArray | None
-) -> float:
-    """Return the standard error of a (weighted) mean."""
-    w, each = (np.ones(len(values)) if a is None else a for a in (weight, of_draw))
-    centred = values - np.average(values, weights=w)
-    return float(np.sqrt((w * each * centred**2).sum()) / w.sum())
-
-
-def _standing_for_all(
-    weight: NDArray, held_out: NDArray, are_seen: NDArray
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Return rows that stand for all of them, as often as they are there.
-
-    Seen ones stand for themselves, and those held out for the others.
-
-    Returns
-    -------
-    rows : ndarray of int of shape (n,)
-    weight, of_draw : ndarray of shape (n,)
-        Of each row, and of one of its copies; those of a row held out are one draw.
-    """
-    others = held_out[~are_seen[held_out]]
-    seen = np.flatnonzero(are_seen)
-    share = weight[~are_seen].sum() / max(weight[others].sum(), np.finfo(float).tiny)
-    weights = np.append(share * weight[others], weight[seen])
-    of_draw = np.append(weights[: len(others)], np.full(len(seen), weight.min()))
-    return np.append(others, seen), weights, of_draw

@@ -22,7 +22,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import skae._boltzmann
-import skae._rbm
+import skae._machine_gate
 from skae import RBM
 from skae._boltzmann import BoltzmannMachine
 from skae._contrastive_divergence import ContrastiveDivergence, Steps
@@ -423,10 +423,10 @@ def test_a_long_way_to_a_clear_lead_is_taken(monkeypatch, images):
         return annealed(self, device, n_chains, n_temperatures)
 
     monkeypatch.setattr(BoltzmannMachine, "annealed", noted)
-    monkeypatch.setattr(skae._rbm, "CLEAR_LEAD", 1e9)
+    monkeypatch.setattr(skae._machine_gate, "CLEAR_LEAD", 1e9)
     model = RBM(25, max_iter=4, validation_fraction="auto", random_state=0)
     model.fit(images[0])
-    assert asked == [skae._rbm.QUICK_CHAINS, skae._boltzmann.N_CHAINS]
+    assert asked == [skae._machine_gate.QUICK_CHAINS, skae._boltzmann.N_CHAINS]
     assert model.log_partition_error_ > 0
     assert len(asked) == 3  # when it was asked for
     assert model.log_partition_ == model.log_partition_
