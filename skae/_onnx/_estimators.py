@@ -20,8 +20,9 @@ from .._rbm import RBM
 from .._samples import takes_padding
 from .._variational import VAE
 from .._views import TwoViewEstimator
+from . import _models, _modules, _sequences, _starts  # noqa: F401  make theirs known
 from ._graph import INT, Graph, Value
-from ._models import KNOWN, call, of
+from ._known import KNOWN, call, of
 
 METHODS = (
     "transform",
