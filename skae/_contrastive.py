@@ -55,8 +55,9 @@ from ._plan import TrainingPlan
 from ._solvers import Moments
 from ._start import Start
 from ._step import OneThread, usual_settings
+from ._targets import about_y, check_same_number
 from ._trained import RATIO_ROWS, TrainedNetwork, inference
-from ._views import TrainedViews, TwoViewEstimator, TwoViews, about_y, check_same_number
+from ._views import TrainedViews, TwoViewEstimator, TwoViews
 from ._weights import check_weights
 
 # Pairs of copies of each row from which what a corruption does is found out.

@@ -9,7 +9,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
-from .._views import as_column, check_same_number, checked_labels
+from .._targets import as_column, check_same_number, checked_labels
 from ._figure import axes_or_new, check_matplotlib, legend_beside, plain, short, styled
 from ._given import check_components, codes_of, fit_of, last_step
 
