@@ -7,8 +7,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import approx_fprime, minimize
 from scipy.special import log_softmax
 
+from skae.text._exponents import RIDGE, Trials, best_of
 from skae.text._ngrams import NGrams, left_contexts
-from skae.text._pool import RIDGE, Pool, Reach, Trials, best_of, families
+from skae.text._pool import Pool, Reach, families
 
 
 def pool_of(tokens, starts, n_tokens, reaches, exponents):

@@ -23,10 +23,12 @@ from .._trained import inference
 from ._base import WORDS_AND_SIGNS, LanguageModel, TextEstimator
 from ._correspondence import CorrespondenceAnalysis
 from ._dataset import Pieces, TokenDataset
+from ._exponents import blocks
+from ._items import MASKED
 from ._network import Reading, TokenLoss, TokenModule, zero_linear
 from ._objective import LanguageObjective, LanguageStart, TrainedTokens, alike
-from ._pool import Pool, blocks
-from ._tokens import MASK, MASKED, TokenSequences
+from ._pool import Pool
+from ._tokens import MASK, TokenSequences
 
 # The golden ratio: its multiples are spread evenly over [0, 1).
 GOLDEN = 0.6180339887498949
