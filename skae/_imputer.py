@@ -344,16 +344,7 @@ class MaskedImputer(
                     "left out: keep_empty_features=True keeps them.",
                     stacklevel=caller_level(),
                 )
-            self.categories_: dict[int, list[Any]] = {}
-            self._units: list[Any] = []
-            for j, column in enumerate(columns):
-                if self._is_empty[j]:
-                    self._units.append(None)
-                elif j in self._categorical:
-                    self._units.append(CategoryColumn.of(column, missing[:, j], weight))
-                    self.categories_[j] = list(self._units[j].categories)
-                else:
-                    self._units.append(NumberColumn.of(column, weight))
+            self._find_units(columns, missing, weight)
             self.indicator_ = None
             if self.add_indicator:
                 self.indicator_ = MissingIndicator(error_on_new=False).fit(
@@ -371,6 +362,21 @@ class MaskedImputer(
             self.n_iter_ = getattr(self.autoencoder_, "n_iter_", 0)
             task.end()
         return self
+
+    def _find_units(
+        self, columns: list[NDArray], missing: NDArray, weight: NDArray
+    ) -> None:
+        """Find the mean and the deviation of each column, or its categories."""
+        self.categories_: dict[int, list[Any]] = {}
+        self._units: list[Any] = []
+        for j, column in enumerate(columns):
+            if self._is_empty[j]:
+                self._units.append(None)
+            elif j in self._categorical:
+                self._units.append(CategoryColumn.of(column, missing[:, j], weight))
+                self.categories_[j] = list(self._units[j].categories)
+            else:
+                self._units.append(NumberColumn.of(column, weight))
 
     # What a fitted imputer does
 
@@ -482,37 +488,37 @@ class MaskedImputer(
         if reset:
             names = list(getattr(X, "columns", range(len(raw))))
             self._categorical = categorical_columns(asked, X, names)
-        columns = []
-        for j, column in enumerate(raw):
-            name = column_name(X, j)
-            values = np.asarray(column, dtype=object)
-            if j in self._categorical:
-                check_categories(values, shown_name(name))
-            gaps = np.array([is_missing(value) for value in values])
-            if not marks_nan:
-                with marked_by(marker):
-                    check_values(missing_as_nan(gaps)[:, None], [name])
-                gaps = np.array([equals(value, marker) for value in values])
-            if j in self._categorical:
-                columns.append(values)
-                continue
-            try:
-                numbers = np.where(gaps, np.nan, column).astype(np.float64)
-            except (TypeError, ValueError) as error:
-                known = values[~gaps]
-                holds_times = column.dtype.kind in "mM"  # objects may be integers
-                if holds_times or (len(known) and is_time(known[0])):
-                    message = f"Column {shown_name(name)} of X holds {TIMES}"
-                    raise ValueError(message) from error
-                raise ValueError(
-                    f"Column {shown_name(name)} of X is not numeric: name it in "
-                    f"categorical_features. ({error})"
-                ) from error
-            check_values(numbers[:, None], [name], missing=True)
-            if isinstance(marker, Real):  # of numbers that are text, for instance
-                numbers = np.where(numbers == marker, np.nan, numbers)
-            columns.append(numbers)
-        return columns
+        return [self._column(X, j, column) for j, column in enumerate(raw)]
+
+    def _column(self, X: Any, j: int, column: NDArray) -> NDArray:
+        """Return a checked column: of floats, or of objects if it is of categories."""
+        name, marker = column_name(X, j), self.missing_values
+        values = np.asarray(column, dtype=object)
+        if j in self._categorical:
+            check_categories(values, shown_name(name))
+        gaps = np.array([is_missing(value) for value in values])
+        if not is_missing(marker):
+            with marked_by(marker):
+                check_values(missing_as_nan(gaps)[:, None], [name])
+            gaps = np.array([equals(value, marker) for value in values])
+        if j in self._categorical:
+            return values
+        try:
+            numbers = np.where(gaps, np.nan, column).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            known = values[~gaps]
+            holds_times = column.dtype.kind in "mM"  # objects may be integers
+            if holds_times or (len(known) and is_time(known[0])):
+                message = f"Column {shown_name(name)} of X holds {TIMES}"
+                raise ValueError(message) from error
+            raise ValueError(
+                f"Column {shown_name(name)} of X is not numeric: name it in "
+                f"categorical_features. ({error})"
+            ) from error
+        check_values(numbers[:, None], [name], missing=True)
+        if isinstance(marker, Real):  # of numbers that are text, for instance
+            numbers = np.where(numbers == marker, np.nan, numbers)
+        return numbers
 
     def _limits(self) -> list[tuple[float, float]]:
         """Return the smallest and the largest number of each column."""
