@@ -32,20 +32,13 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     params = objective.params
     check_monitors(params.callbacks)
     check_range_of(objective, given)
-    rows = all_rows = used(replace(given, X=as_dense(given.X)), min_rows=1)
-    if contamination_of(objective):
-        if earlier is None:
-            pca = find_pca(objective, rows, new_random_state(0))
-        else:
-            pca = earlier.start
-        rows = likely(objective, rows, pca)
+    all_rows = used(replace(given, X=as_dense(given.X)), min_rows=1)
+    rows = _likely(objective, all_rows, earlier)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)
     training = Training(objective, objective.plan_at(start, plan), start, seed)
     net = before = training.new_net(learning_rate="constant", restore_start=False)
-    data = training.batch(rows)
-    improvement = PairedImprovement()
-    scores: list[float] = []
+    data, improvement, scores = training.batch(rows), PairedImprovement(), []
     if earlier is not None:
         net = objective.continued(earlier.net, training.plan)
         net.restore_start = False
@@ -58,14 +51,8 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     if training.plan.max_iter:  # none without a code
         remembered = KeptRows.of(earlier, rows, seed)
         net.partial_fit(data, epochs=1)
-    asked = training.threshold(improvement.n_rows, in_folds=False)
-    is_open = improvement.n_rows >= MIN_HELD_OUT and improvement.exceeds(asked)
-    if is_open and remembered is not None and start.is_fallback:
-        # Batches that are like one another do not tell what the network has forgotten,
-        # nor what it has just learnt of a single row.
-        old = training.batch(Rows(remembered.X, remembered.weight))
-        is_open = _gain(before, net, old).mean > 0
-    is_open = is_open or not start.is_fallback
+    is_open = not start.is_fallback
+    is_open = is_open or _is_better(training, before, net, improvement, remembered)
     loss = improvement.mean_loss if improvement.n_rows else None
     model_before = None if earlier is None else earlier.model
     fitted = Fit(
@@ -85,6 +72,36 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
         n_tested=0 if earlier is None else earlier.n_tested + 1,
     )
     return fitted.with_scores(all_rows, rows, earlier)
+
+
+def _likely(objective: Objective, rows: Rows, earlier: Fit | None) -> Rows:
+    """Return the rows of a batch that take part."""
+    if not contamination_of(objective):
+        return rows
+    if earlier is not None:
+        return likely(objective, rows, earlier.start)
+    return likely(objective, rows, find_pca(objective, rows, new_random_state(0)))
+
+
+def _is_better(
+    training: Training,
+    before: AutoencoderNet,
+    net: AutoencoderNet,
+    improvement: PairedImprovement,
+    remembered: KeptRows | None,
+) -> bool:
+    """Whether a network was better on batches, and still is on rows of all of them.
+
+    Batches that are like one another do not tell what it has forgotten, nor what it has
+    just learnt of a single row.
+    """
+    asked = training.threshold(improvement.n_rows, in_folds=False)
+    if improvement.n_rows < MIN_HELD_OUT or not improvement.exceeds(asked):
+        return False
+    if remembered is None:
+        return True
+    old = training.batch(Rows(remembered.X, remembered.weight))
+    return _gain(before, net, old).mean > 0
 
 
 def _gain(before: AutoencoderNet, net: AutoencoderNet, data: Any) -> PairedImprovement:
