@@ -227,15 +227,7 @@ class GenerativeModel(LanguageModel):
             raise ValueError(
                 f"temperature={temperature!r}: use a finite number from 0 on."
             )
-        first, given = np.empty(0, dtype=np.int32), []
-        if prompt is not None:
-            try:
-                first = self._texts([prompt]).tokens[:-1]
-                given = self._vocabulary.tokens_of(prompt)
-            except (ValueError, TypeError) as error:
-                raise type(error)(
-                    f"prompt={prompt!r}, as the text of X: {error}"
-                ) from error
+        first, given = self._prompted(prompt)
         texts = [first] * n_samples
         going = np.arange(n_samples)
         end = self._vocabulary.n_tokens - 1
@@ -253,6 +245,18 @@ class GenerativeModel(LanguageModel):
             if not len(going):
                 break
         return self._vocabulary.decode(texts, given)
+
+    def _prompted(self, prompt: Any) -> tuple[NDArray, list[Any]]:
+        """Return the numbers of the tokens that a text begins with, and these."""
+        if prompt is None:
+            return np.empty(0, dtype=np.int32), []
+        try:
+            first = self._texts([prompt]).tokens[:-1]
+            return first, self._vocabulary.tokens_of(prompt)
+        except (ValueError, TypeError) as error:
+            raise type(error)(
+                f"prompt={prompt!r}, as the text of X: {error}"
+            ) from error
 
 
 def unended(texts: list[NDArray], n_tokens: int) -> TokenSequences:
