@@ -9,7 +9,7 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.random import RandomState
@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 
 from ._anomalies import between, contamination_of, fence
 from ._callbacks import UNWATCHED, FitTask
-from ._dataset import (
-    STATISTICS_ROWS,
-    as_dense,
-    float_dtype,
-    is_streamed,
-    sample_rows,
-)
+from ._dataset import STATISTICS_ROWS, as_dense, float_dtype, is_streamed, sample_rows
 from ._gate import GateDecision, PairedImprovement
 from ._neighbors import Neighbors
 from ._net import AutoencoderNet
@@ -49,8 +43,8 @@ from ._taking_part import (
 from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training, choose_margin
 
-# Rows of earlier batches that judge a network once it is trained on one more.
-KEPT_ROWS, KEPT_NUMBERS = 1000, 2**22
+if TYPE_CHECKING:
+    from ._partial_fit import KeptRows
 
 
 @dataclass(frozen=True)
@@ -229,8 +223,7 @@ def fit(
         return replace(earlier, **found).with_scores(given, rows)
     if rows.groups is not None and start.is_fallback and plan.max_iter:
         _warn_of_few_groups(rows, distinct)
-    n_x = math.prod(objective.sample_shape)
-    check_distances(rows, start.mean, start.scale, n_x)
+    check_distances(rows, start.mean, start.scale, math.prod(objective.sample_shape))
     training = Training(objective, objective.plan_at(start, plan), start, seed, task)
     data = training.data(rows, distinct, deciding)
     net = _new_net(training, earlier)
@@ -375,39 +368,3 @@ def _plan(params: Any, rows: Rows, distinct: DistinctRows) -> TrainingPlan:
         has_valid=rows.X_val is not None,
         one_net=is_streamed(rows.X),
     )
-
-
-# partial_fit
-
-
-@dataclass(frozen=True)
-class KeptRows:
-    """Some of the rows of all batches, each of them as likely to be kept.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n, n_features)
-    weight : ndarray of shape (n,)
-    number : ndarray of shape (n,)
-        Those with the smallest random numbers are kept.
-    """
-
-    X: NDArray
-    weight: NDArray
-    number: NDArray
-
-    @classmethod
-    def of(cls, earlier: Fit | None, rows: Rows, seed: int) -> KeptRows:
-        """Return those of earlier batches, and of one more."""
-        n, before = len(rows.X), None if earlier is None else earlier.remembered
-        n_before = 0 if earlier is None else earlier.n_samples
-        number = np.random.default_rng([seed, n_before]).uniform(size=n)
-        weight = np.ones(n) if rows.weight is None else rows.weight
-        X = rows.X
-        if before is not None:
-            X = np.concatenate([before.X, X])
-            weight = np.concatenate([before.weight, weight])
-            number = np.concatenate([before.number, number])
-        most = max(MIN_HELD_OUT, min(KEPT_ROWS, KEPT_NUMBERS // max(X[:1].size, 1)))
-        kept = np.sort(np.argsort(number, kind="stable")[:most])
-        return cls(X[kept], weight[kept], number[kept])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,22 +24,15 @@ from ._base import BaseAutoencoder
 from ._blocks import missing_together, patches
 from ._columns import like_table
 from ._dataset import RowDataset, sample_rows
-from ._em import (
-    FEW_ROWS_SHARE,
-    MIN_ROWS,
-    MOST_COLUMNS,
-    Constraint,
-    NormalRows,
-    normal_of_rows,
-)
-from ._masked_module import N_INPUTS, TINY, MaskedLoss, MaskedModule, MaskedStart
-from ._masked_start import masked_start, of_normal, of_pca
+from ._em import FEW_ROWS_SHARE, MIN_ROWS, MOST_COLUMNS, normal_of_rows
+from ._masked_module import N_INPUTS, TINY, MaskedLoss, MaskedModule
+from ._masked_start import FollowedRows, MaskedStart, masked_start, of_normal, of_pca
 from ._missing import known_cells, mean_filled, truncated
 from ._module import BaseModule
 from ._objective import MOST_DECAY, Objective
 from ._parameters import caller_level, check_flag, new_random_state
 from ._rows import check_rows, marked_by
-from ._solvers import Moments, follow, incremental_start, new_incremental_pca
+from ._solvers import follow, incremental_start, new_incremental_pca
 from ._start import Start
 from ._trained import TrainedNetwork, inference
 
@@ -204,43 +196,6 @@ class Masking(Objective):
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
         """Return the weight decay for ``alpha="auto"``: hiding cells holds it too."""
         return min(5 * n_features / n_rows, MOST_DECAY)
-
-
-@dataclass(frozen=True)
-class FollowedRows:
-    """What is known of the rows of the batches of `partial_fit` up to now."""
-
-    moments: Moments
-    share: float  # by which correlations are smaller
-    n_missing: NDArray  # (d,), cells of each column
-
-    def normal(self, k: int | None) -> NormalRows:
-        """Return the normal distribution that follows, of k axes or any."""
-        return Constraint(self.share, k).normal(self.moments)
-
-    def with_new_columns(self, X: NDArray) -> FollowedRows:
-        """Return the same for a batch with the first values of some columns.
-
-        Nothing was known of these: rows before have what this batch says of them.
-        """
-        is_new = (self.n_missing >= self.moments.n) & ~np.isnan(X).all(0)
-        if not is_new.any():
-            return self
-        first, n = X[:, is_new], self.moments.n
-        mean, scatter = self.moments.mean.copy(), self.moments.scatter.copy()
-        mean[is_new] = np.nanmean(first, 0)
-        scatter[is_new] = 0
-        scatter[:, is_new] = 0
-        scatter[is_new, is_new] = n * np.nanvar(first, 0)
-        return replace(self, moments=Moments(n, mean, scatter))
-
-    def followed_by(self, X: NDArray, normal: NormalRows) -> FollowedRows:
-        """Return the same with one more batch, completed by a normal distribution."""
-        return FollowedRows(
-            self.moments + normal.completed(X, None)[1],
-            self.share,
-            self.n_missing + np.isnan(X).sum(0),
-        )
 
 
 class MaskedAutoencoder(BaseAutoencoder):

@@ -1,4 +1,4 @@
-"""What the masked autoencoder starts at, and what it trains.
+"""What the masked autoencoder trains.
 
 A row is completed by what a normal distribution expects in its missing cells, given the
 others (``_em.py``, ``_missing.py``). A network that sees the completed row, what was
@@ -12,8 +12,6 @@ With fewer, the network is an encoder beside PCA's, and another one decodes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,12 +21,11 @@ from torch import Tensor, nn
 
 from ._dataset import RowDataset
 from ._dense import DenseStep, scalar
-from ._em import MOST_COLUMNS, floored, shrunk
+from ._em import MOST_COLUMNS
 from ._losses import ReconstructionLoss
-from ._missing import MissingCells
 from ._module import BaseModule, LinearResidual
 from ._propensity import MOST_ODDS, Propensity
-from ._start import Start, pca_cells
+from ._start import Start
 
 # The row, what is missing of it, and what two averages of neighbours say beyond it.
 N_INPUTS = 4
@@ -53,85 +50,6 @@ TINY = 1e-200
 JUDGED_HIDDEN = 0.1
 # A column is not hidden more often than that.
 MOST_HIDDEN = 0.95
-
-
-@dataclass(frozen=True)
-class MaskedStart(Start):
-    """A normal distribution of rows, and what it expects in missing cells."""
-
-    missing_share: NDArray | None = None  # (d,), of each column
-    share: float | None = None  # by which correlations are shrunk, if all axes are kept
-    propensity: Propensity | None = None  # of cells to be missing, if it was measured
-    block: NDArray | None = None  # (d,), number of what is missing together, if any is
-
-    name = "normal distribution"
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether codes are the rows, in other coordinates."""
-        return self.share is not None
-
-    @property
-    def covariance(self) -> NDArray:
-        """Covariance of the rows, shape (d, d)."""
-        found = super().covariance
-        return found if self.share is None else floored(shrunk(found, self.share))
-
-    @property
-    def precision(self) -> NDArray:
-        """Its inverse."""
-        if self.share is None:
-            return super().precision
-        return np.linalg.inv(self.covariance)
-
-    @cached_property
-    def missing_cells(self) -> MissingCells:
-        """What this model says of missing cells, in the units of the rows."""
-        if self.share is None:
-            return pca_cells(self)
-        covariance = self.covariance
-        noise = self.share * np.diagonal(covariance)
-        variances, axes = np.linalg.eigh(covariance - np.diag(noise))
-        return MissingCells(axes * np.sqrt(np.maximum(variances, 0)), noise)
-
-    @property
-    def decoding(self) -> NDArray:
-        """Map from codes to what is expected of the rows, shape (d, k).
-
-        A row is that and noise, so that a code says less of a row than it does for PCA.
-        """
-        if self.is_whole:
-            return self.components.T
-        variance, noise = self.sound_variances
-        return self.components.T * np.maximum(1 - noise / variance, 0)
-
-    def _score_whole(self, X: NDArray) -> NDArray:
-        if not self.is_whole:
-            return super()._score_whole(X)
-        known = np.ones(X.shape, dtype=bool)
-        return self.missing_cells.score_samples(X - self.mean, known)
-
-    def apply(self, module: BaseModule, units: Start | None = None) -> None:
-        """Set a module to this start, and tell it of missing cells."""
-        super().apply(module, units)
-        units = units or self
-        cells, shift = self.missing_cells, self.mean - units.mean
-        if isinstance(module, MaskedModule):
-            # Of which single precision can invert sums of such loadings.
-            variance = (cells.loadings**2).sum(1) + cells.noise
-            floor = np.maximum(NOISE_FLOOR * variance, LEAST_NOISE * variance.max())
-            noise = np.maximum(cells.noise, np.where(floor > TINY, floor, 1.0))
-            module.set_deviations(np.sqrt(variance))
-            module.set_missing(
-                cells.loadings / units.scale,
-                noise / units.scale**2,
-                shift / units.scale,
-                self.missing_share,
-            )
-            if self.block is not None:
-                module.set_blocks(self.block)
-            if self.propensity is not None:
-                module.set_propensity(self.propensity, units)
 
 
 class MaskedLoss(ReconstructionLoss):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._anomalies import contamination_of
 from ._dataset import as_dense, float_dtype
-from ._fit import Fit, KeptRows
+from ._fit import Fit
 from ._gate import PairedImprovement
 from ._missing import mean_filled
 from ._net import AutoencoderNet
@@ -25,6 +28,9 @@ from ._split import MIN_HELD_OUT
 from ._start import Start
 from ._taking_part import check_range_of, find_pca, likely, used
 from ._training import Training
+
+# Rows of earlier batches that judge a network once it is trained on one more.
+KEPT_ROWS, KEPT_NUMBERS = 1000, 2**22
 
 
 def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -> Fit:
@@ -134,3 +140,36 @@ def _followed(
     solver, start = objective.follow(solver, before, X, rows.weight, seed)
     objective.check_reached(start)
     return seed, solver, start
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Some of the rows of all batches, each of them as likely to be kept.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_features)
+    weight : ndarray of shape (n,)
+    number : ndarray of shape (n,)
+        Those with the smallest random numbers are kept.
+    """
+
+    X: NDArray
+    weight: NDArray
+    number: NDArray
+
+    @classmethod
+    def of(cls, earlier: Fit | None, rows: Rows, seed: int) -> KeptRows:
+        """Return those of earlier batches, and of one more."""
+        n, before = len(rows.X), None if earlier is None else earlier.remembered
+        n_before = 0 if earlier is None else earlier.n_samples
+        number = np.random.default_rng([seed, n_before]).uniform(size=n)
+        weight = np.ones(n) if rows.weight is None else rows.weight
+        X = rows.X
+        if before is not None:
+            X = np.concatenate([before.X, X])
+            weight = np.concatenate([before.weight, weight])
+            number = np.concatenate([before.number, number])
+        most = max(MIN_HELD_OUT, min(KEPT_ROWS, KEPT_NUMBERS // max(X[:1].size, 1)))
+        kept = np.sort(np.argsort(number, kind="stable")[:most])
+        return cls(X[kept], weight[kept], number[kept])

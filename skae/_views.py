@@ -34,85 +34,16 @@ from ._parameters import naming, unchanged_on_error
 from ._partial_fit import partial_fit
 from ._rows import Rows, check_rows
 from ._samples import takes_padding
-from ._sklearn import BaseEstimator, _fit_context
+from ._sklearn import _fit_context
 from ._split import joined_by_copies
 from ._start import Start
 from ._step import OneThread, usual_settings
-from ._targets import (
-    about_y,
-    as_column,
-    as_numeric,
-    check_given,
-    check_same_number,
-    checked_labels,
-    one_hot,
-)
+from ._targets import SecondView, check_given
 from ._trained import TrainedNetwork, loadings
 from ._weights import check_groups, check_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-class SecondView(BaseEstimator):
-    """What `y` looked like in `fit`.
-
-    Parameters
-    ----------
-    padded : bool
-        Whether series may end in NaN.
-    has_labels : bool
-        Whether texts and integers are labels.
-
-    Attributes
-    ----------
-    classes_ : ndarray or None
-        Labels in order; None: `y` holds numbers.
-    counts : ndarray of shape (n_classes,)
-        How often each has been seen, or its weight.
-    is_column : bool
-        Whether `y` had one axis.
-    """
-
-    sample_shape_: tuple[int, ...]
-    classes_: NDArray | None
-    counts: NDArray
-
-    def __init__(self, *, padded: bool, has_labels: bool) -> None:
-        self.padded = padded
-        self.has_labels = has_labels
-
-    def rows(self, y: Any, *, reset: bool, n_rows: int | None, to_fit: bool) -> NDArray:
-        """Return `y` as rows of numbers, of shape (n_rows, n_targets).
-
-        Labels become columns of 0 and 1, one for each class.
-        """
-        column = as_column(y, self.has_labels)
-        if reset:
-            self.is_column = column is not None
-            self.classes_ = None
-            if column is not None and self._are_labels(column):
-                self.classes_ = np.unique(checked_labels(column))
-        if column is not None and self.classes_ is not None:
-            rows = one_hot(checked_labels(column), self.classes_)
-            if reset:
-                self.sample_shape_ = (rows.shape[1],)
-        else:
-            with about_y():
-                given = y if column is None else as_numeric(column)[:, None]
-                min_rows = 1 if to_fit else None
-                how: dict[str, Any] = {"min_rows": min_rows, "padded": self.padded}
-                rows = check_rows(self, given, reset=reset, **how)
-        if sp.issparse(rows):
-            raise TypeError("y is sparse: give a dense one, such as y.toarray().")
-        check_same_number(rows, n_rows)
-        return rows
-
-    def _are_labels(self, column: NDArray) -> bool:
-        if column.dtype.kind == "O":
-            are_numbers = all(isinstance(value, int | float) for value in column)
-            return self.has_labels and not are_numbers
-        return self.has_labels and column.dtype.kind in "USbiu"
 
 
 class TwoViews(Objective):

@@ -8,7 +8,8 @@ from kneser_ney import as_events, book_of, markov_text
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skae.text import KneserNey, MaskedLanguageModel
-from skae.text._ngrams import NGrams, discounts_of, left_contexts
+from skae.text._counting import discounts_of
+from skae.text._ngrams import NGrams, left_contexts
 
 tiny = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._boltzmann import BoltzmannMachine
-from .._contrastive import TrainedPairs
+from .._contrastive_objective import TrainedPairs
 from .._encoder_decoder import TrainedPrediction
 from .._masked import MaskedNetwork
 from .._start import RANK_TOLERANCE

@@ -21,13 +21,7 @@ import onnx
 import torch
 from torch import nn
 
-from .._module import (
-    InSingle,
-    LinearResidual,
-    OfSamples,
-    OfStackedSamples,
-    reads_known,
-)
+from .._module import InSingle, LinearResidual, OfSamples, OfStackedSamples, reads_known
 from .._step import usual_settings
 from ..architectures._mlp import TiedDecoder
 from ._graph import Graph, Value

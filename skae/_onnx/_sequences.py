@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..architectures._attention import TransformerLayer, TransformerLayers
 from ..architectures._recurrent import SeriesEncoder, SeriesReader, SeriesWriter
-from ..architectures._transformer import (
-    JoinPatches,
-    PatchEncoder,
-    PatchReader,
-    TransformerLayer,
-    TransformerLayers,
-)
+from ..architectures._transformer import JoinPatches, PatchEncoder, PatchReader
 from ._graph import Graph, Value, as_array
 from ._networks import UnknownNetwork, apply, of
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._cca import PairStart
 from .._linear_views import ViewsStart
-from .._masked_module import MaskedStart
+from .._masked_start import MaskedStart
 from .._missing import MissingCells
 from .._reduced_rank import RankedRegression
 from .._start import RandomStart, Start

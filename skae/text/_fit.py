@@ -25,11 +25,7 @@ from .._dataset import TrainingData
 from .._fit import Fit
 from .._gate import GateDecision, PairedImprovement
 from .._net import AutoencoderNet
-from .._parameters import (
-    lasting_parameters,
-    new_random_state,
-    new_torch_generator,
-)
+from .._parameters import lasting_parameters, new_random_state, new_torch_generator
 from .._plan import MIN_ROWS, SMALL_TABLE, TrainingPlan
 from .._split import choose_held_out, distinct_rows
 from .._training import Training

@@ -14,12 +14,12 @@ from .._dataset import TrainingData
 from .._losses import Loss
 from .._module import BaseModule
 from .._net import AutoencoderNet, Batch
-from ..architectures._base import unset
-from ..architectures._transformer import (
+from ..architectures._attention import (
     TokenEmbedding,
     TransformerLayers,
     normal_parameter,
 )
+from ..architectures._base import unset
 
 # The largest share of a network, so that n-grams always have a say.
 MOST = 0.999
