@@ -42,6 +42,7 @@ from ._rows import (
     shown_name,
 )
 from ._sklearn import OneToOneFeatureMixin, TransformerMixin, _fit_context
+from ._step import usual_settings
 from ._weights import check_weights
 
 CATEGORIES = "Name columns of categories in categorical_features."
@@ -329,7 +330,7 @@ class MaskedImputer(
             something is none; or if a parameter is invalid.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), usual_settings():
             check_mask_fraction(self.mask_fraction)
             columns = self._columns(X, reset=True)
             self._limits()
@@ -412,6 +413,10 @@ class MaskedImputer(
             If `X` has other columns than in :meth:`fit`, or infinity.
         """
         check_is_fitted(self)
+        with usual_settings():
+            return self._completed(X)
+
+    def _completed(self, X: Any) -> Any:
         columns = self._columns(X, reset=False)
         missing = np.column_stack([self._missing(column) for column in columns])
         warn_of_empty_rows(missing_as_nan(missing), self.sample_posterior)

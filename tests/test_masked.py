@@ -141,6 +141,14 @@ def test_a_wide_table_is_completed_by_as_many_axes_as_help():
     assert np.isfinite(model.score_samples(X)).all()
 
 
+def test_an_imputer_does_not_notice_that_numpy_raises():
+    """Squares of such small numbers vanish."""
+    X = with_holes(correlated(n=60, d=3, rank=2), 0.1) * [1, 1, 1e-200]
+    with np.errstate(all="raise"):
+        imputer = MaskedImputer(max_iter=0, random_state=0).fit(X)
+        assert not np.isnan(imputer.transform(X)).any()
+
+
 def test_the_stronger_choice_is_taken_where_chance_may_have_decided():
     rng = np.random.RandomState(0)
     loss = rng.uniform(size=500)
