@@ -167,14 +167,10 @@ def judge(
     """
     if not len(data.valid):
         return GateDecision(required, net.best_iter_)
+    found = net.best_iter_, net.best_loss_, net.valid_losses_
     if data.n_units < MIN_HELD_OUT:
-        curve = net.best_loss_, net.valid_losses_
-        reason = (
-            ""
-            if required
-            else f": fewer than {MIN_HELD_OUT} held-out units say nothing"
-        )
-        return GateDecision(required, net.best_iter_, *curve, reason=reason)
+        reason = f": fewer than {MIN_HELD_OUT} held-out units say nothing"
+        return GateDecision(required, *found, reason="" if required else reason)
     before = net.start_losses_ if start_losses is None else start_losses
     improvement = PairedImprovement.of(
         before, net.best_losses_, data.valid_weight, data.units
@@ -195,14 +191,8 @@ def judge(
             ": it is better on held-out rows that are known badly, and on most of the "
             "others worse"
         )
-    return GateDecision(
-        required or is_better,
-        net.best_iter_,
-        net.best_loss_,
-        net.valid_losses_,
-        net.best_calibration_,
-        "" if required else reason,
-    )
+    reason = "" if required else reason
+    return GateDecision(required or is_better, *found, net.best_calibration_, reason)
 
 
 def typical_improvement(
