@@ -338,13 +338,7 @@ class MaskedImputer(
             weight = np.ones(len(columns[0])) if weight is None else weight
             missing = np.column_stack([self._missing(c) for c in columns])
             self._is_empty: NDArray = np.asarray(missing.all(0))
-            if self._is_empty.any() and not self.keep_empty_features:
-                names = getattr(self, "feature_names_in_", np.arange(len(columns)))
-                warnings.warn(
-                    f"Columns {names[self._is_empty].tolist()} have no value and are "
-                    "left out: keep_empty_features=True keeps them.",
-                    stacklevel=caller_level(),
-                )
+            self._warn_of_empty_columns()
             self._find_units(columns, missing, weight)
             self.indicator_ = None
             if self.add_indicator:
@@ -363,6 +357,16 @@ class MaskedImputer(
             self.n_iter_ = getattr(self.autoencoder_, "n_iter_", 0)
             task.end()
         return self
+
+    def _warn_of_empty_columns(self) -> None:
+        if self._is_empty.any() and not self.keep_empty_features:
+            numbers = np.arange(len(self._is_empty))
+            names = getattr(self, "feature_names_in_", numbers)
+            warnings.warn(
+                f"Columns {names[self._is_empty].tolist()} have no value and are "
+                "left out: keep_empty_features=True keeps them.",
+                stacklevel=caller_level(),
+            )
 
     def _find_units(
         self, columns: list[NDArray], missing: NDArray, weight: NDArray
