@@ -22,8 +22,8 @@ import torch
 from bench_overhead import curved_table
 
 from skae import AutoencoderTransformer
-from skae._base import INFERENCE_BYTES
 from skae._dataset import row_chunks
+from skae._estimator import INFERENCE_BYTES
 
 
 def bare_module(

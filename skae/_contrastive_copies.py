@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from ._architecture_checks import check_trainable
 from ._cca import PairStart, copies_start
 from ._contrastive_module import ContrastiveModule, CopiesModule
 from ._contrastive_objective import Contrasting
@@ -28,7 +29,6 @@ from ._corruptions import (
 )
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._module import LinearResidual
-from ._parameters import check_trainable
 from ._plan import TrainingPlan
 from ._solvers import Moments
 from ._start import Start

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ._architecture_checks import check_trainable
 from ._cca import FollowedPairs, PairStart, canonical_start
 from ._contrastive_module import ContrastiveLoss, ContrastiveModule
 from ._dataset import sample_rows
@@ -18,7 +19,6 @@ from ._density_ratio import MOST_CORRELATED, score_by_chance
 from ._losses import Loss
 from ._module import BaseModule, LinearResidual
 from ._objective import MOST_DECAY
-from ._parameters import check_trainable
 from ._plan import TrainingPlan
 from ._start import Start
 from ._trained import RATIO_ROWS, TrainedNetwork, inference

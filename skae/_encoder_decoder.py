@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._architecture_checks import check_trainable
 from ._autoencoder import AutoencoderModule
 from ._dense import DenseStep
 from ._linear_views import (
@@ -34,7 +35,7 @@ from ._linear_views import (
 from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule, LinearResidual
 from ._objective import deviations_of
-from ._parameters import check_trainable, is_auto
+from ._parameters import is_auto
 from ._plan import TrainingPlan
 from ._reduced_rank import (
     PENALTIES,

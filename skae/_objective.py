@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ._architecture_checks import check_instance, check_networks, check_trainable
 from ._dataset import STATISTICS_ROWS, sample_rows
 from ._gate import StackedModules
 from ._losses import Loss
@@ -22,11 +23,8 @@ from ._module import BaseModule, OfSamples, OfStackedSamples, with_linear_paths
 from ._net import AutoencoderNet
 from ._parameters import (
     check_callbacks,
-    check_instance,
     check_net_params,
-    check_networks,
     check_reached,
-    check_trainable,
     lasting_parameters,
     new_torch_generator,
     resolve_device,

@@ -21,9 +21,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ._base import NetworkEstimator
 from ._callbacks import FitTask, with_callbacks
 from ._dataset import STATISTICS_ROWS, as_dense, sample_rows
+from ._estimator import NetworkEstimator
 from ._fit import fit
 from ._linear_views import ViewsStart
 from ._missing import known_cells

@@ -11,7 +11,7 @@ import torch
 from estimators import ESTIMATORS
 from sklearn.base import clone
 
-from skae import _base
+from skae import _estimator
 from skae._step import in_threads
 
 N_THREADS = 64
@@ -65,8 +65,8 @@ def test_rows_in_threads_give_what_one_thread_gives(name, X, monkeypatch):
     rows = np.repeat(X, 50, axis=0)
     methods = "transform", "score_samples", "reconstruction_error", "predict"
     alone = [getattr(model, method)(rows) for method in methods]
-    monkeypatch.setattr(_base, "THREADED_INFERENCE", 0)
-    monkeypatch.setattr(_base, "INFERENCE_BYTES", 2000)
+    monkeypatch.setattr(_estimator, "THREADED_INFERENCE", 0)
+    monkeypatch.setattr(_estimator, "INFERENCE_BYTES", 2000)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for method, expected in zip(methods, alone, strict=True):
         with np.errstate(all="raise"):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import BaseAutoencoder, NetworkEstimator
+from .._base import BaseAutoencoder
 from .._dataset import as_dense
+from .._estimator import NetworkEstimator
 from .._imputer import MaskedImputer
 from .._samples import takes_padding
 from ..text._base import TextModel

@@ -17,11 +17,12 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .._architecture_checks import check_trainable
 from .._dataset import TrainingData
 from .._losses import Loss
 from .._module import with_linear_paths
 from .._net import AutoencoderNet
-from .._parameters import check_trainable, naming, resolve_device
+from .._parameters import naming, resolve_device
 from .._plan import TrainingPlan
 from .._step import OneThread, usual_settings
 from .._trained import inference

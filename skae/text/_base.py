@@ -13,8 +13,8 @@ from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import NetworkEstimator
 from .._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from .._estimator import NetworkEstimator
 from .._file import StoredEstimator
 from .._parameters import new_random_state, unchanged_on_error
 from .._sklearn import _fit_context

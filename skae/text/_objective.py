@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from .._architecture_checks import check_instance
 from .._objective import Objective
 from .._parameters import (
-    check_instance,
     is_auto,
     new_torch_generator,
     resolve_device,
