@@ -19,12 +19,13 @@ from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule
 from ._objective import Objective
 from ._plan import TrainingPlan
+from ._projection import STEPS, WHOLE, ProjectedNetwork
 from ._solvers import SOLVER_PARAMETERS
 from ._start import Start
 from ._trained import TrainedNetwork
+from .architectures import MLP
 
 TINY = 1e-6  # least length of the deviations of a code in a batch
-WHOLE = 0.6  # of the rows keep all of their codes, where these are ordered
 
 
 class AutoencoderModule(BaseModule):
@@ -165,14 +166,32 @@ class Reconstruction(Objective):
                 'linear_encoder=True with init="random": the linear encoder is PCA, '
                 'and so init has to be "pca".'
             )
+        if self.params.linear_encoder and self.n_steps:
+            raise ValueError(
+                f"transform_max_iter={self.params.transform_max_iter!r} with "
+                "linear_encoder=True: the codes stay PCA's, and so it has to be 0 or "
+                '"auto".'
+            )
         return super().start(pca, X, weight, seed)
 
     def model(
         self, module: BaseModule, start: Start, held_out_error: float | None, seed: int
     ) -> TrainedNetwork:
         """Return the network, whose codes may have an order of their own."""
-        how = self.params.ordered, self.params.linear_encoder
-        return TrainedNetwork(module, start, held_out_error, *how)
+        given = module, start, held_out_error, self.params.ordered
+        if self.n_steps:
+            return ProjectedNetwork(*given, n_steps=self.n_steps)
+        return TrainedNetwork(*given, self.params.linear_encoder)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps from the codes of the encoder to those that are decoded closest."""
+        steps = self.params.transform_max_iter
+        if isinstance(steps, Integral):
+            return int(steps)
+        architecture = self.params.architecture
+        is_dense = architecture is None or isinstance(architecture, MLP)
+        return STEPS if is_dense and not self.params.linear_encoder else 0
 
     @property
     def takes_longer(self) -> bool:
@@ -236,6 +255,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.
+    transform_max_iter : int or "auto", default="auto"
+        Steps by which :meth:`transform` goes from the codes of the encoder to those
+        that are decoded closest to the rows, as PCA's codes are. Each takes as long as
+        the networks themselves do. "auto" is 3 for dense networks, and 0, the codes of
+        the encoder, for others and with ``linear_encoder=True``.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)
@@ -423,6 +447,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         "ordered": ["boolean"],
         "linear_encoder": ["boolean"],
         "code_noise": [Interval(Real, 0, None, closed="left")],
+        "transform_max_iter": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         **{
             name: PCA._parameter_constraints[name]
             for name in (*SOLVER_PARAMETERS, "copy")
@@ -442,6 +470,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         linear_encoder: bool = False,
         alpha: float | str = "auto",
         code_noise: float = 0.0,
+        transform_max_iter: int | str = "auto",
         contamination: float = 0.0,
         n_neighbors: int | None = None,
         batch_size: int | str = "auto",
@@ -472,6 +501,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.linear_encoder = linear_encoder
         self.alpha = alpha
         self.code_noise = code_noise
+        self.transform_max_iter = transform_max_iter
         self.contamination = contamination
         self.n_neighbors = n_neighbors
         self.batch_size = batch_size

@@ -303,6 +303,11 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
     code_noise : float, default=0.0
         Standard deviation of the normal noise that is added to the codes while the
         network trains, in deviations of each code over the batch.
+    transform_max_iter : int or "auto", default="auto"
+        Steps by which :meth:`transform` goes from the codes of the encoder to those
+        that are decoded closest to the rows, as PCA's codes are. Each takes as long as
+        the networks themselves do. "auto" is 3, and 0, the codes of the encoder, with
+        ``linear_encoder=True``.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)
@@ -502,6 +507,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         linear_encoder: bool = False,
         alpha: float | str = "auto",
         code_noise: float = 0.0,
+        transform_max_iter: int | str = "auto",
         contamination: float = 0.0,
         n_neighbors: int | None = None,
         batch_size: int | str = "auto",
@@ -537,6 +543,7 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         self.linear_encoder = linear_encoder
         self.alpha = alpha
         self.code_noise = code_noise
+        self.transform_max_iter = transform_max_iter
         self.contamination = contamination
         self.n_neighbors = n_neighbors
         self.batch_size = batch_size

@@ -111,7 +111,8 @@ class Fit:
         """How many multiplications a network takes for a row, at least; 0 without."""
         if not isinstance(self.model, TrainedNetwork):
             return 0
-        return sum(p.numel() for p in self.net.module_.parameters())
+        n_passes = 1 + self.objective.n_steps
+        return n_passes * sum(p.numel() for p in self.net.module_.parameters())
 
     def deviation(self, dtype: np.dtype) -> NDArray:
         """Return by what codes are divided where they are whitened."""

@@ -289,6 +289,11 @@ class StackedModules(nn.Module):
         tensors = *self.stacked, *self.buffers()
         return {name: t.detach()[i] for name, t in zip(names, tensors, strict=True)}
 
+    def load_into(self, module: nn.Module, i: int) -> None:
+        """Set a module to the state of one of these."""
+        # Weights that two networks share have one name here.
+        module.load_state_dict(self.state_of(i), strict=False)
+
     def train(self, mode: bool = True) -> StackedModules:
         """Set the training mode of the modules."""
         self.template.train(mode)

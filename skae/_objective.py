@@ -182,6 +182,11 @@ class Objective(ABC):
         return True
 
     @property
+    def n_steps(self) -> int:
+        """Steps from the codes of the encoder to those that are decoded closest."""
+        return 0
+
+    @property
     def is_likelihood(self) -> bool:
         """Whether the loss is a likelihood, which `score_samples` tells in nats."""
         return False

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -88,6 +88,9 @@ class TrainedNetwork:
     the codes are the start's.
     """
 
+    in_double: ClassVar[bool] = False
+    """Whether codes are found in double precision, whatever that of the rows."""
+
     module: BaseModule
     start: Start
     held_out_error: float | None = None
@@ -140,7 +143,8 @@ class TrainedNetwork:
             self.order = earlier.order
             self.is_constant &= earlier.is_constant
         # Codes of a network are as exact as it is in training, PCA's own as the rows.
-        u = self._codes(x if self.is_linear else x.float(), known)
+        is_exact = self.is_linear or self.in_double
+        u = self._codes(x if is_exact else x.float(), known)
         codes = u.astype(np.float64) * self.code_scale
         self.codes = GaussianCodes.of(codes, weight)
         share = 1.0
@@ -218,7 +222,7 @@ class TrainedNetwork:
             return float(np.average(of_rows, weights=weight))
 
         with inference(module):
-            u = module.encode(x, known)
+            u = self.encoded(module, x, known)
             smallest = error(u)
             if self.is_ordered:
                 prefixes = (first_codes(u, j) for j in range(1, k + 1))
@@ -244,10 +248,15 @@ class TrainedNetwork:
 
     def _codes(self, x: Tensor, known: Tensor | None) -> NDArray:
         """Return the codes of standardised rows, in the module's units."""
-        module = self._module_for(x.dtype)
+        module = self._module_for(torch.float64 if self.in_double else x.dtype)
         with inference(module):
-            u: NDArray = module.encode(x, known).cpu().numpy()[:, self.order]
-        return u
+            u = self.encoded(module, x.double() if self.in_double else x, known)
+            codes: NDArray = u.to(x.dtype).cpu().numpy()[:, self.order]
+        return codes
+
+    def encoded(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of standardised rows, in the order of the module."""
+        return module.encode(x, known)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""

@@ -31,11 +31,12 @@ from ._net import AutoencoderNet
 from ._objective import Objective, is_users
 from ._parameters import new_torch_generator, resolve_device
 from ._plan import TrainingPlan
+from ._projection import Projection
 from ._rows import Rows
 from ._split import DistinctRows, assign_folds, choose_held_out, row_sizes
 from ._start import Start
 from ._step import seeded_globally
-from ._trained import TrainedNetwork, inference
+from ._trained import RATIO_ROWS, TrainedNetwork, inference
 
 # Held-out rows from which on none is judged several times.
 MOST_DRAWS = 5000
@@ -172,6 +173,7 @@ class Training:
             if not decision.is_open:
                 net.history_ = probe.history_
                 return decision
+            decision = self._of_codes_used(probe, data, decision)
             everything = replace(data, valid=data.valid[:0], fold_of=None, units=None)
             net.module_.see(*everything.seen)
             self.watch(found, lambda now: replace(decision, best_iter=now.best_iter_))
@@ -194,10 +196,60 @@ class Training:
             net.partial_fit(data, task=self.task)
             decision = judged(net)
         if decision.is_open:
+            if not in_folds:
+                decision = self._of_codes_used(net, data, decision)
             net.module_.calibrate(decision.calibration)
         elif net.restore_start:
             net.module_.load_state_dict(start)
         return decision
+
+    def _of_codes_used(
+        self, net: AutoencoderNet, data: TrainingData, decision: GateDecision
+    ) -> GateDecision:
+        """Return a decision with the loss of held-out rows by the codes that are used.
+
+        It was made by those of the encoder. Codes in order are judged by random
+        prefixes of them, as they are trained.
+        """
+        is_other = self.objective.n_steps and self.objective.sorts_codes
+        if not is_other or not len(data.valid):
+            return decision
+        mean_loss = float(data.mean(self._used_losses(net, data)))
+        return replace(decision, mean_loss=mean_loss)
+
+    def _used_losses(self, net: AutoencoderNet, data: TrainingData) -> Tensor:
+        """Return the losses of held-out rows by the codes that are used, (n_valid,)."""
+        if data.fold_of is None:
+            return self._losses_by(net, net.module_, data, data.train, data.valid)
+        fold_of = data.fold_of[data.valid]
+        losses = torch.empty(len(fold_of), device=fold_of.device, dtype=torch.float32)
+        module = copy.deepcopy(net.module_.template)
+        for fold in range(net.module_.n_modules):
+            net.module_.load_into(module, fold)
+            is_own = fold_of == fold
+            rows = data.valid[~is_own], data.valid[is_own]
+            losses[is_own] = self._losses_by(net, module.eval(), data, *rows)
+        return losses
+
+    def _losses_by(
+        self,
+        net: AutoencoderNet,
+        module: Any,
+        data: TrainingData,
+        train: Tensor,
+        valid: Tensor,
+    ) -> Tensor:
+        x, known = data.dataset.take_scattered(some_of(train, RATIO_ROWS))
+        projection = Projection.of(module, x, known, self.objective.n_steps)
+        step = most_sampled(data.dataset.shape[1])
+        losses = []
+        for rows in valid.split(step):
+            x, known = data.take_valid(rows)
+            z = projection.codes(module, x, known)
+            with torch.no_grad():
+                output = module.decode(z), z
+                losses.append(net.criterion_.held_out_terms(output, x, known)["loss"])
+        return torch.cat(losses)
 
     def watch(
         self,
@@ -274,19 +326,20 @@ class Training:
         def loss() -> float:
             return float(rows.mean(net.held_out_losses(rows)))
 
-        def load(state: dict[str, Tensor]) -> None:
-            module.load_state_dict(state)
-            module.see(*rows.seen)
-
         losses = [loss()]
         if before - losses[0] > LOST_SHARE * (before - found):
             return
-        states = [copy.deepcopy(module.state_dict())]
+        own = copy.deepcopy(module.state_dict())
         for fold in range(probe.module_.n_modules):
-            states.append(probe.module_.state_of(fold))
-            load(states[-1])
+            probe.module_.load_into(module, fold)
+            module.see(*rows.seen)
             losses.append(loss())
-        load(states[int(np.argmin(losses))])
+        best = int(np.argmin(losses))
+        if best == 0:
+            module.load_state_dict(own)
+        else:
+            probe.module_.load_into(module, best - 1)
+        module.see(*rows.seen)
 
     # What comes of it
 
@@ -333,6 +386,11 @@ def slow_is_an_error(seed: int) -> Iterator[None]:
         yield
 
 
+def some_of(rows: Tensor, most: int) -> Tensor:
+    """Return rows at even distances, at most so many."""
+    return rows[:: math.ceil(len(rows) / most)]
+
+
 def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:
     """Choose how far from the training rows a trained network is to go on.
 
@@ -340,8 +398,7 @@ def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:
     """
     module = net.module_
     most = min(STATISTICS_ROWS, most_sampled(data.dataset.shape[1]))
-    some = data.train[:: math.ceil(len(data.train) / most)]
-    x, known = data.dataset.take_scattered(some)
+    x, known = data.dataset.take_scattered(some_of(data.train, most))
     free = float(data.mean(net.held_out_losses(data)))
     module.margin = MARGINS[1]
     with inference(module):

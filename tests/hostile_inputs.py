@@ -184,6 +184,7 @@ FLAGS = """whiten warm_start verbose tied_weights bidirectional copy ordered
     linear_encoder share_layers persistent """
 WHOLE = COUNTS + FEW + REALS + SIZES
 WHOLE += "n_components n_clusters max_iter random_state verbose pretrain_max_iter "
+WHOLE += "transform_max_iter "
 SHARES = REALS + "n_components validation_fraction corruption_level contamination "
 SHARES += "shrinkage momentum "
 REFUSING = """init activation code_activation cell corruption likelihood latent_prior
@@ -201,7 +202,8 @@ VALUES = {
     "np.bool_(False)": FLAGS,
     "0": """alpha code_noise tol beta max_iter random_state verbose corruption_level
         contamination iterated_power ?n_components shrinkage ridge_alpha dropout
-        adversarial_weight gradient_penalty pretrain_max_iter momentum""",
+        adversarial_weight gradient_penalty pretrain_max_iter momentum
+        transform_max_iter""",
     "1": WHOLE + "corruption_level shrinkage n_heads",
     "3": WHOLE,
     "np.int8(2)": WHOLE + "n_heads embed_dim",
@@ -218,7 +220,8 @@ VALUES = {
     .replace("gradient_penalty", ""),
     '"auto"': """batch_size max_iter validation_fraction device n_epochs_kl_warmup
         segment_length ?hidden_layer_sizes alpha iterated_power svd_solver
-        power_iteration_normalizer shrinkage ridge_alpha ?patch_size persistent""",
+        power_iteration_normalizer shrinkage ridge_alpha ?patch_size persistent
+        transform_max_iter""",
     "[]": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
     "()": "callbacks hidden_layer_sizes discriminator_hidden_layer_sizes",
     "(2,)": SIZES,
@@ -234,6 +237,7 @@ VALUES = {
 TOO_LONG = {
     "max_iter",
     "pretrain_max_iter",
+    "transform_max_iter",
     "n_gibbs_steps",
     "num_layers",
     "n_layers",

@@ -316,6 +316,10 @@ and so init has to be "pca".
 ValueError: linear_encoder=True with init="random": the linear encoder is PCA, and so
 init has to be "pca".
 
+>>> AutoencoderTransformer(transform_max_iter=5, linear_encoder=True).fit(X)
+ValueError: transform_max_iter=5 with linear_encoder=True: the codes stay PCA's, and so it
+has to be 0 or "auto".
+
 >>> AutoencoderTransformer(device="tpu").fit(X)
 ValueError: device='tpu' cannot be used: ... Use "auto", "cpu", or "cuda" where there is
 one.

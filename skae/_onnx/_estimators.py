@@ -20,7 +20,13 @@ from .._rbm import RBM
 from .._samples import takes_padding
 from .._variational import VAE
 from .._views import TwoViewEstimator
-from . import _models, _modules, _sequences, _starts  # noqa: F401  make theirs known
+from . import (  # noqa: F401  make theirs known
+    _models,
+    _modules,
+    _projection,
+    _sequences,
+    _starts,
+)
 from ._graph import INT, Graph, Value
 from ._known import KNOWN, call, of
 

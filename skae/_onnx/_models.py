@@ -46,8 +46,19 @@ def standardised(
 @of(TrainedNetwork.transform)
 def _(g: Graph, model: TrainedNetwork, X: Value, known: Value | None) -> Value:
     x = standardised(g, model, X, known)
-    u = call(g, module_of(model, X.dtype), "encode", x, known)
+    if model.in_double:
+        x = x.cast(np.float64)
+    u = call(g, model, "encoded", module_of(model, x.dtype), x, known).cast(X.dtype)
     return in_order(u, model.order) * model.code_scale
+
+
+@of(TrainedNetwork.encoded)
+def _(
+    g: Graph, model: TrainedNetwork, module: Any, x: Value, known: Value | None
+) -> Value:
+    del model
+    u: Value = call(g, module, "encode", x, known)
+    return u
 
 
 @of(TrainedNetwork.inverse_transform)

@@ -1,0 +1,201 @@
+"""Codes whose rows are closest: what PCA's codes are, and an encoder's only nearly.
+
+PCA's code of a row is the one that is decoded closest to it. An encoder guesses that
+code, and guesses worse for rows that it was not trained on, while its decoder is as
+good for these (the amortisation gap of Cremer, Li & Duvenaud 2018). From the guess, a
+few steps of gradient descent on the squared error lead nearer. Each row has its own
+length of step, and all have one metric, the inverse of the mean of ``J' J`` over the
+training rows, where J is the Jacobian of the decoder: steps of Gauss and Newton, with
+the mean in place of each row's own. A step is taken where it brings the row closer, and
+so no row is ever decoded worse than from the guess.
+
+Codes in order are those of the least mean error over all codes and their prefixes, as
+in training.
+
+With one or two codes the guess may also be on the wrong side of a bend, from where no
+descent leads. There, codes of training rows are further guesses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._module import BaseModule
+from ._parameters import new_torch_generator
+from ._trained import RATIO_ROWS, TrainedNetwork
+
+STEPS = 3  # of the descent, unless a user says how many
+FIRST_LENGTH = 0.7  # of a step, of that of Gauss and Newton
+SHORTER, LONGER = 0.1, 2.0  # what the next step is, at least and at most, of the last
+RIDGE = 0.01  # share of its diagonal that is added to the mean of J' J
+# Codes up to which there are further guesses, and how many.
+FEW_CODES, N_GUESSES = 2, 256
+WHOLE = 0.6  # of the rows keep all of their codes in training, where these are ordered
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How codes are found whose rows are closest, in the units of a module.
+
+    Attributes
+    ----------
+    n_steps : int
+    is_ordered : bool
+        Whether the first codes are codes by themselves.
+    metric : ndarray of shape (k, k)
+    guesses : ndarray of shape (n_guesses, k)
+        Codes of training rows; none where they are of no use.
+    """
+
+    n_steps: int
+    is_ordered: bool
+    metric: NDArray
+    guesses: NDArray
+
+    @classmethod
+    def of(
+        cls,
+        module: BaseModule,
+        x: Tensor,
+        known: Tensor | None,
+        n_steps: int,
+        *,
+        is_ordered: bool = False,
+        earlier: Projection | None = None,
+    ) -> Projection:
+        """Learn from training rows, shape (n, d), and those of an `earlier` one."""
+        places = torch.linspace(0, len(x) - 1, min(len(x), RATIO_ROWS)).long()
+        x, known = x[places], None if known is None else known[places]
+        with torch.no_grad():
+            z = module.encode(x, known)
+        k = z.shape[1]
+        has_guesses = k <= FEW_CODES and not is_ordered
+        guesses = z[: N_GUESSES if has_guesses else 0].double().cpu().numpy()
+        if earlier is not None and has_guesses:
+            both = np.concatenate([guesses, earlier.guesses])
+            guesses = both[:: -(-len(both) // N_GUESSES)]
+        return cls(n_steps, is_ordered, metric_at(module, z), guesses)
+
+    def codes(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of rows, shape (n, k)."""
+        with torch.no_grad():
+            z = module.encode(x, known)
+            if len(self.guesses) and known is None:
+                z = self._best_guess(module, x, z)
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._descended(module, x, known, z.clone())
+
+    def _best_guess(self, module: BaseModule, x: Tensor, z: Tensor) -> Tensor:
+        """Return the codes, or the guesses that are decoded closer to the rows."""
+        guesses = torch.tensor(self.guesses).to(z)
+        rows = module.decode(guesses)
+        squares = rows.square().sum(1) - 2 * x @ rows.T  # less those of x
+        best = squares.argmin(1)
+        before = (module.decode(z) - x).square().sum(1)
+        is_closer = (rows[best] - x).square().sum(1) < before
+        return torch.where(is_closer[:, None], guesses[best], z)
+
+    def _descended(
+        self, module: BaseModule, x: Tensor, known: Tensor | None, z: Tensor
+    ) -> Tensor:
+        metric = torch.tensor(self.metric).to(z)
+        length = torch.full_like(z[:, :1], FIRST_LENGTH)
+        error_at = prefix_error_at if self.is_ordered else whole_error_at
+        error, gradient = error_at(module, x, known, z)
+        for _ in range(self.n_steps):
+            direction = gradient @ metric
+            fall = length[:, 0] * (gradient * direction).sum(1)
+            trial = z - length * direction
+            new_error, new_gradient = error_at(module, x, known, trial)
+            is_closer = new_error < error
+            # The parabola through both errors, and the slope at the first one.
+            bend = new_error - error + fall
+            ratio = torch.where(bend > 0, fall / (2 * bend), LONGER)
+            length = length * ratio.clamp(SHORTER, LONGER)[:, None]
+            error = torch.where(is_closer, new_error, error)
+            gradient = torch.where(is_closer[:, None], new_gradient, gradient)
+            z = torch.where(is_closer[:, None], trial, z)
+        return z
+
+
+def whole_error_at(
+    module: BaseModule, x: Tensor, known: Tensor | None, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return half of the squared error of codes, (n,), and its gradient, (n, k)."""
+    z = z.detach().requires_grad_()
+    left = module.decode(z) - x
+    left = left if known is None else left * known
+    error = 0.5 * left.square().sum(1)
+    return error.detach(), torch.autograd.grad(error.sum(), z)[0]
+
+
+def prefix_error_at(
+    module: BaseModule, x: Tensor, known: Tensor | None, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the same of codes in order: the mean over them and their prefixes."""
+    n, k = z.shape
+    z = z.detach().requires_grad_()
+    prefixes = z[:, None] * torch.ones(k, k).to(z).tril()  # (n, k, k)
+    left = module.decode(prefixes.flatten(0, 1)).unflatten(0, (n, k)) - x[:, None]
+    left = left if known is None else left * known[:, None]
+    share = torch.full((k,), (1 - WHOLE) / k).to(z)
+    share[-1] += WHOLE
+    error = 0.5 * left.square().sum(2) @ share
+    return error.detach(), torch.autograd.grad(error.sum(), z)[0]
+
+
+def metric_at(module: BaseModule, z: Tensor) -> NDArray:
+    """Return the inverse of the mean of ``J' J`` over codes, shape (k, k).
+
+    With v of independent signs ``J' J`` is the mean of ``(J' v) (J' v)'``: one pass
+    through the decoder is enough, and no J is ever held.
+    """
+    repeats = -(-RATIO_ROWS // len(z))
+    with torch.inference_mode(False), torch.enable_grad():
+        z = z.repeat(repeats, 1).requires_grad_()
+        rows = module.decode(z)
+        generator = new_torch_generator(0)
+        signs = torch.randint(2, rows.shape, generator=generator).to(rows) * 2 - 1
+        (products,) = torch.autograd.grad((rows * signs).sum(), z)
+    slopes = products.double().cpu().numpy()
+    mean = slopes.T @ slopes / len(slopes)
+    diagonal = np.diagonal(mean)
+    floor = RIDGE * diagonal.max(initial=0.0) * 1e-6 or 1.0
+    return np.linalg.inv(mean + np.diag(RIDGE * diagonal + floor))
+
+
+@dataclass
+class ProjectedNetwork(TrainedNetwork):
+    """A network whose codes are those that are decoded closest to the rows, nearly.
+
+    The way to them blows up rounding errors, a thousandfold for some rows.
+    """
+
+    in_double: ClassVar[bool] = True
+
+    n_steps: int = STEPS
+    projection: Projection = field(init=False)
+
+    def bind(
+        self, x: Tensor, known: Tensor | None, earlier: TrainedNetwork | None
+    ) -> None:
+        """Bind the networks to the range of rows, and learn of the decoder there."""
+        super().bind(x, known, earlier)
+        self.projection = Projection.of(
+            self.module,
+            x.float(),
+            known,
+            self.n_steps,
+            is_ordered=self.is_ordered,
+            earlier=getattr(earlier, "projection", None),
+        )
+
+    def encoded(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
+        """Return the codes of standardised rows, in the order of the module."""
+        return self.projection.codes(module, x, known)

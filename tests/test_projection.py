@@ -1,0 +1,202 @@
+"""Codes that are decoded closest to the rows, beside exhaustive search and algebra."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from skae import AutoencoderTransformer, DeepBeliefAutoencoder
+from skae._gate import PairedImprovement
+from skae._module import BaseModule
+from skae._projection import ProjectedNetwork, Projection, metric_at
+from skae._trained import TrainedNetwork
+from skae.architectures import MLP, Convolutional
+
+
+@pytest.fixture
+def open_gate(monkeypatch):
+    """Use networks, whatever held-out rows say of them."""
+    monkeypatch.setattr(PairedImprovement, "exceeds", lambda *_: True)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    X, new = train_test_split(load_wine().data, random_state=0)
+    scaler = StandardScaler().fit(X)
+    return scaler.transform(X), scaler.transform(new)
+
+
+def errors(model, X):
+    return ((model.inverse_transform(model.transform(X)) - X) ** 2).sum(1)
+
+
+def linear_module(weight, guess):
+    """Return a module whose decoder is linear, and whose encoder guesses badly."""
+    d, k = weight.shape
+    encoder, decoder = nn.Linear(d, k), nn.Linear(k, d)
+    with torch.no_grad():
+        encoder.weight.zero_()
+        encoder.bias.copy_(torch.tensor(guess))
+        decoder.weight.copy_(torch.tensor(weight))
+        decoder.bias.zero_()
+    return BaseModule(encoder, decoder).double()
+
+
+def test_codes_of_a_linear_decoder_are_the_least_squares_solution():
+    rng = np.random.RandomState(0)
+    weight = rng.normal(size=(9, 3)) * [3.0, 1.0, 0.1]
+    x = torch.tensor(rng.normal(size=(50, 9)))
+    module = linear_module(weight, np.array([5.0, -2.0, 1.0]))
+    codes = Projection.of(module, x, None, 30).codes(module, x, None)
+    expected = np.linalg.lstsq(weight, x.numpy().T, rcond=None)[0].T
+    assert_allclose(codes, expected, atol=1e-8)
+
+
+def test_known_cells_alone_count():
+    rng = np.random.RandomState(1)
+    weight = rng.normal(size=(9, 2))
+    x = torch.tensor(rng.normal(size=(20, 9)))
+    known = torch.tensor(rng.uniform(size=(20, 9)) < 0.8)
+    module = linear_module(weight, np.zeros(2))
+    codes = Projection.of(module, x, known, 50).codes(module, x, known)
+    for row, mask, code in zip(x.numpy(), known.numpy(), codes.numpy(), strict=True):
+        expected = np.linalg.lstsq(weight[mask], row[mask], rcond=None)[0]
+        assert_allclose(code, expected, atol=1e-7)
+
+
+def test_the_metric_is_the_inverse_of_the_mean_of_the_squared_jacobian():
+    weight = np.random.RandomState(2).normal(size=(400, 3))
+    metric = metric_at(linear_module(weight, np.zeros(3)), torch.zeros(5, 3).double())
+    expected = np.linalg.inv(weight.T @ weight)
+    # 1000 draws of signs: a few per cent
+    assert_allclose(metric, expected, atol=0.1 * np.diagonal(expected).max())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_components", [1, 2, 4])
+def test_no_row_is_decoded_worse_and_most_are_decoded_better(wine, n_components, seed):
+    X, new = wine
+    how = {"random_state": seed, "validation_fraction": 0.2}
+    guessed = AutoencoderTransformer(n_components, transform_max_iter=0, **how).fit(X)
+    found = AutoencoderTransformer(n_components, **how).fit(X)
+    assert guessed.best_iter_ and found.best_iter_
+    for rows in (X, new):
+        before, after = errors(guessed, rows), errors(found, rows)
+        assert (after <= before * (1 + 1e-5) + 1e-9).all()
+        assert (after < before - 1e-3).mean() > 0.6
+    assert found.noise_variance_ < guessed.noise_variance_
+    assert found.score(new) > guessed.score(new)
+
+
+def test_a_code_is_nearly_the_best_of_all():
+    t = np.random.RandomState(0).uniform(-3, 3, 1200)
+    X = np.column_stack([t, t**2, np.sin(2 * t), np.cos(t)])
+    X += 0.05 * np.random.RandomState(1).randn(*X.shape)
+    model = AutoencoderTransformer(1, random_state=0).fit(X[:1000])
+    new, codes = X[1000:], model.transform(X)
+    grid = np.linspace(codes.min(), codes.max(), 20001)[:, None]
+    curve = model.inverse_transform(grid)
+    best = ((new[:, None] - curve[None, ::10]) ** 2).sum(2).min(1)
+    assert errors(model, new).mean() <= 1.02 * best.mean()
+
+
+def test_on_the_other_side_of_a_bend_a_guess_is_found():
+    module = BaseModule(nn.Linear(2, 1), Circle()).double()
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-0.6, 0.8]]).double()
+    with torch.no_grad():
+        module.encoder.weight.zero_()
+        module.encoder.bias.fill_(3.1)
+    projection = Projection(3, False, np.eye(1), np.linspace(-3, 3, 40)[:, None])
+    codes = projection.codes(module, x, None)
+    assert_allclose(codes[:, 0], np.arctan2(x[:, 1], x[:, 0]), atol=1e-3)
+
+
+class Circle(nn.Module):
+    def forward(self, z):
+        return torch.cat([z.cos(), z.sin()], 1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_prefix_of_codes_in_order_gains(seed):
+    X, new = train_test_split(load_digits().data, random_state=seed)
+    how = {"ordered": True, "random_state": seed, "max_iter": 30}
+    guessed = AutoencoderTransformer(4, transform_max_iter=0, **how).fit(X)
+    found = AutoencoderTransformer(4, **how).fit(X)
+    before, after = guessed.transform(new), found.transform(new)
+    for j in range(1, 5):
+        error = [
+            ((m.inverse_transform(Z[:, :j]) - new) ** 2).mean()
+            for m, Z in ((guessed, before), (found, after))
+        ]
+        assert error[1] < error[0]
+
+
+def test_rows_of_nothing_known_keep_their_codes(wine):
+    X, _ = wine
+    model = AutoencoderTransformer(2, random_state=0).fit(X)
+    far = np.full((1, X.shape[1]), 1e200)
+    assert np.isfinite(model.transform(far)).all()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "n_steps"),
+    [
+        (AutoencoderTransformer(2), 3),
+        (AutoencoderTransformer(2, init="random"), 3),
+        (AutoencoderTransformer(2, ordered=True), 3),
+        (AutoencoderTransformer(2, architecture=MLP((8,), tied_weights=True)), 3),
+        (DeepBeliefAutoencoder(2), 3),
+        (AutoencoderTransformer(2, linear_encoder=True), 0),
+        (AutoencoderTransformer(2, architecture=Convolutional()), 0),
+        (
+            AutoencoderTransformer(
+                2, architecture=Convolutional(), transform_max_iter=1
+            ),
+            1,
+        ),
+        (AutoencoderTransformer(2, transform_max_iter=0), 0),
+    ],
+)
+def test_how_many_steps_there_are(estimator, n_steps, open_gate):
+    model = estimator.set_params(max_iter=1).fit(load_digits().images[:60])._fit.model
+    assert isinstance(model, ProjectedNetwork if n_steps else TrainedNetwork)
+    assert getattr(model, "n_steps", 0) == n_steps
+
+
+def test_pca_is_left_alone(wine):
+    X, new = wine
+    model = AutoencoderTransformer(3, max_iter=0, transform_max_iter=50).fit(X)
+    assert_allclose(model.transform(new), PCA(3).fit(X).transform(new))
+
+
+def test_batches_widen_what_is_known_of_codes(open_gate):
+    X = load_wine().data
+    model = AutoencoderTransformer(2, max_iter=1, random_state=0)
+    for rows in (X[:60], X[60:120], X[120:]):
+        model.partial_fit(rows)
+    projection = model._fit.model.projection
+    assert projection.guesses.shape == (256, 2)
+    assert errors(model, X).shape == (178,)
+
+
+@pytest.mark.parametrize("setting", ["inference", "no_grad", "float64"])
+def test_settings_of_a_script_do_not_matter(wine, setting):
+    X, new = wine
+    model = AutoencoderTransformer(2, random_state=0).fit(X)
+    expected = model.transform(new)
+    if setting == "float64":
+        torch.set_default_dtype(torch.float64)
+        try:
+            found = model.transform(new)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    else:
+        context = torch.inference_mode if setting == "inference" else torch.no_grad
+        with context():
+            found = AutoencoderTransformer(2, random_state=0).fit(X).transform(new)
+    assert_allclose(found, expected, rtol=1e-12)
