@@ -368,6 +368,12 @@ class LinearResidual(nn.Module):
         with torch.inference_mode(False):  # gradients may pass them
             self.bounds = low.clone(), high.clone()
 
+    def is_beyond(self, x: Tensor) -> Tensor:
+        """Return which rows the network sees at the edge of its range, (n,)."""
+        assert self.bounds is not None
+        low, high = self.bounds
+        return ((x < low.to(x)) | (x > high.to(x))).any(1)
+
     def linear(self, x: Tensor) -> Tensor:
         """Return what the linear map alone makes of a tensor of shape (n, n_in)."""
         return torch.nn.functional.linear(x, self.weight, self.bias)

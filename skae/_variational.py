@@ -26,7 +26,7 @@ from torch import nn
 
 from ._base import BaseAutoencoder
 from ._dataset import row_chunks
-from ._module import BaseModule
+from ._module import BaseModule, LinearResidual
 from ._objective import MOST_DECAY, Objective
 from ._parameters import check_flag, is_auto, new_random_state
 from ._plan import TrainingPlan
@@ -140,7 +140,8 @@ class TrainedVariational(TrainedNetwork):
     def score_samples(self, X: NDArray) -> NDArray:
         """Return the importance-weighted bound of each row in nats, shape (n,)."""
         weights = self._log_weights(X)
-        return logsumexp(weights, axis=0) - math.log(len(weights))
+        bound = logsumexp(weights, axis=0) - math.log(len(weights))
+        return self._beside_start(X, bound)
 
     def _squares(self, X: NDArray) -> tuple[NDArray, float]:
         """Return squared residuals of draws, (n,), and the dimensions of a row."""
@@ -159,7 +160,38 @@ class TrainedVariational(TrainedNetwork):
 
     def elbo(self, X: NDArray) -> NDArray:
         """Return the evidence lower bound of each row in nats, shape (n,)."""
-        return self._log_weights(X).mean(axis=0)
+        return self._beside_start(X, self._log_weights(X).mean(axis=0))
+
+    @property
+    def share_beyond(self) -> float:
+        """How many of new rows are beyond the range of those that the networks know.
+
+        None of n is: by the rule of succession one in n + 2 may be. 0 where there is
+        no such range, or no start to describe what is beyond.
+        """
+        is_bound = getattr(self.module.encoder, "bounds", None) is not None
+        if not (is_bound and self.start.is_fallback):
+            return 0.0
+        return 1 / (self.codes.n_rows + 2)
+
+    def _beside_start(self, X: NDArray, bound: NDArray) -> NDArray:
+        """Return the bound of each row in a mixture with the start, shape (n,).
+
+        Beyond its range a network adds next to nothing to the linear maps, which leave
+        what the start leaves: by its smaller noise a few rows would lose there what it
+        has won on all others. The start counts nowhere else, so that in the range a row
+        is as odd as the network says; the mixture is at most a density.
+        """
+        share = self.share_beyond
+        if not share:
+            return bound
+        assert isinstance(self.module.encoder, LinearResidual)
+        beyond = self.module.encoder.is_beyond(self._standardised(X)[0]).cpu().numpy()
+        mixed = bound + math.log1p(-share)
+        if beyond.any():
+            by_start = self.start.score_samples(X[beyond]) + math.log(share)
+            mixed[beyond] = np.logaddexp(mixed[beyond], by_start)
+        return mixed
 
     def _log_weights(self, X: NDArray) -> NDArray:
         """Return log p(x, z) - log q(z | x), shape (n_importance_samples, n)."""
@@ -549,7 +581,9 @@ class VAE(BaseAutoencoder):
             The importance-weighted bound (Burda et al. 2016, equation 8), in the units
             of `X`; the exact log-likelihood while PCA is used. The draws are the same
             for every row: the score of a row does not depend on the rows beside it,
-            and the error of few draws does not average out over rows.
+            and the error of few draws does not average out over rows. A row beyond the
+            range of the n training rows, of which a network knows nothing, is PCA's
+            with probability 1 / (n + 2) and so loses at most log(n + 2) nats by it.
 
         Raises
         ------

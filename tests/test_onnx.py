@@ -328,6 +328,12 @@ def test_constant_columns(open_gate, X):
     assert_exports(constant, rows[:, -1:], ("reconstruct", "score_samples"))
 
 
+def test_rows_beyond_those_that_a_network_knows(open_gate, X):
+    estimator = VAE(2, **FAST).fit(X)
+    for dtype in (np.float32, np.float64):
+        assert_exports(estimator, 8 * X, ("score_samples",), dtype)
+
+
 def test_any_number_of_rows(open_gate, X):
     estimator = VAE(2, **FAST).fit(X)
     model = to_onnx(estimator, "score_samples")

@@ -347,6 +347,44 @@ def test_a_trained_model_is_a_density(curve):
     assert scores.mean() == pytest.approx(expected.mean(), abs=0.02)
 
 
+def test_with_the_rows_beyond_those_of_fit_a_model_is_still_a_density(curve):
+    """PCA adds at most what the network gives up, so that the integral is below 1."""
+    model = VAE(1, random_state=0).fit(curve[:200, :2])
+    assert model.best_iter_ > 0
+    x, step = np.linspace(-10, 14, 201, retstep=True)
+    grid = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
+    network, density = model._fit.model, np.exp(model.score_samples(grid))
+    standardised, _ = network._standardised(grid)
+    beyond = network.module.encoder.is_beyond(standardised).numpy()
+    assert beyond.any()
+    assert 0.98 < density.sum() * step**2 < 1
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_a_few_rows_beyond_the_others_do_not_lose_what_the_rest_has_won(seed):
+    """Log-normal columns: one row of 50 is beyond the range of those of fit."""
+    loadings = np.random.default_rng(9).normal(size=(4, 12))
+
+    def rows(seed, n):
+        rng = np.random.default_rng(seed)
+        factors = rng.normal(size=(n, 4))
+        return np.exp(factors @ loadings * 0.6 + 0.3 * rng.normal(size=(n, 12)))
+
+    X, fresh = rows(7000 + seed, 400), rows(99, 10_000)
+    model, pca = VAE(4, random_state=seed).fit(X), PCA(4).fit(X)
+    assert model.best_iter_ > 0
+    before, after = pca.score_samples(fresh), model.score_samples(fresh)
+    assert (after - before).mean() > 5
+    # Without a network's word on them, PCA has it for one row of n + 2.
+    far = ((fresh < 2 * X.min(0) - X.max(0)) | (fresh > 2 * X.max(0))).any(1)
+    assert far.any()
+    assert (after - before)[far].min() > -math.log(402) - 1e-6
+    # In the range a row is as odd as the network says.
+    network = model._fit.model
+    alone = logsumexp(network._log_weights(X), axis=0) - math.log(16)
+    assert_allclose(model.score_samples(X), alone + math.log(401 / 402))
+
+
 def test_training_raises_the_likelihood_of_fresh_rows(curve):
     model = VAE(1, hidden_layer_sizes=(64, 64), random_state=0).fit(curve[:350])
     assert model.score(curve[350:]) > PCA(1).fit(curve[:350]).score(curve[350:]) + 0.8

@@ -104,12 +104,22 @@ def _(g: Graph, model: TrainedVariational, X: Value, known: Value | None) -> Val
     change = model.noise**2 + log_variance.unsqueeze(1) - z.squared()
     codes = z.reshape(-1, k)
     given = None if known is None else known.cast(X.dtype).unsqueeze(1)
-    x = x.unsqueeze(1)
-    likelihood = call(g, module, "log_likelihood", x, codes, given, (n_draws, d))
+    rows = x.unsqueeze(1)
+    likelihood = call(g, module, "log_likelihood", rows, codes, given, (n_draws, d))
     weights = likelihood + 0.5 * change.sum(2)  # (n, n_draws)
     bound = g.add("ReduceLogSumExp", weights, [1], keepdims=0) - math.log(n_draws)
     n_known: Any = float(d) if known is None else known.cast(X.dtype).sum(1)
-    return bound - n_known * model.log_scale
+    bound = bound - n_known * model.log_scale
+    share = model.share_beyond
+    if not share:
+        return bound
+    low, high = module.encoder.bounds
+    beyond = g.add("Less", x, low, dtype=bool) | g.add("Greater", x, high, dtype=bool)
+    by_start = call(g, model.start, "score_samples", X, known) + math.log(share)
+    bound = bound + math.log1p(-share)
+    both = g.concat([bound.unsqueeze(1), by_start.unsqueeze(1)], 1)
+    either = g.add("ReduceLogSumExp", both, [1], keepdims=0)
+    return g.where(beyond.any(1), either, bound)
 
 
 def view_of(
