@@ -189,9 +189,10 @@ class Reconstruction(Objective):
         steps = self.params.transform_max_iter
         if isinstance(steps, Integral):
             return int(steps)
-        architecture = self.params.architecture
-        is_dense = architecture is None or isinstance(architecture, MLP)
-        return STEPS if is_dense and not self.params.linear_encoder else 0
+        params = self.params
+        is_dense = params.architecture is None or isinstance(params.architecture, MLP)
+        is_alone = params.init == "random" or params.linear_encoder
+        return STEPS if is_dense and not is_alone else 0
 
     @property
     def takes_longer(self) -> bool:
@@ -258,8 +259,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     transform_max_iter : int or "auto", default="auto"
         Steps by which :meth:`transform` goes from the codes of the encoder to those
         that are decoded closest to the rows, as PCA's codes are. Each takes as long as
-        the networks themselves do. "auto" is 3 for dense networks, and 0, the codes of
-        the encoder, for others and with ``linear_encoder=True``.
+        the networks themselves do. "auto" is 3 for dense networks beside PCA, and 0,
+        the codes of the encoder, for others, with ``init="random"``, and with
+        ``linear_encoder=True``.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)
@@ -399,7 +401,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     With one scalar `scale`, ``x~ = (x - mean) / scale``, and principal axes U of
     variance L, the code is ``u = L^-1/2 U' x~ + f(x~)`` and the reconstruction
     ``U L^1/2 u + g(u)``. The networks f and g start at zero. The decision between PCA
-    and the network is by the squared error. A trained network's codes need not be
+    and the network is by the squared error, with the codes of the encoder. PCA's codes
+    are those that are decoded closest to the rows; an encoder only guesses these, and
+    worse for new rows (Cremer et al. 2018). So :meth:`transform` takes
+    `transform_max_iter` steps from there, each where it brings the row closer, and none
+    beyond the range of the training rows; with one or two codes, those of 256 training
+    rows are guesses as well. A trained network's codes need not be
     uncorrelated. With ``ordered=True`` 2 of 5 rows of a batch, and of the rows
     that are held out, have only a random prefix of their codes, the others being 0:
     nested dropout (Rippel et al. 2014). PCA is best for every prefix at once, and so it
@@ -412,6 +419,9 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Rippel, Gelbart & Adams (2014), Learning ordered representations with nested
     dropout. ICML.
+
+    Cremer, Li & Duvenaud (2018), Inference suboptimality in variational autoencoders.
+    ICML.
 
     Baldi & Hornik (1989), Neural networks and principal component analysis: learning
     from examples without local minima. Neural Networks 2.

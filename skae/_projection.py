@@ -12,6 +12,9 @@ so no row is ever decoded worse than from the guess.
 Codes in order are those of the least mean error over all codes and their prefixes, as
 in training.
 
+Beyond the range of the training rows, where the networks know nothing, the code stays
+the guess, in which the linear map goes on.
+
 With one or two codes the guess may also be on the wrong side of a bend, from where no
 descent leads. There, codes of training rows are further guesses.
 """
@@ -26,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._module import BaseModule
+from ._module import BaseModule, LinearResidual
 from ._parameters import new_torch_generator
 from ._trained import RATIO_ROWS, TrainedNetwork
 
@@ -85,11 +88,15 @@ class Projection:
     def codes(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
         """Return the codes of rows, shape (n, k)."""
         with torch.no_grad():
-            z = module.encode(x, known)
+            guess = z = module.encode(x, known)
             if len(self.guesses) and known is None:
                 z = self._best_guess(module, x, z)
         with torch.inference_mode(False), torch.enable_grad():
-            return self._descended(module, x, known, z.clone())
+            z = self._descended(module, x, known, z.clone())
+        if getattr(module.encoder, "bounds", None) is None:
+            return z
+        assert isinstance(module.encoder, LinearResidual)
+        return torch.where(module.encoder.is_beyond(x)[:, None], guess, z)
 
     def _best_guess(self, module: BaseModule, x: Tensor, z: Tensor) -> Tensor:
         """Return the codes, or the guesses that are decoded closer to the rows."""
@@ -144,10 +151,15 @@ def prefix_error_at(
     prefixes = z[:, None] * torch.ones(k, k).to(z).tril()  # (n, k, k)
     left = module.decode(prefixes.flatten(0, 1)).unflatten(0, (n, k)) - x[:, None]
     left = left if known is None else left * known[:, None]
-    share = torch.full((k,), (1 - WHOLE) / k).to(z)
-    share[-1] += WHOLE
-    error = 0.5 * left.square().sum(2) @ share
+    error = 0.5 * left.square().sum(2) @ torch.tensor(shares_of_prefixes(k)).to(z)
     return error.detach(), torch.autograd.grad(error.sum(), z)[0]
+
+
+def shares_of_prefixes(k: int) -> NDArray:
+    """Return how much 1 to k codes count in training, shape (k,)."""
+    shares = np.full(k, (1 - WHOLE) / k)
+    shares[-1] += WHOLE
+    return shares
 
 
 def metric_at(module: BaseModule, z: Tensor) -> NDArray:

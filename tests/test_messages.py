@@ -317,8 +317,8 @@ ValueError: linear_encoder=True with init="random": the linear encoder is PCA, a
 init has to be "pca".
 
 >>> AutoencoderTransformer(transform_max_iter=5, linear_encoder=True).fit(X)
-ValueError: transform_max_iter=5 with linear_encoder=True: the codes stay PCA's, and so it
-has to be 0 or "auto".
+ValueError: transform_max_iter=5 with linear_encoder=True: the codes stay PCA's, and so
+it has to be 0 or "auto".
 
 >>> AutoencoderTransformer(device="tpu").fit(X)
 ValueError: device='tpu' cannot be used: ... Use "auto", "cpu", or "cuda" where there is
@@ -1065,6 +1065,12 @@ NotImplementedError: The network Flipped cannot be exported, by torch.onnx.expor
 >>> to_onnx(PCA(2).fit(X), "transform")
 ValueError: method='transform': of PCA, which is no estimator of skae, use None, for
 what skl2onnx makes of it.
+
+>>> networks = Modules(nn.Linear, Flipped)
+>>> how = {"init": "random", "architecture": networks, "transform_max_iter": 1}
+>>> to_onnx(AutoencoderTransformer(2, **how, max_iter=1).fit(X))
+NotImplementedError: The network Flipped cannot be exported with the steps of transform,
+of which it would need the gradient: fit with transform_max_iter=0.
 
 >>> to_onnx(make_pipeline(PCA(2)).fit(X), "transform")
 ValueError: method='transform': of a Pipeline that ends in PCA, and not in an estimator

@@ -54,7 +54,7 @@ def test_codes_of_a_linear_decoder_are_the_least_squares_solution():
     module = linear_module(weight, np.array([5.0, -2.0, 1.0]))
     codes = Projection.of(module, x, None, 30).codes(module, x, None)
     expected = np.linalg.lstsq(weight, x.numpy().T, rcond=None)[0].T
-    assert_allclose(codes, expected, atol=1e-8)
+    assert_allclose(codes, expected, atol=1e-6)  # where errors are equal in float64
 
 
 def test_known_cells_alone_count():
@@ -63,10 +63,10 @@ def test_known_cells_alone_count():
     x = torch.tensor(rng.normal(size=(20, 9)))
     known = torch.tensor(rng.uniform(size=(20, 9)) < 0.8)
     module = linear_module(weight, np.zeros(2))
-    codes = Projection.of(module, x, known, 50).codes(module, x, known)
+    codes = Projection.of(module, x, known, 100).codes(module, x, known)
     for row, mask, code in zip(x.numpy(), known.numpy(), codes.numpy(), strict=True):
         expected = np.linalg.lstsq(weight[mask], row[mask], rcond=None)[0]
-        assert_allclose(code, expected, atol=1e-7)
+        assert_allclose(code, expected, atol=1e-6)
 
 
 def test_the_metric_is_the_inverse_of_the_mean_of_the_squared_jacobian():
@@ -78,16 +78,16 @@ def test_the_metric_is_the_inverse_of_the_mean_of_the_squared_jacobian():
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n_components", [1, 2, 4])
+@pytest.mark.parametrize("n_components", [1, 2])
 def test_no_row_is_decoded_worse_and_most_are_decoded_better(wine, n_components, seed):
     X, new = wine
-    how = {"random_state": seed, "validation_fraction": 0.2}
+    how = {"random_state": seed}
     guessed = AutoencoderTransformer(n_components, transform_max_iter=0, **how).fit(X)
     found = AutoencoderTransformer(n_components, **how).fit(X)
-    assert guessed.best_iter_ and found.best_iter_
+    assert guessed.best_iter_ == found.best_iter_ > 0
     for rows in (X, new):
         before, after = errors(guessed, rows), errors(found, rows)
-        assert (after <= before * (1 + 1e-5) + 1e-9).all()
+        assert (after <= before * (1 + 1e-5)).all()
         assert (after < before - 1e-3).mean() > 0.6
     assert found.noise_variance_ < guessed.noise_variance_
     assert found.score(new) > guessed.score(new)
@@ -102,7 +102,9 @@ def test_a_code_is_nearly_the_best_of_all():
     grid = np.linspace(codes.min(), codes.max(), 20001)[:, None]
     curve = model.inverse_transform(grid)
     best = ((new[:, None] - curve[None, ::10]) ** 2).sum(2).min(1)
-    assert errors(model, new).mean() <= 1.02 * best.mean()
+    guessed = AutoencoderTransformer(1, transform_max_iter=0, random_state=0)
+    left = errors(guessed.fit(X[:1000]), new).mean() - best.mean()
+    assert errors(model, new).mean() - best.mean() < 0.05 * left
 
 
 def test_on_the_other_side_of_a_bend_a_guess_is_found():
@@ -113,7 +115,7 @@ def test_on_the_other_side_of_a_bend_a_guess_is_found():
         module.encoder.bias.fill_(3.1)
     projection = Projection(3, False, np.eye(1), np.linspace(-3, 3, 40)[:, None])
     codes = projection.codes(module, x, None)
-    assert_allclose(codes[:, 0], np.arctan2(x[:, 1], x[:, 0]), atol=1e-3)
+    assert_allclose(codes[:, 0], torch.atan2(x[:, 1], x[:, 0]), atol=1e-3)
 
 
 class Circle(nn.Module):
@@ -136,18 +138,24 @@ def test_every_prefix_of_codes_in_order_gains(seed):
         assert error[1] < error[0]
 
 
-def test_rows_of_nothing_known_keep_their_codes(wine):
+def test_beyond_the_training_rows_the_code_is_the_guess(wine):
     X, _ = wine
-    model = AutoencoderTransformer(2, random_state=0).fit(X)
-    far = np.full((1, X.shape[1]), 1e200)
-    assert np.isfinite(model.transform(far)).all()
+    far = X[:3] * 1e9
+    guessed, found = (
+        AutoencoderTransformer(2, transform_max_iter=n, random_state=0).fit(X)
+        for n in (0, "auto")
+    )
+    codes = found.transform(far)
+    order = [int(np.argmin(abs(guessed.transform(far)[0] - c))) for c in codes[0]]
+    assert_allclose(codes, guessed.transform(far)[:, order], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("estimator", "n_steps"),
     [
         (AutoencoderTransformer(2), 3),
-        (AutoencoderTransformer(2, init="random"), 3),
+        (AutoencoderTransformer(2, init="random"), 0),
+        (AutoencoderTransformer(2, init="random", transform_max_iter=2), 2),
         (AutoencoderTransformer(2, ordered=True), 3),
         (AutoencoderTransformer(2, architecture=MLP((8,), tied_weights=True)), 3),
         (DeepBeliefAutoencoder(2), 3),
@@ -174,14 +182,15 @@ def test_pca_is_left_alone(wine):
     assert_allclose(model.transform(new), PCA(3).fit(X).transform(new))
 
 
-def test_batches_widen_what_is_known_of_codes(open_gate):
-    X = load_wine().data
-    model = AutoencoderTransformer(2, max_iter=1, random_state=0)
-    for rows in (X[:60], X[60:120], X[120:]):
-        model.partial_fit(rows)
+def test_guesses_are_codes_of_all_batches(open_gate):
+    X = load_digits().data
+    model = AutoencoderTransformer(2, max_iter=1, random_state=0).fit(X[:200])
+    for start in (200, 400):
+        model.partial_fit(X[start : start + 200])
     projection = model._fit.model.projection
-    assert projection.guesses.shape == (256, 2)
-    assert errors(model, X).shape == (178,)
+    assert 150 <= len(projection.guesses) <= 256
+    model = AutoencoderTransformer(5, max_iter=1, random_state=0).fit(X[:200])
+    assert not len(model.partial_fit(X[200:400])._fit.model.projection.guesses)
 
 
 @pytest.mark.parametrize("setting", ["inference", "no_grad", "float64"])

@@ -18,6 +18,7 @@ from .._trained import TrainedNetwork
 from .._variational import TrainedVariational
 from ._graph import Graph, Value
 from ._known import KNOWN, call, centred, of
+from ._networks import beyond
 from ._starts import gaussian, residual_density
 
 # Trained networks
@@ -113,13 +114,11 @@ def _(g: Graph, model: TrainedVariational, X: Value, known: Value | None) -> Val
     share = model.share_beyond
     if not share:
         return bound
-    low, high = module.encoder.bounds
-    beyond = g.add("Less", x, low, dtype=bool) | g.add("Greater", x, high, dtype=bool)
     by_start = call(g, model.start, "score_samples", X, known) + math.log(share)
     bound = bound + math.log1p(-share)
     both = g.concat([bound.unsqueeze(1), by_start.unsqueeze(1)], 1)
     either = g.add("ReduceLogSumExp", both, [1], keepdims=0)
-    return g.where(beyond.any(1), either, bound)
+    return g.where(beyond(g, module.encoder, x), either, bound)
 
 
 def view_of(

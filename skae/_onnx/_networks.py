@@ -157,6 +157,17 @@ def residual(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value
     return added * part.gain if part.has_gain else added
 
 
+def beyond(g: Graph, part: LinearResidual, x: Value) -> Value:
+    """Return which rows the network of it sees at the edge of its range, (n,)."""
+    assert part.bounds is not None
+    low, high = (g.constant(bound, x.dtype) for bound in part.bounds)
+    is_low, is_high = (
+        g.add(name, x, bound, dtype=bool)
+        for name, bound in (("Less", low), ("Greater", high))
+    )
+    return (is_low | is_high).any(1)
+
+
 def linear(x: Value, weight: Any, bias: Any = None) -> Value:
     """Return what a linear map, of a weight of shape (n_out, n_in), makes of values."""
     y = x @ weight.detach().T

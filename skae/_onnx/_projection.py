@@ -11,11 +11,17 @@ import torch
 from torch import nn
 
 from .._module import BaseModule, LinearResidual
-from .._projection import FIRST_LENGTH, LONGER, SHORTER, ProjectedNetwork
+from .._projection import (
+    FIRST_LENGTH,
+    LONGER,
+    SHORTER,
+    ProjectedNetwork,
+    shares_of_prefixes,
+)
 from ..architectures._mlp import TiedDecoder
 from ._graph import Graph, Value
 from ._known import call, of
-from ._networks import apply, linear
+from ._networks import apply, beyond, linear
 
 Pullback = Callable[[Value], Value]
 """Makes a gradient by what a network returns one by what it was given."""
@@ -25,7 +31,7 @@ Pullback = Callable[[Value], Value]
 def _(
     g: Graph, model: ProjectedNetwork, module: Any, x: Value, known: Value | None
 ) -> Value:
-    z: Value = call(g, module, "encode", x, known)
+    guess = z = call(g, module, "encode", x, known)
     projection = model.projection
     decoder = decoder_of(module)
     if len(projection.guesses):
@@ -33,11 +39,25 @@ def _(
     metric = projection.metric.astype(x.dtype)
     length: Any = FIRST_LENGTH
 
-    def error_at(z: Value) -> tuple[Value, Value]:
+    def whole_error_at(z: Value) -> tuple[Value, Value]:
         y, back = traced(g, decoder, z)
         left = y - x
         return 0.5 * left.squared().sum(1, keepdims=True), back(left)
 
+    def prefix_error_at(z: Value) -> tuple[Value, Value]:
+        k = len(metric)
+        kept = np.tril(np.ones((k, k)))
+        each = [whole_error_at(z * kept[j]) for j in range(k)]
+        both = [
+            (error * share, gradient * (kept[j] * share))
+            for j, (share, (error, gradient)) in enumerate(
+                zip(shares_of_prefixes(k), each, strict=True)
+            )
+        ]
+        errors, gradients = zip(*both, strict=True)
+        return sum(errors[1:], errors[0]), sum(gradients[1:], gradients[0])
+
+    error_at = prefix_error_at if projection.is_ordered else whole_error_at
     error, gradient = error_at(z)
     for _ in range(projection.n_steps):
         direction = gradient @ metric
@@ -52,7 +72,9 @@ def _(
         error = g.where(is_closer, new_error, error)
         gradient = g.where(is_closer, new_gradient, gradient)
         z = g.where(is_closer, trial, z)
-    return z
+    if getattr(module.encoder, "bounds", None) is None:
+        return z
+    return g.where(beyond(g, module.encoder, x).unsqueeze(1), guess, z)
 
 
 def _best_guess(
@@ -72,19 +94,8 @@ def _best_guess(
 
 
 def decoder_of(module: BaseModule) -> nn.Module:
-    """Return the decoder of a module that decodes by nothing else.
-
-    Raises
-    ------
-    NotImplementedError
-        If there is more to it.
-    """
-    if type(module).decode is not BaseModule.decode:
-        raise NotImplementedError(
-            f"{type(module).__name__}.decode cannot be exported with the steps of "
-            "transform: fit with transform_max_iter=0."
-        )
-    return module.decoder
+    """Return the decoder, or the module itself if there is more to it."""
+    return module.decoder if type(module).decode is BaseModule.decode else module
 
 
 def traced(g: Graph, part: nn.Module, x: Value) -> tuple[Value, Pullback]:
