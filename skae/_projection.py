@@ -79,10 +79,10 @@ class Projection:
             z = module.encode(x, known)
         k = z.shape[1]
         has_guesses = k <= FEW_CODES and not is_ordered
-        guesses = z[: N_GUESSES if has_guesses else 0].double().cpu().numpy()
-        if earlier is not None and has_guesses:
-            both = np.concatenate([guesses, earlier.guesses])
-            guesses = both[:: -(-len(both) // N_GUESSES)]
+        guesses = z[: len(z) if has_guesses else 0].double().cpu().numpy()
+        if earlier is not None:
+            guesses = np.concatenate([guesses, earlier.guesses])
+        guesses = guesses[:: max(1, -(-len(guesses) // N_GUESSES))]
         return cls(n_steps, is_ordered, metric_at(module, z), guesses)
 
     def codes(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:

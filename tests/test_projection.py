@@ -193,6 +193,16 @@ def test_guesses_are_codes_of_all_batches(open_gate):
     assert not len(model.partial_fit(X[200:400])._fit.model.projection.guesses)
 
 
+def test_guesses_are_from_all_over_the_rows():
+    x = torch.linspace(-1, 1, 5000)[:, None].double()  # in order
+    module = BaseModule(nn.Linear(1, 1), nn.Linear(1, 1)).double()
+    guesses = Projection.of(module, x, None, 3).guesses
+    with torch.no_grad():
+        codes = module.encode(x)
+    assert 200 <= len(guesses) <= 256
+    assert np.ptp(guesses) > 0.98 * float(codes.max() - codes.min())
+
+
 @pytest.mark.parametrize("setting", ["inference", "no_grad", "float64"])
 def test_settings_of_a_script_do_not_matter(wine, setting):
     X, new = wine
