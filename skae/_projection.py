@@ -39,6 +39,8 @@ SHORTER, LONGER = 0.1, 2.0  # what the next step is, at least and at most, of th
 RIDGE = 0.01  # share of its diagonal that is added to the mean of J' J
 # Codes up to which there are further guesses, and how many.
 FEW_CODES, N_GUESSES = 2, 256
+# Rows, and prefixes of their codes, whose gradients are held at once.
+MOST_ROWS = 8192
 WHOLE = 0.6  # of the rows keep all of their codes in training, where these are ordered
 
 
@@ -91,8 +93,18 @@ class Projection:
             guess = z = module.encode(x, known)
             if len(self.guesses) and known is None:
                 z = self._best_guess(module, x, z)
+        step = max(1, MOST_ROWS // (z.shape[1] if self.is_ordered else 1))
         with torch.inference_mode(False), torch.enable_grad():
-            z = self._descended(module, x, known, z.clone())
+            parts = [
+                self._descended(
+                    module,
+                    x[i : i + step],
+                    None if known is None else known[i : i + step],
+                    z[i : i + step].clone(),
+                )
+                for i in range(0, max(len(x), 1), step)
+            ]
+            z = torch.cat(parts)
         if getattr(module.encoder, "bounds", None) is None:
             return z
         assert isinstance(module.encoder, LinearResidual)

@@ -203,6 +203,15 @@ def test_guesses_are_from_all_over_the_rows():
     assert np.ptp(guesses) > 0.98 * float(codes.max() - codes.min())
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_rows_go_in_parts(wine, ordered, monkeypatch):
+    X, new = wine
+    model = AutoencoderTransformer(3, ordered=ordered, random_state=0).fit(X)
+    expected = model.transform(new)
+    monkeypatch.setattr("skae._projection.MOST_ROWS", 10)
+    assert_allclose(model.transform(new), expected, rtol=1e-8)
+
+
 @pytest.mark.parametrize("setting", ["inference", "no_grad", "float64"])
 def test_settings_of_a_script_do_not_matter(wine, setting):
     X, new = wine
