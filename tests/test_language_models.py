@@ -13,7 +13,7 @@ from skorch.callbacks import Callback, Checkpoint, LoadInitState
 from test_text import forced_open, texts_of
 
 from skae._gate import PairedImprovement
-from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel, _pool
+from skae.text import CausalLanguageModel, KneserNey, MaskedLanguageModel, _exponents
 from skae.text._network import HALF_LIFE
 from skae.text._pool import Pool
 
@@ -176,7 +176,7 @@ def test_masks_are_filled_in_pieces(masked, monkeypatch):
         expected = model.fill_mask(texts)
         with monkeypatch.context() as cut:
             cut.setattr(Pool, "log_probs", log_probs)
-            cut.setattr(_pool, "BLOCK_NUMBERS", 3 * model._vocabulary.n_tokens)
+            cut.setattr(_exponents, "BLOCK_NUMBERS", 3 * model._vocabulary.n_tokens)
             filled = model.fill_mask(texts)
         assert max(seen) <= 3
         assert [len(masks) for masks in filled] == [2, 0, 1, 7, 1]
