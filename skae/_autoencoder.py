@@ -261,7 +261,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         that are decoded closest to the rows, as PCA's codes are. Each takes as long as
         the networks themselves do. "auto" is 3 for dense networks beside PCA, and 0,
         the codes of the encoder, for others, with ``init="random"``, and with
-        ``linear_encoder=True``.
+        ``linear_encoder=True``. With ``ordered=True`` a step takes `n_components` times
+        as long.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)

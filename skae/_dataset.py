@@ -7,6 +7,7 @@ at a time unless the whole table is small enough to be one tensor.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ def release_pages(mapped: mmap.mmap | None) -> None:
 def most_sampled(n_features: int) -> int:
     """Return how many rows of this width a sample has at most, for their memory."""
     return max(MIN_STATISTICS_ROWS, STATISTICS_BYTES // (8 * n_features))
+
+
+def some_of(rows: Any, most: int) -> Any:
+    """Return rows at even distances, at most so many."""
+    return rows[:: max(1, math.ceil(len(rows) / most))]
 
 
 def sample_rows(

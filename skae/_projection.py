@@ -29,6 +29,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._dataset import some_of
+from ._losses import squared_error
 from ._module import BaseModule, LinearResidual
 from ._parameters import new_torch_generator
 from ._trained import RATIO_ROWS, TrainedNetwork
@@ -75,8 +77,8 @@ class Projection:
         earlier: Projection | None = None,
     ) -> Projection:
         """Learn from training rows, shape (n, d), and those of an `earlier` one."""
-        places = torch.linspace(0, len(x) - 1, min(len(x), RATIO_ROWS)).long()
-        x, known = x[places], None if known is None else known[places]
+        x = some_of(x, RATIO_ROWS)
+        known = None if known is None else some_of(known, RATIO_ROWS)
         with torch.no_grad():
             z = module.encode(x, known)
         k = z.shape[1]
@@ -84,7 +86,7 @@ class Projection:
         guesses = z[: len(z) if has_guesses else 0].double().cpu().numpy()
         if earlier is not None:
             guesses = np.concatenate([guesses, earlier.guesses])
-        guesses = guesses[:: max(1, -(-len(guesses) // N_GUESSES))]
+        guesses = some_of(guesses, N_GUESSES)
         return cls(n_steps, is_ordered, metric_at(module, z), guesses)
 
     def codes(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
@@ -125,46 +127,50 @@ class Projection:
     ) -> Tensor:
         metric = torch.tensor(self.metric).to(z)
         length = torch.full_like(z[:, :1], FIRST_LENGTH)
-        error_at = prefix_error_at if self.is_ordered else whole_error_at
-        error, gradient = error_at(module, x, known, z)
-        for _ in range(self.n_steps):
+        error_of = error_of_prefixes if self.is_ordered else error_of_codes
+        new_error = error_of(module, x, known, z.requires_grad_())
+        error, gradient = new_error.detach(), slope(new_error, z)
+        z = z.detach()
+        for steps_left in reversed(range(self.n_steps)):
             direction = gradient @ metric
-            fall = length[:, 0] * (gradient * direction).sum(1)
-            trial = z - length * direction
-            new_error, new_gradient = error_at(module, x, known, trial)
-            is_closer = new_error < error
+            trial = (z - length * direction).requires_grad_()
+            new_error = error_of(module, x, known, trial)
+            is_closer = (new_error < error)[:, None]
+            z = torch.where(is_closer, trial.detach(), z)
+            if not steps_left:
+                break
             # The parabola through both errors, and the slope at the first one.
-            bend = new_error - error + fall
+            fall = length[:, 0] * (gradient * direction).sum(1)
+            bend = new_error.detach() - error + fall
             ratio = torch.where(bend > 0, fall / (2 * bend), LONGER)
             length = length * ratio.clamp(SHORTER, LONGER)[:, None]
-            error = torch.where(is_closer, new_error, error)
-            gradient = torch.where(is_closer[:, None], new_gradient, gradient)
-            z = torch.where(is_closer[:, None], trial, z)
+            gradient = torch.where(is_closer, slope(new_error, trial), gradient)
+            error = torch.where(is_closer[:, 0], new_error.detach(), error)
         return z
 
 
-def whole_error_at(
+def error_of_codes(
     module: BaseModule, x: Tensor, known: Tensor | None, z: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return half of the squared error of codes, (n,), and its gradient, (n, k)."""
-    z = z.detach().requires_grad_()
-    left = module.decode(z) - x
-    left = left if known is None else left * known
-    error = 0.5 * left.square().sum(1)
-    return error.detach(), torch.autograd.grad(error.sum(), z)[0]
+) -> Tensor:
+    """Return half of the squared error of codes, shape (n,)."""
+    return 0.5 * squared_error(module.decode(z), x, known)
 
 
-def prefix_error_at(
+def error_of_prefixes(
     module: BaseModule, x: Tensor, known: Tensor | None, z: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Return the same of codes in order: the mean over them and their prefixes."""
     n, k = z.shape
-    z = z.detach().requires_grad_()
     prefixes = z[:, None] * torch.ones(k, k).to(z).tril()  # (n, k, k)
-    left = module.decode(prefixes.flatten(0, 1)).unflatten(0, (n, k)) - x[:, None]
-    left = left if known is None else left * known[:, None]
-    error = 0.5 * left.square().sum(2) @ torch.tensor(shares_of_prefixes(k)).to(z)
-    return error.detach(), torch.autograd.grad(error.sum(), z)[0]
+    rows = module.decode(prefixes.flatten(0, 1)).unflatten(0, (n, k))
+    known = None if known is None else known[:, None]
+    squares = squared_error(rows, x[:, None], known)  # (n, k)
+    return 0.5 * squares @ torch.tensor(shares_of_prefixes(k)).to(z)
+
+
+def slope(error: Tensor, z: Tensor) -> Tensor:
+    """Return the gradient of the errors of rows by their codes, shape (n, k)."""
+    return torch.autograd.grad(error.sum(), z)[0]
 
 
 def shares_of_prefixes(k: int) -> NDArray:
@@ -186,8 +192,7 @@ def metric_at(module: BaseModule, z: Tensor) -> NDArray:
         rows = module.decode(z)
         generator = new_torch_generator(0)
         signs = torch.randint(2, rows.shape, generator=generator).to(rows) * 2 - 1
-        (products,) = torch.autograd.grad((rows * signs).sum(), z)
-    slopes = products.double().cpu().numpy()
+        slopes = slope((rows * signs).sum(1), z).double().cpu().numpy()
     mean = slopes.T @ slopes / len(slopes)
     diagonal = np.diagonal(mean)
     floor = RIDGE * diagonal.max(initial=0.0) * 1e-6 or 1.0

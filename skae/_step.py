@@ -131,8 +131,11 @@ class OneThread:
         if thread in self._inside:
             return
         with self.lock:
+            # Asked always: else a new thread takes, when it first computes, the number
+            # that was set last anywhere, in place of the one that is set here.
+            n_threads = torch.get_num_threads()
             if not self._inside:
-                type(self)._n_threads = torch.get_num_threads()
+                type(self)._n_threads = n_threads
             self._inside[thread] = ref(self, partial(self._forget, thread))
             self._limit()
 

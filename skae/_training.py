@@ -23,6 +23,7 @@ from ._dataset import (
     TrainingData,
     as_tensor,
     most_sampled,
+    some_of,
 )
 from ._gate import GateDecision, StackedModules, judge, threshold
 from ._missing import mean_filled
@@ -384,11 +385,6 @@ def slow_is_an_error(seed: int) -> Iterator[None]:
     with seeded_globally(seed), warnings.catch_warnings():
         warnings.filterwarnings("error", "There is a performance drop")
         yield
-
-
-def some_of(rows: Tensor, most: int) -> Tensor:
-    """Return rows at even distances, at most so many."""
-    return rows[:: math.ceil(len(rows) / most)]
 
 
 def choose_margin(net: AutoencoderNet, data: TrainingData) -> None:

@@ -162,6 +162,26 @@ def test_one_thread_is_put_back_whichever_block_ends_first():
 
 
 @pytest.mark.usefixtures("three_threads")
+def test_a_new_thread_has_one_whatever_is_set_elsewhere():
+    inside, is_set, found = Event(), Event(), []
+
+    def compute():
+        with OneThread():
+            inside.set()
+            is_set.wait(10)
+            found.append(torch.get_num_threads())
+
+    thread = Thread(target=compute)
+    with OneThread():  # so that the new thread is not the first one in
+        thread.start()
+        inside.wait(10)
+        torch.set_num_threads(3)  # as who leaves does
+        is_set.set()
+        thread.join()
+    assert found == [1]
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_only_the_outermost_block_puts_the_threads_back():
     with OneThread():
         with OneThread():
