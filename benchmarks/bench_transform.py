@@ -1,10 +1,12 @@
-"""Measure ``transform`` on a million rows: throughput and extra memory.
+"""Measure ``transform`` on a million rows: time and extra memory.
 
-The yardstick is the bare trained module under ``inference_mode``, in chunks of the same
-number of rows, on float32 rows that are already standardised. Peak memory is that of a
-fresh process that only loads the table and transforms it, beyond the table and codes:
+With its steps, and without (the codes of the encoder, ``transform_max_iter=0``). The
+yardstick is the bare trained module under ``inference_mode``, in chunks of the same
+number of rows, on rows that are already standardised, of float32 whatever the table's.
+Peak memory is that of a fresh process that only loads the table and transforms it,
+beyond the table and codes:
 
-    python benchmarks/bench_transform.py [--rows 1000000] [--columns 50] [--repeats 5]
+    python benchmarks/bench_transform.py [--rows 1000000] [--columns 50] [--k 2 8]
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def bare_module(
     estimator: AutoencoderTransformer, X: np.ndarray, chunk: int
 ) -> Callable[[], None]:
     """Return a pass of the module alone over standardised rows."""
-    x = torch.from_numpy((X - X.mean(0)) / X.std())
+    x = torch.from_numpy((X - X.mean(0)) / X.std()).float()
 
     def run() -> None:
         codes = torch.empty(len(x), estimator.n_components_)
@@ -60,34 +62,50 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=50)
+    parser.add_argument("--k", type=int, nargs="+", default=[1, 2, 8])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    X = curved_table(args.rows, args.columns)
-    estimator = AutoencoderTransformer(8, max_iter=2, random_state=0).fit(X[:50_000])
+    X = curved_table(args.rows, args.columns).astype(args.dtype)
+    header = ["table", "k", "encoder / module", "transform / module", "extra MB"]
+    name = f"{args.rows} x {args.columns} {args.dtype}"
+    table = []
+    for k in args.k:
+        record = measured(X, k, args.repeats)
+        harness.save_record(harness.RESULTS / "transform.json", f"{name}, {k}", record)
+        table.append([name, k, *record.values()])
+    print(harness.markdown_table(header, table))
+
+
+def measured(X: np.ndarray, k: int, repeats: int) -> dict[str, float]:
+    """Return the ratios of time for k codes, and the extra memory in MB."""
+    how = {"max_iter": 2, "random_state": 0}
+    estimator = AutoencoderTransformer(k, **how).fit(X[:50_000])
+    encoder = AutoencoderTransformer(k, transform_max_iter=0, **how).fit(X[:50_000])
     if not estimator.best_iter_:
         raise SystemExit("PCA was kept: there is no module to measure")
     chunk = next(row_chunks(X, INFERENCE_BYTES)).stop
     times = harness.interleave(
         {
             "transform": lambda: estimator.transform(X),
+            "encoder": lambda: encoder.transform(X),
             "module": bare_module(estimator, X, chunk),
         },
-        args.repeats,
+        repeats,
     )
-    throughput = harness.ratio(times, "module", "transform")
     queue = mp.get_context("spawn").Queue()
     process = mp.get_context("spawn").Process(
         target=extra_megabytes,
-        args=(pickle.dumps(estimator), args.rows, args.columns, queue),
+        args=(pickle.dumps(estimator), *X.shape, queue),
     )
     process.start()
     extra = queue.get()
     process.join()
-    name = f"{args.rows} x {args.columns} float32"
-    record = {"throughput": throughput, "extra_MB": extra, "chunk": chunk}
-    harness.save_record(harness.RESULTS / "transform.json", name, record)
-    header = ["table", "rows per chunk", "transform / module", "extra MB"]
-    print(harness.markdown_table(header, [[name, chunk, throughput, extra]]))
+    return {
+        "encoder": harness.ratio(times, "encoder", "module"),
+        "transform": harness.ratio(times, "transform", "module"),
+        "extra_MB": extra,
+    }
 
 
 if __name__ == "__main__":
