@@ -501,13 +501,16 @@ def test_every_parameter_receives_a_gradient(estimator, X):
     module, criterion = estimator.module_.train(), estimator.net_.criterion_
     x = torch.from_numpy((X - X.mean(0)) / np.sqrt(X.var(0).mean())).float()
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-5)
+    received = dict.fromkeys(dict(module.named_parameters()), 0.0)
     for _ in range(3):
         optimizer.zero_grad()
         sum(criterion(module(x), x).values()).mean().backward()
         optimizer.step()
-    for name, parameter in module.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, name
+            # Once is enough: drawn rows may cancel out to the last bit.
+            received[name] += float(parameter.grad.abs().sum())
+    assert all(received.values()), received
 
 
 def test_training_reduces_the_loss(estimator):
