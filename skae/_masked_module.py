@@ -50,6 +50,8 @@ TINY = 1e-200
 JUDGED_HIDDEN = 0.1
 # A column is not hidden more often than that.
 MOST_HIDDEN = 0.95
+# Missing cells that say no more of which cells will be missing than nothing does.
+FEW_GAPS = 3.0
 
 
 class MaskedLoss(ReconstructionLoss):
@@ -110,6 +112,7 @@ class MaskedModule(BaseModule):
     centre: Tensor
     matrices: Tensor
     frequency: Tensor
+    gaps: Tensor
     slopes: Tensor
     level: Tensor
     mean_odds: Tensor
@@ -140,13 +143,14 @@ class MaskedModule(BaseModule):
         self.register_buffer("inverse_root", torch.ones(d))  # of the noise
         self.register_buffer("centre", torch.zeros(d))
         self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
-        # How often a column is hidden, in relation to others.
+        # How often training hides a column, in relation to others.
         self.register_buffer("frequency", torch.ones(d))
+        self.register_buffer("gaps", torch.zeros(d))  # missing cells of each column
         # How much likelier a cell is missing in one row than in another.
         self.register_buffer("slopes", torch.zeros(d, d if d <= MOST_COLUMNS else 0))
         self.register_buffer("level", torch.zeros(d))
         self.register_buffer("mean_odds", torch.ones(d))
-        # What is hidden together in all rows, and in half of them.
+        # What is hidden together in all rows, and in some of them.
         self.register_buffer("patch", torch.from_numpy(block))
         self.register_buffer("block", torch.from_numpy(block))
         self.n_patches = self.n_blocks = int(block.max()) + 1
@@ -158,7 +162,12 @@ class MaskedModule(BaseModule):
     # What is known before training
 
     def set_missing(
-        self, loadings: NDArray, noise: NDArray, centre: NDArray, share: NDArray | None
+        self,
+        loadings: NDArray,
+        noise: NDArray,
+        centre: NDArray,
+        share: NDArray | None,
+        n_samples: float = 0.0,
     ) -> None:
         """Take over what a start says of missing cells, of standardised rows.
 
@@ -168,6 +177,8 @@ class MaskedModule(BaseModule):
         noise, centre : ndarray of shape (n_features,)
         share : ndarray of shape (n_features,) or None
             How many of the cells of each column are missing.
+        n_samples : float
+            Of so many.
         """
         like = self.centre
         root = np.sqrt(noise)
@@ -185,6 +196,7 @@ class MaskedModule(BaseModule):
             return
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
+        self.gaps = torch.from_numpy(n_samples * share).to(like)
 
     @property
     def completing(self) -> nn.Module:
@@ -194,7 +206,7 @@ class MaskedModule(BaseModule):
     def set_blocks(self, block: NDArray) -> None:
         """Take over which columns are missing together, shape (n_features,).
 
-        In new rows they need not be: they are hidden together in half of the rows.
+        In new rows they need not be: training hides them together in half of the rows.
         """
         self.block = torch.tensor(block.tolist()).to(self.block)
         self.n_blocks = int(block.max()) + 1
@@ -324,39 +336,49 @@ class MaskedModule(BaseModule):
         """Choose which known cells to hide; return that, and their weights in the loss.
 
         Both have shape (..., n, n_features). On average the weights add up to that
-        number. While training, cells weigh more where they are likelier to be missing;
-        otherwise so many are hidden that as few are left as in another row.
+        number. While training, cells weigh more where they are likelier to be missing.
+        Otherwise so many are hidden that as few are left as in another row, in columns
+        that miss cells, and together where these are missing together: what a network
+        gains elsewhere must not pay for what it loses there.
         """
         rows, d = x.shape[:-1], x.shape[-1]
         low, high = self.mask_fraction
         like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
         draws = {"generator": self.generator, **like}
         share = torch.full((1,), JUDGED_HIDDEN, **like)
-        mean: float | Tensor = JUDGED_HIDDEN
+        asked = self.gaps + FEW_GAPS
+        frequency, together = asked / asked.mean(-1, keepdim=True), self.gaps / asked
         if self.training:
             share = low + (high - low) * torch.rand(*rows, 1, **draws)
-            mean = 0.5 * (low + high)
+            frequency, together = self.frequency, torch.full_like(asked, 0.5)
         elif known is not None:
             n = known.sum(-1, keepdim=True, dtype=x.dtype)
             others = torch.rand(*rows, 1, **draws).argsort(-2)
             left = n.gather(-2, others) / n.clamp_min(1)
             share = (1 - left).clamp_min(JUDGED_HIDDEN)
-            mean = share.mean()
-        often = (share * self.frequency[..., None, :]).clamp_max(MOST_HIDDEN)
+        if not self.training:  # fewer where one column has most gaps: it keeps its part
+            most = MOST_HIDDEN / frequency.amax(-1, keepdim=True)
+            share = share.minimum(most[..., None, :])
+        often = (share * frequency[..., None, :]).clamp_max(MOST_HIDDEN)
         block = self.block[..., None, :].expand(*rows, d)
         drawn = torch.rand(*rows, self.n_blocks, **draws).gather(-1, block)
         if self.n_blocks < self.n_patches:
             patch = self.patch[..., None, :].expand(*rows, d)
             alone = torch.rand(*rows, self.n_patches, **draws).gather(-1, patch)
-            drawn = torch.where(torch.rand(*rows, 1, **draws) < 0.5, drawn, alone)
+            is_joint = torch.rand(*rows, 1, **draws) < together[..., None, :]
+            drawn = torch.where(is_joint, drawn, alone)
         hidden = drawn < often
-        each: float | Tensor = 1 / mean
+        each = torch.ones_like(share)
         if known is not None:
-            hidden = hidden & known
+            hidden, often = hidden & known, often * known
             n_known = known.sum(-1, keepdim=True, dtype=x.dtype)
-            each = each * d / n_known.clamp_min(1)
+            each = d / n_known.clamp_min(1)
         weight = hidden.to(x.dtype) * each
-        return hidden, weight * self.likeness(x) if self.training else weight
+        if self.training:
+            return hidden, weight * (2 / (low + high)) * self.likeness(x)
+        # Columns that are hidden most are known least, so that less than a share is.
+        mean = (often * each).mean((-2, -1), keepdim=True)
+        return hidden, weight / mean.clamp_min(torch.finfo(x.dtype).tiny)
 
     def likeness(self, x: Tensor) -> Tensor:
         """Return how much known cells are like missing ones, of the shape of `x`.

@@ -107,6 +107,7 @@ class MaskedStart(Start):
                 noise / units.scale**2,
                 shift / units.scale,
                 self.missing_share,
+                self.n_samples,
             )
             if self.block is not None:
                 module.set_blocks(self.block)

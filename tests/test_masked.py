@@ -649,6 +649,35 @@ def test_what_is_missing_together_is_hidden_together(seed):
     assert error < 1.02 * ((np.nanmean(few, 0) - new)[hidden] ** 2).mean()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_never_asked_does_not_pay_for_what_is(seed):
+    """Two columns tell one another, but are missing in the same rows."""
+    rng = np.random.RandomState(seed)
+    X = rng.randn(600, 6)
+    X = np.column_stack([X, np.sign(X[:, 0] * X[:, 1]), np.sign(X[:, 2] * X[:, 3])])
+    shown = X.copy()
+    for pair in (slice(0, 2), slice(2, 4)):
+        shown[rng.permutation(600)[:200], pair] = NAN
+    hidden = np.isnan(shown)
+    start = MaskedAutoencoder(max_iter=0, random_state=seed).fit(shown)
+    model = MaskedAutoencoder(random_state=seed).fit(shown)
+    errors = [((m.impute(shown) - X)[hidden] ** 2).mean() for m in (model, start)]
+    assert errors[0] < 1.01 * errors[1]
+
+
+def test_what_judges_is_hidden_as_the_table_misses_it():
+    X = np.random.RandomState(0).randn(1000, 8)
+    X[:400, :2] = X[300:600, 2] = NAN
+    module, x, known = remembering(X)
+    module.generator = torch.Generator().manual_seed(0)
+    hidden, weight = module.eval().hidden(x, known)
+    assert (hidden[:, 0] == hidden[:, 1])[400:].float().mean() > 0.98
+    often = hidden.sum(0) / known.sum(0)
+    assert 1.2 < often[0] / often[2] < 1.5  # as many gaps: 400 and 300
+    assert (often[3:] < 0.05 * often[2]).all()
+    assert weight.sum(1).mean() == pytest.approx(8, rel=0.1)
+
+
 def test_gaps_that_agree_by_chance_are_not_joined():
     rng = np.random.RandomState(0)
     X = rng.randn(15, 8)
