@@ -113,6 +113,7 @@ class MaskedModule(BaseModule):
     matrices: Tensor
     frequency: Tensor
     gaps: Tensor
+    n_rows: Tensor
     slopes: Tensor
     level: Tensor
     mean_odds: Tensor
@@ -145,7 +146,9 @@ class MaskedModule(BaseModule):
         self.register_buffer("matrices", torch.zeros(2, 0, 0))  # C, C^-1
         # How often training hides a column, in relation to others.
         self.register_buffer("frequency", torch.ones(d))
-        self.register_buffer("gaps", torch.zeros(d))  # missing cells of each column
+        # Missing cells of each column, and of how many.
+        self.register_buffer("gaps", torch.zeros(d))
+        self.register_buffer("n_rows", torch.ones(1))
         # How much likelier a cell is missing in one row than in another.
         self.register_buffer("slopes", torch.zeros(d, d if d <= MOST_COLUMNS else 0))
         self.register_buffer("level", torch.zeros(d))
@@ -167,7 +170,7 @@ class MaskedModule(BaseModule):
         noise: NDArray,
         centre: NDArray,
         share: NDArray | None,
-        n_samples: float = 0.0,
+        n_samples: float = 1.0,
     ) -> None:
         """Take over what a start says of missing cells, of standardised rows.
 
@@ -197,6 +200,7 @@ class MaskedModule(BaseModule):
         # Half as often as each other, and half as often as it is missing.
         self.frequency = torch.from_numpy(0.5 + 0.5 * share / share.mean()).to(like)
         self.gaps = torch.from_numpy(n_samples * share).to(like)
+        self.n_rows = torch.full((1,), n_samples).to(like)
 
     @property
     def completing(self) -> nn.Module:
@@ -376,7 +380,10 @@ class MaskedModule(BaseModule):
         weight = hidden.to(x.dtype) * each
         if self.training:
             return hidden, weight * (2 / (low + high)) * self.likeness(x)
-        # Columns that are hidden most are known least, so that less than a share is.
+        # A column that is known in few rows is hidden in few, and asked for in many.
+        n_known = (self.n_rows - self.gaps).clamp_min(1)
+        asked = (self.n_rows / n_known)[..., None, :]
+        weight, often = weight * asked, often * asked
         mean = (often * each).mean((-2, -1), keepdim=True)
         return hidden, weight / mean.clamp_min(torch.finfo(x.dtype).tiny)
 
