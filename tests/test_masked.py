@@ -678,6 +678,15 @@ def test_what_judges_is_hidden_as_the_table_misses_it():
     assert weight.sum(1).mean() == pytest.approx(8, rel=0.1)
 
 
+def test_a_column_counts_for_what_it_misses_however_little_of_it_is_known():
+    X = np.random.RandomState(0).randn(3000, 4)
+    X[:2700, 0] = X[2400:, 1] = NAN
+    module, x, known = remembering(X)
+    module.generator = torch.Generator().manual_seed(0)
+    counts = sum(module.eval().hidden(x, known)[1].sum(0) for _ in range(20))
+    assert counts[0] / counts[1] == pytest.approx(2700 / 600, rel=0.1)
+
+
 def test_gaps_that_agree_by_chance_are_not_joined():
     rng = np.random.RandomState(0)
     X = rng.randn(15, 8)
