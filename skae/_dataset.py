@@ -102,12 +102,19 @@ def sample_rows(
     X: Any, weight: NDArray | None, n_rows: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray | None]:
     """Return at most `n_rows` dense rows of `X` and their weights."""
-    n_rows = min(n_rows, most_sampled(X.shape[1]))
-    if X.shape[0] > n_rows:
-        chosen = np.sort(rng.choice(X.shape[0], n_rows, replace=False))
+    chosen = sampled(X.shape, n_rows, rng)
+    if len(chosen) < X.shape[0]:
         weight = None if weight is None else weight[chosen]
         X = read_rows(X, chosen)
     return as_dense(X), weight
+
+
+def sampled(shape: tuple[int, ...], n_rows: int, rng: np.random.Generator) -> NDArray:
+    """Return the places of at most `n_rows` rows of an array, in ascending order."""
+    n_rows = min(n_rows, most_sampled(shape[1]))
+    if shape[0] <= n_rows:
+        return np.arange(shape[0])
+    return np.sort(rng.choice(shape[0], n_rows, replace=False))
 
 
 def missing_share(X: Any) -> NDArray:

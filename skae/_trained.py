@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._dataset import STATISTICS_ROWS, sample_rows
+from ._dataset import STATISTICS_ROWS, sample_rows, sampled
 from ._gate import KEPT_OF_EARLIER
 from ._missing import known_cells, mean_filled
 from ._module import BaseModule
@@ -152,8 +152,11 @@ class TrainedNetwork:
             self.codes, share = earlier.codes.followed_by(self.codes)
         self.noise_variance = self._noise_variance(rows, codes, weight)
         self.components = share * loadings(rows, codes, weight)
-        rows, weight = sample_rows(rows, weight, RATIO_ROWS, rng)
-        self.explained_variance_ratio = share * self._variance_ratio(rows, weight)
+        at = sampled(rows.shape, RATIO_ROWS, rng)
+        weight = None if weight is None else weight[at]
+        self.explained_variance_ratio = share * self._variance_ratio(
+            rows[at], u[at], weight
+        )
         if earlier is not None:
             rest = 1 - share
             self.explained_variance_ratio += rest * earlier.explained_variance_ratio
@@ -196,7 +199,9 @@ class TrainedNetwork:
         floor = float(np.finfo(np.float32).eps) ** 2 * self.start.scale**2
         return max(error / max(d - k, 1), floor)
 
-    def _variance_ratio(self, rows: NDArray, weight: NDArray | None) -> NDArray:
+    def _variance_ratio(
+        self, rows: NDArray, codes: NDArray, weight: NDArray | None
+    ) -> NDArray:
         """Return the share of the variance of rows that each code explains, shape (k,).
 
         The shares are in proportion to the error that fixing a code at its mean adds,
@@ -221,8 +226,8 @@ class TrainedNetwork:
             of_rows = squares.sum(1, dtype=torch.float64).cpu().numpy()
             return float(np.average(of_rows, weights=weight))
 
+        u = torch.from_numpy(self._in_module(codes)).to(x)
         with inference(module):
-            u = self.encoded(module, x, known)
             smallest = error(u)
             if self.is_ordered:
                 prefixes = (first_codes(u, j) for j in range(1, k + 1))
@@ -260,14 +265,20 @@ class TrainedNetwork:
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return the dense rows that codes stand for, shape (n, d)."""
-        in_module = np.empty_like(codes)
-        in_module[:, self.order] = codes / self.code_scale.astype(codes.dtype)
-        u = torch.from_numpy(in_module)
+        u = torch.from_numpy(
+            self._in_module(codes / self.code_scale.astype(codes.dtype))
+        )
         module = self._module_for(u.dtype)
         with inference(module):
             x = module.decode(u.to(_device(module))).cpu().numpy()
         x[:, self.is_constant] = 0
         return x * self.start.scale + self.start.mean.astype(x.dtype)
+
+    def _in_module(self, codes: NDArray) -> NDArray:
+        """Return codes in the order of the module."""
+        in_module = np.empty_like(codes)
+        in_module[:, self.order] = codes
+        return in_module
 
     def score_samples(self, X: NDArray) -> NDArray:
         """Return the log-likelihood of dense rows in nats, shape (n,).
@@ -278,12 +289,14 @@ class TrainedNetwork:
         a linear encoder, the start's `log_volume`, is not. Codes as wide as the rows
         leave no residual: then the normal density of the rows counts.
         """
-        n_residual = X.shape[1] - len(self.code_scale)
-        if n_residual <= 0:
+        if X.shape[1] <= len(self.code_scale):
             return self.start.score_samples(X)
         codes = self.transform(X)
-        residual = X - self.inverse_transform(codes)
+        return self._scores(codes, X - self.inverse_transform(codes))
+
+    def _scores(self, codes: NDArray, residual: NDArray) -> NDArray:
         in_code = self.codes.log_density(codes) + self.start.log_volume
+        n_residual = residual.shape[1] - len(self.code_scale)
         return in_code + residual_log_density(residual, self.noise_variance, n_residual)
 
     def unseen_scores(self, X: NDArray, weight: NDArray | None) -> NDArray:
@@ -293,17 +306,24 @@ class TrainedNetwork:
         are to be what the noise is, which is known by held-out rows.
         """
         X = X.astype(np.float64, copy=False)
-        scores, (squares, n_dims) = self.score_samples(X), self._squares(X)
+        scores, squares, n_dims = self._scores_and_squares(X)
         mean = np.average(squares, weights=weight)
         if mean <= 0 or n_dims * self.noise_variance <= mean:
             return scores
         return scores - 0.5 * (n_dims / mean - 1 / self.noise_variance) * squares
 
-    def _squares(self, X: NDArray) -> tuple[NDArray, float]:
-        """Return squared residuals, (n,), and over how many dimensions these spread."""
-        residual = X - self.inverse_transform(self.transform(X))
-        n_dims = np.isfinite(X).sum(1).mean() - len(self.code_scale)
-        return np.nansum(residual**2, axis=1), float(n_dims)
+    def _scores_and_squares(self, X: NDArray) -> tuple[NDArray, NDArray, float]:
+        """Return scores, squared residuals, and the dimensions that these spread over.
+
+        The first two have the shape (n,).
+        """
+        k = len(self.code_scale)
+        if X.shape[1] <= k:
+            return self.start.score_samples(X), np.zeros(len(X)), 0.0
+        codes = self.transform(X)
+        residual = X - self.inverse_transform(codes)
+        n_dims = float(np.isfinite(X).sum(1).mean() - k)
+        return self._scores(codes, residual), np.nansum(residual**2, axis=1), n_dims
 
     def _standardised(self, X: NDArray) -> tuple[Tensor, Tensor | None]:
         """Return rows as the module takes them, and what is known of them."""

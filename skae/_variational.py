@@ -143,8 +143,8 @@ class TrainedVariational(TrainedNetwork):
         bound = logsumexp(weights, axis=0) - math.log(len(weights))
         return self._beside_start(X, bound)
 
-    def _squares(self, X: NDArray) -> tuple[NDArray, float]:
-        """Return squared residuals of draws, (n,), and the dimensions of a row."""
+    def _scores_and_squares(self, X: NDArray) -> tuple[NDArray, NDArray, float]:
+        """Return scores and squared residuals of draws, (n,), and the width of rows."""
         x, known = self._standardised(X)
         module, squares = self._module_for(x.dtype), np.zeros(len(X))
         with inference(module):
@@ -156,7 +156,8 @@ class TrainedVariational(TrainedNetwork):
                     residual = residual.where(known, 0)
                 squares += residual.square().sum(1).cpu().numpy()
         scale = self.start.scale**2 / len(self.noise)
-        return scale * squares, float(np.isfinite(X).sum(1).mean())
+        n_dims = float(np.isfinite(X).sum(1).mean())
+        return self.score_samples(X), scale * squares, n_dims
 
     def elbo(self, X: NDArray) -> NDArray:
         """Return the evidence lower bound of each row in nats, shape (n,)."""

@@ -112,7 +112,7 @@ def test_hidden_cells_that_train_weigh_as_much_as_they_are_like_missing_ones():
     known = torch.from_numpy(~np.isnan(holes))
     module.generator = torch.Generator().manual_seed(0)
     hidden, weight = module.eval().hidden(x, known)
-    # Where it judges, a cell counts by its column alone, and of that by what is missing.
+    # Where it judges, a cell counts by what its column misses, and by nothing else.
     judged = weight * known.sum(1, keepdim=True) * known.double().mean(0)
     assert_allclose(judged[hidden].numpy(), judged.max().item(), rtol=1e-6)
     hidden, weight = module.train().hidden(x, known)
