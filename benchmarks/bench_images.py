@@ -36,16 +36,21 @@ FILE = harness.RESULTS / "images.json"
 CODE_SIZES = (2, 4, 8, 16, 32)
 
 
-def convolutional(k: int, seed: int, hidden: tuple[int, ...]) -> Any:
+def convolutional(k: int, seed: int, hidden: tuple[int, ...], **params: Any) -> Any:
     """Return convolutions with fully connected layers of these widths."""
     networks = Convolutional(hidden_layer_sizes=hidden)
-    return AutoencoderTransformer(k, architecture=networks, random_state=seed)
+    return AutoencoderTransformer(
+        k, architecture=networks, random_state=seed, **params
+    )
 
 
 SYSTEMS: dict[str, Callable[[int, int], Any]] = {
     "pca": samples.flat_pca,
     "mlp": lambda k, seed: AutoencoderTransformer(k, random_state=seed),
     "convolutional": lambda k, seed: convolutional(k, seed, (256,)),  # the default
+    "convolutional, steps": lambda k, seed: convolutional(
+        k, seed, (256,), transform_max_iter=3
+    ),
     "convolutional, 128": lambda k, seed: convolutional(k, seed, (128,)),
     "convolutional, none": lambda k, seed: convolutional(k, seed, ()),
 }
