@@ -381,9 +381,8 @@ class MaskedModule(BaseModule):
         if self.training:
             return hidden, weight * (2 / (low + high)) * self.likeness(x)
         # A column that is known in few rows is hidden in few, and asked for in many.
-        n_known = (self.n_rows - self.gaps).clamp_min(1)
-        asked = (self.n_rows / n_known)[..., None, :]
-        weight, often = weight * asked, often * asked
+        worth = (self.n_rows / (self.n_rows - self.gaps).clamp_min(1))[..., None, :]
+        weight, often = weight * worth, often * worth
         mean = (often * each).mean((-2, -1), keepdim=True)
         return hidden, weight / mean.clamp_min(torch.finfo(x.dtype).tiny)
 
