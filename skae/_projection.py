@@ -41,8 +41,8 @@ SHORTER, LONGER = 0.1, 2.0  # what the next step is, at least and at most, of th
 RIDGE = 0.01  # share of its diagonal that is added to the mean of J' J
 # Codes up to which there are further guesses, and how many.
 FEW_CODES, N_GUESSES = 2, 256
-# Rows, and prefixes of their codes, whose gradients are held at once.
-MOST_ROWS = 8192
+# Rows, and prefixes of their codes, whose gradients are held at once; their numbers.
+MOST_ROWS, MOST_NUMBERS = 8192, 2**20
 WHOLE = 0.6  # of the rows keep all of their codes in training, where these are ordered
 
 
@@ -95,7 +95,8 @@ class Projection:
             guess = z = module.encode(x, known)
             if len(self.guesses) and known is None:
                 z = self._best_guess(module, x, z)
-        step = max(1, MOST_ROWS // (z.shape[1] if self.is_ordered else 1))
+        most = min(MOST_ROWS, MOST_NUMBERS // x.shape[1])
+        step = max(1, most // (z.shape[1] if self.is_ordered else 1))
         with torch.inference_mode(False), torch.enable_grad():
             parts = [
                 self._descended(
