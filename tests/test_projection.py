@@ -203,12 +203,13 @@ def test_guesses_are_from_all_over_the_rows():
     assert np.ptp(guesses) > 0.98 * float(codes.max() - codes.min())
 
 
+@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_NUMBERS"])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_rows_go_in_parts(wine, ordered, monkeypatch):
+def test_rows_go_in_parts(wine, ordered, limit, monkeypatch):
     X, new = wine
     model = AutoencoderTransformer(3, ordered=ordered, random_state=0).fit(X)
     expected = model.transform(new)
-    monkeypatch.setattr("skae._projection.MOST_ROWS", 10)
+    monkeypatch.setattr(f"skae._projection.{limit}", 50)
     assert_allclose(model.transform(new), expected, rtol=1e-8)
 
 
