@@ -39,9 +39,7 @@ CODE_SIZES = (2, 4, 8, 16, 32)
 def convolutional(k: int, seed: int, hidden: tuple[int, ...], **params: Any) -> Any:
     """Return convolutions with fully connected layers of these widths."""
     networks = Convolutional(hidden_layer_sizes=hidden)
-    return AutoencoderTransformer(
-        k, architecture=networks, random_state=seed, **params
-    )
+    return AutoencoderTransformer(k, architecture=networks, random_state=seed, **params)
 
 
 SYSTEMS: dict[str, Callable[[int, int], Any]] = {
