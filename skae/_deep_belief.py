@@ -308,7 +308,8 @@ class DeepBeliefAutoencoder(BaseAutoencoder):
         that are decoded closest to the rows, as PCA's codes are. Each takes as long as
         the networks themselves do. "auto" is 3, and 0, the codes of the encoder, with
         ``init="random"`` and ``linear_encoder=True``. With ``ordered=True`` a step
-        takes `n_components` times as long.
+        takes `n_components` times as long. It counts in :meth:`fit`, and should stay
+        below ten: see :class:`AutoencoderTransformer`.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)

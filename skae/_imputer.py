@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -327,7 +327,8 @@ class MaskedImputer(
         ------
         ValueError
             If `X` has infinity, fewer than 2 rows, or a column of numbers in which
-            something is none; or if a parameter is invalid.
+            something is none; if `n_components` is larger than the rows or columns are
+            many; or if a parameter is invalid.
         """
         task = FitTask(self, X, y, sample_weight=sample_weight)
         with unchanged_on_error(self), usual_settings():
@@ -352,11 +353,20 @@ class MaskedImputer(
             self._random_state = check_random_state(self.random_state)
             if sum(widths):
                 encoded = self._encoded(columns, missing)
+                self._check_n_components(*encoded.shape)
                 with task.of_part(self.autoencoder_):
                     self.autoencoder_.fit(encoded, None, sample_weight, groups=groups)
             self.n_iter_ = getattr(self.autoencoder_, "n_iter_", 0)
             task.end()
         return self
+
+    def _check_n_components(self, n_rows: int, n_columns: int) -> None:
+        most = min(n_rows, n_columns)
+        if isinstance(self.n_components, Integral) and self.n_components > most:
+            raise ValueError(
+                f"n_components={self.n_components} must be at most {most}, the smaller "
+                f"of {n_rows} rows and {n_columns} columns, each category being one."
+            )
 
     def _warn_of_empty_columns(self) -> None:
         if self._is_empty.any() and not self.keep_empty_features:

@@ -52,6 +52,10 @@ MANUAL = r"""
 ValueError: n_components=9 must be at most min(n_samples, n_features)=4 with init="pca";
 init="random" lifts this.
 
+>>> MaskedImputer(9).fit(X)
+ValueError: n_components=9 must be at most 4, the smaller of ... rows and 4 columns,
+each category being one.
+
 >>> AutoencoderTransformer(0.9).partial_fit(X)
 ValueError: n_components=0.9: partial_fit needs an integer, because the variances are
 not known before all rows are seen.
