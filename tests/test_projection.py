@@ -203,14 +203,22 @@ def test_guesses_are_from_all_over_the_rows():
     assert np.ptp(guesses) > 0.98 * float(codes.max() - codes.min())
 
 
-@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_NUMBERS"])
+@pytest.mark.parametrize(("limit", "value"), [("MOST_ROWS", 10), ("MOST_NUMBERS", 130)])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_rows_go_in_parts(wine, ordered, limit, monkeypatch):
+def test_rows_go_in_parts(wine, ordered, limit, value, monkeypatch):
     X, new = wine
     model = AutoencoderTransformer(3, ordered=ordered, random_state=0).fit(X)
     expected = model.transform(new)
-    monkeypatch.setattr(f"skae._projection.{limit}", 50)
+    decode, sizes = BaseModule.decode, []
+
+    def seen(self, z):
+        sizes.append(len(z))
+        return decode(self, z)
+
+    monkeypatch.setattr(BaseModule, "decode", seen)
+    monkeypatch.setattr(f"skae._projection.{limit}", value)
     assert_allclose(model.transform(new), expected, rtol=1e-8)
+    assert max(sizes) <= 10 < len(new)  # 130 numbers are 10 rows, too
 
 
 @pytest.mark.parametrize("setting", ["inference", "no_grad", "float64"])
