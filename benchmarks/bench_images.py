@@ -46,11 +46,16 @@ SYSTEMS: dict[str, Callable[[int, int], Any]] = {
     "pca": samples.flat_pca,
     "mlp": lambda k, seed: AutoencoderTransformer(k, random_state=seed),
     "convolutional": lambda k, seed: convolutional(k, seed, (256,)),  # the default
-    "convolutional, steps": lambda k, seed: convolutional(
+    "convolutional, 3 steps": lambda k, seed: convolutional(
         k, seed, (256,), transform_max_iter=3
     ),
-    "convolutional, 128": lambda k, seed: convolutional(k, seed, (128,)),
-    "convolutional, none": lambda k, seed: convolutional(k, seed, ()),
+    "convolutional, encoder": lambda k, seed: convolutional(
+        k, seed, (256,), transform_max_iter=0
+    ),
+    "encoder, 128": lambda k, seed: convolutional(
+        k, seed, (128,), transform_max_iter=0
+    ),
+    "encoder, none": lambda k, seed: convolutional(k, seed, (), transform_max_iter=0),
 }
 
 

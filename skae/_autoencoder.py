@@ -19,13 +19,15 @@ from ._losses import Loss, ReconstructionLoss
 from ._module import BaseModule
 from ._objective import Objective
 from ._plan import TrainingPlan
-from ._projection import STEPS, WHOLE, ProjectedNetwork
+from ._projection import WHOLE, ProjectedNetwork
 from ._solvers import SOLVER_PARAMETERS
 from ._start import Start
 from ._trained import TrainedNetwork
-from .architectures import MLP
+from .architectures import MLP, Architecture, Convolutional
 
 TINY = 1e-6  # least length of the deviations of a code in a batch
+# Steps of transform: convolutions take longer, and gain most of it by the first.
+STEPS: dict[type[Architecture], int] = {MLP: 3, Convolutional: 1}
 
 
 class AutoencoderModule(BaseModule):
@@ -186,13 +188,16 @@ class Reconstruction(Objective):
     @property
     def n_steps(self) -> int:
         """Steps from the codes of the encoder to those that are decoded closest."""
-        steps = self.params.transform_max_iter
+        params = self.params
+        steps, architecture = params.transform_max_iter, params.architecture
         if isinstance(steps, Integral):
             return int(steps)
-        params = self.params
-        is_dense = params.architecture is None or isinstance(params.architecture, MLP)
-        is_alone = params.init == "random" or params.linear_encoder
-        return STEPS if is_dense and not is_alone else 0
+        if params.init == "random" or params.linear_encoder:
+            return 0
+        if architecture is None:
+            return STEPS[MLP]
+        own = (n for kind, n in STEPS.items() if isinstance(architecture, kind))
+        return next(own, 0)
 
     @property
     def takes_longer(self) -> bool:
@@ -259,12 +264,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     transform_max_iter : int or "auto", default="auto"
         Steps by which :meth:`transform` goes from the codes of the encoder to those
         that are decoded closest to the rows, as PCA's codes are. Each takes as long as
-        the networks themselves do. "auto" is 3 for dense networks beside PCA, and 0,
-        the codes of the encoder, for others, with ``init="random"``, and with
-        ``linear_encoder=True``. With ``ordered=True`` a step takes `n_components` times
-        as long. It counts in :meth:`fit`, where the noise is measured with it. Ten
-        steps and more blow rounding errors up so far that the codes of a few rows
-        depend, in their third digit, on the rows beside them.
+        the networks themselves do. "auto" is 3 for dense networks beside PCA, 1 for
+        convolutions beside it, and 0, the codes of the encoder, for others, with
+        ``init="random"``, and with ``linear_encoder=True``. With ``ordered=True`` a
+        step takes `n_components` times as long. It counts in :meth:`fit`, where the
+        noise is measured with it. Ten steps and more blow rounding errors up so far
+        that the codes of a few rows depend, in their third digit, on the rows beside
+        them.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
         choice between them: those that PCA of all rows (of a batch, those before it)

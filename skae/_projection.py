@@ -35,7 +35,6 @@ from ._module import BaseModule, LinearResidual
 from ._parameters import new_torch_generator
 from ._trained import RATIO_ROWS, TrainedNetwork
 
-STEPS = 3  # of the descent, unless a user says how many
 FIRST_LENGTH = 0.7  # of a step, of that of Gauss and Newton
 SHORTER, LONGER = 0.1, 2.0  # what the next step is, at least and at most, of the last
 RIDGE = 0.01  # share of its diagonal that is added to the mean of J' J
@@ -91,32 +90,47 @@ class Projection:
 
     def codes(self, module: BaseModule, x: Tensor, known: Tensor | None) -> Tensor:
         """Return the codes of rows, shape (n, k)."""
+        guesses = torch.tensor(self.guesses).to(x)
+        with torch.no_grad():
+            decoded = module.decode(guesses) if len(guesses) else guesses
+        most = min(MOST_ROWS, MOST_NUMBERS // x.shape[1])
+        step = max(1, most // (len(self.metric) if self.is_ordered else 1))
+        parts = [
+            self._closest(
+                module,
+                x[i : i + step],
+                None if known is None else known[i : i + step],
+                guesses,
+                decoded,
+            )
+            for i in range(0, max(len(x), 1), step)
+        ]
+        return torch.cat(parts)
+
+    def _closest(
+        self,
+        module: BaseModule,
+        x: Tensor,
+        known: Tensor | None,
+        guesses: Tensor,
+        decoded: Tensor,
+    ) -> Tensor:
+        """Return the codes of few rows, given guesses and what these stand for."""
         with torch.no_grad():
             guess = z = module.encode(x, known)
-            if len(self.guesses) and known is None:
-                z = self._best_guess(module, x, z)
-        most = min(MOST_ROWS, MOST_NUMBERS // x.shape[1])
-        step = max(1, most // (z.shape[1] if self.is_ordered else 1))
+            if len(guesses) and known is None:
+                z = self._best_guess(module, x, z, guesses, decoded)
         with torch.inference_mode(False), torch.enable_grad():
-            parts = [
-                self._descended(
-                    module,
-                    x[i : i + step],
-                    None if known is None else known[i : i + step],
-                    z[i : i + step].clone(),
-                )
-                for i in range(0, max(len(x), 1), step)
-            ]
-            z = torch.cat(parts)
+            z = self._descended(module, x, known, z.clone())
         if getattr(module.encoder, "bounds", None) is None:
             return z
         assert isinstance(module.encoder, LinearResidual)
         return torch.where(module.encoder.is_beyond(x)[:, None], guess, z)
 
-    def _best_guess(self, module: BaseModule, x: Tensor, z: Tensor) -> Tensor:
+    def _best_guess(
+        self, module: BaseModule, x: Tensor, z: Tensor, guesses: Tensor, rows: Tensor
+    ) -> Tensor:
         """Return the codes, or the guesses that are decoded closer to the rows."""
-        guesses = torch.tensor(self.guesses).to(z)
-        rows = module.decode(guesses)
         squares = rows.square().sum(1) - 2 * x @ rows.T  # less those of x
         best = squares.argmin(1)
         before = (module.decode(z) - x).square().sum(1)
@@ -209,7 +223,7 @@ class ProjectedNetwork(TrainedNetwork):
 
     in_double: ClassVar[bool] = True
 
-    n_steps: int = STEPS
+    n_steps: int = 0
     projection: Projection = field(init=False)
 
     def bind(

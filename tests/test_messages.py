@@ -1076,6 +1076,12 @@ what skl2onnx makes of it.
 NotImplementedError: The network Flipped cannot be exported with the steps of transform,
 of which it would need the gradient: fit with transform_max_iter=0.
 
+>>> bent = nn.Sequential(nn.Linear(2, 4), nn.GELU("tanh"))
+>>> how["architecture"] = Modules(nn.Linear, bent)
+>>> to_onnx(AutoencoderTransformer(2, **how, max_iter=1).fit(X))
+NotImplementedError: The network GELU cannot be exported with the steps of transform, of
+which it would need the gradient: fit with transform_max_iter=0.
+
 >>> to_onnx(make_pipeline(PCA(2)).fit(X), "transform")
 ValueError: method='transform': of a Pipeline that ends in PCA, and not in an estimator
 of skae, use None, for what skl2onnx makes of it.

@@ -265,6 +265,43 @@ def test_images(activation, open_gate):
 @pytest.mark.parametrize(
     "architecture",
     [
+        Convolutional(channels=(2,), kernel_size=4, stride=3),
+        Convolutional(channels=(2, 4), stride=1, hidden_layer_sizes=()),
+        Modules(
+            nn.Sequential(nn.Flatten(), nn.Linear(84, 3)),
+            nn.Sequential(
+                nn.Linear(3, 24),
+                nn.Unflatten(1, (4, 6)),
+                nn.ConvTranspose1d(4, 2, 5, 3, 1, 1, groups=2, dilation=2),
+                nn.Tanh(),
+                nn.Flatten(),
+                nn.Linear(46, 84),
+                nn.Unflatten(1, (2, 7, 6)),
+            ),
+        ),
+    ],
+    ids=["wide kernels", "small steps", "signals"],
+)
+@pytest.mark.parametrize("ordered", [False, True])
+def test_steps_of_transform_pass_convolutions(architecture, ordered, open_gate):
+    t = np.random.RandomState(0).uniform(-3, 3, (200, 3, 1))
+    images = np.sin(t + np.arange(28)).reshape(200, 2, 7, 6)  # waves that move
+    how = {"max_iter": 20, "random_state": 0, "ordered": ordered}
+    guess, found = (
+        AutoencoderTransformer(
+            3, architecture=architecture, transform_max_iter=n, **how
+        ).fit(images)
+        for n in (0, 2)
+    )
+    assert_exports(found, images, dtype=np.float64)
+    before, after = (model.reconstruction_error(images) for model in (guess, found))
+    # By codes that are a hundredth away, at least, and not by rounding.
+    assert after.mean() < (1 - 1e-4) * before.mean()
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
         None,
         MLP((4,)),
         Convolutional(channels=(2,), kernel_size=4, stride=3),

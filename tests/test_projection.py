@@ -15,7 +15,7 @@ from skae._gate import PairedImprovement
 from skae._module import BaseModule
 from skae._projection import ProjectedNetwork, Projection, metric_at
 from skae._trained import TrainedNetwork
-from skae.architectures import MLP, Convolutional
+from skae.architectures import MLP, Convolutional, Recurrent
 
 
 @pytest.fixture
@@ -159,10 +159,12 @@ def test_beyond_the_training_rows_the_code_is_the_guess(wine):
         (AutoencoderTransformer(2, architecture=MLP((8,), tied_weights=True)), 3),
         (DeepBeliefAutoencoder(2), 3),
         (AutoencoderTransformer(2, linear_encoder=True), 0),
-        (AutoencoderTransformer(2, architecture=Convolutional()), 0),
+        (AutoencoderTransformer(2, architecture=Convolutional()), 1),
+        (AutoencoderTransformer(2, architecture=Convolutional(), init="random"), 0),
+        (AutoencoderTransformer(2, architecture=Recurrent(hidden_size=2)), 0),
         (
             AutoencoderTransformer(
-                2, architecture=Convolutional(), transform_max_iter=1
+                2, architecture=Recurrent(hidden_size=2), transform_max_iter=1
             ),
             1,
         ),

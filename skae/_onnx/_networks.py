@@ -286,24 +286,27 @@ def _(g: Graph, part: Any, x: Value) -> Value:
 @of(nn.Conv1d)
 @of(nn.Conv2d)
 def _(g: Graph, part: Any, x: Value) -> Value:
-    return _convolved(g, "Conv", part, x)
+    return convolved(g, "Conv", part, x, part.bias)
 
 
 @of(nn.ConvTranspose1d)
 @of(nn.ConvTranspose2d)
 def _(g: Graph, part: Any, x: Value) -> Value:
     how = {"output_padding": list(part.output_padding)}
-    return _convolved(g, "ConvTranspose", part, x, **how)
+    return convolved(g, "ConvTranspose", part, x, part.bias, **how)
 
 
-def _convolved(g: Graph, operator: str, part: Any, x: Value, **how: Any) -> Value:
+def convolved(
+    g: Graph, operator: str, part: Any, x: Value, bias: Any = None, **how: Any
+) -> Value:
+    """Return what an operator makes of values by the weights of a convolution."""
     if isinstance(part.padding, str) or part.padding_mode != "zeros":
         raise UnknownNetwork
     y = g.add(
         operator,
         x.cast(np.float32),
         part.weight,
-        part.bias,
+        bias,
         kernel_shape=list(part.kernel_size),
         strides=list(part.stride),
         pads=list(part.padding) * 2,

@@ -1,4 +1,4 @@
-"""Codes that are decoded closest, in ONNX, which has no gradients: dense decoders'."""
+"""Codes that are decoded closest, in ONNX, which has no gradients of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .._projection import (
 from ..architectures._mlp import TiedDecoder
 from ._graph import Graph, Value
 from ._known import call, of
-from ._networks import apply, beyond, linear
+from ._networks import UnknownNetwork, apply, beyond, convolved, linear
 
 Pullback = Callable[[Value], Value]
 """Makes a gradient by what a network returns one by what it was given."""
@@ -104,7 +104,7 @@ def traced(g: Graph, part: nn.Module, x: Value) -> tuple[Value, Pullback]:
     Raises
     ------
     NotImplementedError
-        If it is not one of dense layers.
+        If it is not one of dense layers and transposed convolutions.
     """
     forward = type(part).forward
     if forward is nn.Sequential.forward:
@@ -114,13 +114,16 @@ def traced(g: Graph, part: nn.Module, x: Value) -> tuple[Value, Pullback]:
             backs.append(back)
         return x, lambda d: _through(backs, d)
     trace = TRACED.get(forward)
-    if trace is None or part._forward_hooks or part._forward_pre_hooks:
+    try:
+        if trace is None or part._forward_hooks or part._forward_pre_hooks:
+            raise UnknownNetwork
+        return trace(g, part, x)
+    except UnknownNetwork:
         raise NotImplementedError(
             f"The network {type(part).__name__} cannot be exported with the steps of "
             "transform, of which it would need the gradient: fit with "
             "transform_max_iter=0."
-        )
-    return trace(g, part, x)
+        ) from None
 
 
 def _through(backs: list[Pullback], gradient: Value) -> Value:
@@ -181,6 +184,26 @@ def _reshaped(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
     return y, lambda d: d.reshape(-1, *shape)
 
 
+def _convolution(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
+    """Trace a transposed convolution, whose transpose is the convolution."""
+    y = apply(g, part, x)
+    n = len(part.kernel_size)
+    axes = zip(
+        x.sizes[-n:],
+        part.kernel_size,
+        part.stride,
+        part.padding,
+        part.dilation,
+        part.output_padding,
+        strict=True,
+    )
+    y.sizes = (
+        part.out_channels,
+        *((m - 1) * s - 2 * p + d * (k - 1) + o + 1 for m, k, s, p, d, o in axes),
+    )
+    return y, lambda d: convolved(g, "Conv", part, d)
+
+
 def _activation(
     slope: Callable[[Graph, Value, Value], Value],
 ) -> Callable[[Graph, Any, Value], tuple[Value, Pullback]]:
@@ -188,6 +211,7 @@ def _activation(
 
     def trace(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
         y = apply(g, part, x)
+        y.sizes = x.sizes
         return y, lambda d: d * slope(g, x, y)
 
     return trace
@@ -220,6 +244,8 @@ TRACED: dict[Any, Callable[[Graph, Any, Value], tuple[Value, Pullback]]] = {
     LinearResidual.forward: _linear_residual,
     nn.Linear.forward: _dense,
     TiedDecoder.forward: _tied,
+    nn.ConvTranspose1d.forward: _convolution,
+    nn.ConvTranspose2d.forward: _convolution,
     nn.Flatten.forward: _reshaped,
     nn.Unflatten.forward: _reshaped,
     nn.Identity.forward: _same,
