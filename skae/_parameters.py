@@ -245,7 +245,8 @@ OWN_PARAMETERS = {
     "warm_start": "warm_start",
 }
 # Those that it decides itself.
-DECIDED = ("module", "criterion", "keep_best", "restore_start", "loss_floor")
+DECIDED = {"module", "criterion", "keep_best", "restore_start", "loss_floor"}
+DECIDED |= {"history", "initialized_", "virtual_params_"}  # which skorch copies by them
 WITHOUT_LOADER = ("train_split", "dataset", "iterator_train", "iterator_valid")
 
 

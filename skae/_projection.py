@@ -218,7 +218,8 @@ def metric_at(module: BaseModule, z: Tensor) -> NDArray:
 class ProjectedNetwork(TrainedNetwork):
     """A network whose codes are those that are decoded closest to the rows, nearly.
 
-    The way to them blows up rounding errors, a thousandfold for some rows.
+    Rounding chooses between codes that are as good, and the way to them blows it up, a
+    thousandfold for some rows.
     """
 
     in_double: ClassVar[bool] = True

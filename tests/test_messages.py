@@ -404,6 +404,9 @@ ValueError: net_params['lr']: use learning_rate_init instead.
 >>> AutoencoderTransformer(net_params={"module__width": 3}).fit(X)
 ValueError: net_params['module__width']: the estimator and its architecture decide this.
 
+>>> AutoencoderTransformer(net_params={"history": 3}).fit(X)
+ValueError: net_params['history']: the estimator and its architecture decide this.
+
 >>> AutoencoderTransformer(net_params={"train_split": None}).fit(X)
 ValueError: net_params['train_split'] would have no effect: rows are batched and held
 out without a DataLoader. Use batch_size and validation_fraction.

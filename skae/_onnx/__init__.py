@@ -3,7 +3,7 @@
 The graph of what a fitted estimator uses, a start or a network, is written node by node
 (``_graph.py``): of the estimator (``_estimators.py``), of the model behind it
 (``_models.py``, or ``_starts.py``), of its module (``_modules.py``) and of its networks
-(``_networks.py``, ``_sequences.py``). torch has two exporters, of
+(``_networks.py``, ``_convolutions.py``, ``_sequences.py``). torch has two exporters, of
 which the quick one is on its way out and the other takes seconds: they are for networks
 of others. Here nothing imports onnx.
 """

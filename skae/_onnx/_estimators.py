@@ -21,6 +21,7 @@ from .._samples import takes_padding
 from .._variational import VAE
 from .._views import TwoViewEstimator
 from . import (  # noqa: F401  make theirs known
+    _convolutions,
     _models,
     _modules,
     _projection,

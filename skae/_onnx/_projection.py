@@ -19,9 +19,10 @@ from .._projection import (
     shares_of_prefixes,
 )
 from ..architectures._mlp import TiedDecoder
+from ._convolutions import convolved
 from ._graph import Graph, Value
 from ._known import call, of
-from ._networks import UnknownNetwork, apply, beyond, convolved, linear
+from ._networks import UnknownNetwork, apply, beyond, linear
 
 Pullback = Callable[[Value], Value]
 """Makes a gradient by what a network returns one by what it was given."""
@@ -201,7 +202,7 @@ def _convolution(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
         part.out_channels,
         *((m - 1) * s - 2 * p + d * (k - 1) + o + 1 for m, k, s, p, d, o in axes),
     )
-    return y, lambda d: convolved(g, "Conv", part, d)
+    return y, lambda d: convolved(g, part, d)
 
 
 def _activation(
