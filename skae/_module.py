@@ -23,6 +23,9 @@ RESHAPING = (nn.Flatten, nn.Unflatten)
 # By how many times itself the range that a network is bound to is wider on both sides:
 # where a split tells, the second, or the last if held-out rows would lose by that.
 MARGINS = (0.1, 0.5, 10.0)
+# Share of that range by which a row has to be out of it: whole numbers may be at its
+# edge exactly, where rounding would decide.
+EDGE = 1e-4
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
 MOST_DEVIATIONS = 2.0
@@ -370,9 +373,16 @@ class LinearResidual(nn.Module):
 
     def is_beyond(self, x: Tensor) -> Tensor:
         """Return which rows the network sees at the edge of its range, (n,)."""
+        low, high = (bound.to(x) for bound in self.edges)
+        return ((x < low) | (x > high)).any(1)
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """Return what rows are beyond, below and above, each of shape (n_in,)."""
         assert self.bounds is not None
         low, high = self.bounds
-        return ((x < low.to(x)) | (x > high.to(x))).any(1)
+        more = EDGE * (high - low)
+        return low - more, high + more
 
     def linear(self, x: Tensor) -> Tensor:
         """Return what the linear map alone makes of a tensor of shape (n, n_in)."""

@@ -235,11 +235,15 @@ class Start:
 
         NaN counts as what probabilistic PCA expects there, given the rest of the row.
         """
-        mean, axes = self.mean.astype(X.dtype), self.components.T.astype(X.dtype)
-        codes = (X - mean) @ axes
+        axes = self.components.T.astype(X.dtype)
+        codes = self._centred(X) @ axes
         if not np.isnan(codes.sum()):
             return codes
-        return (self.filled(X, known_cells(X)) - mean) @ axes
+        return self._centred(self.filled(X, known_cells(X))) @ axes
+
+    def _centred(self, X: NDArray) -> NDArray:
+        """Return rows less the mean; of rows far from zero float32 has few digits."""
+        return (X - self.mean).astype(X.dtype, copy=False)
 
     def inverse_transform(self, codes: NDArray) -> NDArray:
         """Return PCA's reconstructions, shape (n, d), in the dtype of the codes."""
@@ -266,8 +270,7 @@ class Start:
     def _score_whole(self, X: NDArray) -> NDArray:
         variance, noise = self.sound_variances
         codes = self.transform(X)
-        axes, mean = self.components.astype(X.dtype), self.mean.astype(X.dtype)
-        residual = X - (codes @ axes + mean)
+        residual = self._centred(X) - codes @ self.components.astype(X.dtype)
         n_residual = X.shape[1] - self.n_components
         return gaussian_log_density(codes, variance) + residual_log_density(
             residual, noise, n_residual

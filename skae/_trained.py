@@ -329,7 +329,9 @@ class TrainedNetwork:
         """Return rows as the module takes them, and what is known of them."""
         known = known_cells(X)
         X = self.start.filled(X, known)
-        x = torch.from_numpy((X - self.start.mean.astype(X.dtype)) / self.start.scale)
+        # float32 has few digits left of rows that are far from zero.
+        standardised = (X - self.start.mean) / self.start.scale
+        x = torch.from_numpy(standardised.astype(X.dtype, copy=False))
         device = _device(self.module)
         mask = None if known is None else torch.from_numpy(known).to(device)
         return x.to(device), mask

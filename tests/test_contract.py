@@ -292,6 +292,13 @@ def test_the_precision_of_the_input_is_kept(estimator, dtype, X):
     assert estimator.inverse_transform(codes).dtype == dtype
 
 
+def test_float32_rows_far_from_zero_get_the_same_codes(estimator, X):
+    far = np.round(8 * X) / 8 + 1e5  # which float32 holds exactly
+    codes = estimator.fit(far).transform(far)
+    single = estimator.transform(far.astype(np.float32))
+    np.testing.assert_allclose(single, codes, rtol=0, atol=1e-4 * np.abs(codes).max())
+
+
 def test_float32_and_float64_rows_get_the_same_codes(fitted, X):
     single = fitted.transform(X.astype(np.float32))
     scale = np.abs(fitted.transform(X)).max()

@@ -183,6 +183,17 @@ def test_pca_is_left_alone(wine):
     assert_allclose(model.transform(new), PCA(3).fit(X).transform(new))
 
 
+def test_whole_numbers_at_the_edge_of_the_range_are_no_matter_of_rounding():
+    X, new = load_digits().data[:1300], load_digits().data[1300:]
+    model = AutoencoderTransformer(8, random_state=0).fit(X)
+    codes = model.transform(new)
+    in_single = model.transform(new.astype(np.float32))  # which holds them exactly
+    # Such rows there are: three pixels of 6 where those of fit have 0 to 4.
+    low, high = X.min(0), X.max(0)
+    assert (new == high + (high - low) / 2).any()
+    assert_allclose(in_single, codes, atol=1e-5 * np.abs(codes).max())
+
+
 def test_guesses_are_codes_of_all_batches(open_gate):
     X = load_digits().data
     model = AutoencoderTransformer(2, max_iter=1, random_state=0).fit(X[:200])

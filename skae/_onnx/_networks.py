@@ -159,8 +159,7 @@ def residual(g: Graph, part: Any, x: Value, known: Value | None = None) -> Value
 
 def beyond(g: Graph, part: LinearResidual, x: Value) -> Value:
     """Return which rows the network of it sees at the edge of its range, (n,)."""
-    assert part.bounds is not None
-    low, high = (g.constant(bound, x.dtype) for bound in part.bounds)
+    low, high = (g.constant(bound, x.dtype) for bound in part.edges)
     is_low, is_high = (
         g.add(name, x, bound, dtype=bool)
         for name, bound in (("Less", low), ("Greater", high))
