@@ -188,7 +188,7 @@ def test_whole_numbers_at_the_edge_of_the_range_are_no_matter_of_rounding():
     model = AutoencoderTransformer(8, random_state=0).fit(X)
     codes = model.transform(new)
     in_single = model.transform(new.astype(np.float32))  # which holds them exactly
-    # Such rows there are: three pixels of 6 where those of fit have 0 to 4.
+    # Such rows there are: with a pixel of 6 where those of fit have 0 to 4.
     low, high = X.min(0), X.max(0)
     assert (new == high + (high - low) / 2).any()
     assert_allclose(in_single, codes, atol=1e-5 * np.abs(codes).max())

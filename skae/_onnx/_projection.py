@@ -187,8 +187,10 @@ def _reshaped(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
 
 def _convolution(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
     """Trace a transposed convolution, whose transpose is the convolution."""
-    y = apply(g, part, x)
     n = len(part.kernel_size)
+    if len(x.sizes) <= n:  # after something that leaves them unknown
+        raise UnknownNetwork
+    y = apply(g, part, x)
     axes = zip(
         x.sizes[-n:],
         part.kernel_size,
