@@ -32,8 +32,7 @@ def _(g: Graph, part: Any, x: Value) -> Value:
 @of(nn.ConvTranspose1d)
 @of(nn.ConvTranspose2d)
 def _(g: Graph, part: Any, x: Value) -> Value:
-    pairs = zip(part.output_padding, part.stride, strict=True)
-    if any(rest >= step for rest, step in pairs):  # of which onnxruntime has none
+    if any(rest >= s for _, s, _, _, rest in geometry(part)):  # onnxruntime has none
         raise UnknownNetwork
     if x.dtype == np.float32:
         rest = list(part.output_padding)
@@ -52,6 +51,23 @@ def convolved(g: Graph, part: Any, x: Value) -> Value:
         return g.add("Conv", x, part.weight, **_how(part))
     pads = part.padding
     return _by_places(g, x, _whole(part), part.stride, part.dilation, pads, pads)
+
+
+def geometry(part: Any) -> list[tuple[int, int, int, int, int]]:
+    """Return what a transposed convolution does along each axis.
+
+    That is kernel size, stride, padding, dilation and output padding.
+    """
+    return list(
+        zip(
+            part.kernel_size,
+            part.stride,
+            part.padding,
+            part.dilation,
+            part.output_padding,
+            strict=True,
+        )
+    )
 
 
 def _how(part: Any) -> dict[str, Any]:
@@ -87,15 +103,7 @@ def _transposed(g: Graph, part: Any, x: Value) -> Value:
     """
     n = len(part.kernel_size)
     before, after = [], []
-    for axis, k, s, p, d, rest in zip(
-        range(2, n + 2),
-        part.kernel_size,
-        part.stride,
-        part.padding,
-        part.dilation,
-        part.output_padding,
-        strict=True,
-    ):
+    for axis, (k, s, p, d, rest) in enumerate(geometry(part), 2):
         if s > 1:
             zeros = [s - 1 if i == axis + 1 else 0 for i in range(n + 3)]
             x = g.pad(x.unsqueeze(axis + 1), [0] * (n + 3), zeros)

@@ -19,7 +19,7 @@ from .._projection import (
     shares_of_prefixes,
 )
 from ..architectures._mlp import TiedDecoder
-from ._convolutions import convolved
+from ._convolutions import convolved, geometry
 from ._graph import Graph, Value
 from ._known import call, of
 from ._networks import UnknownNetwork, apply, beyond, linear
@@ -191,19 +191,11 @@ def _convolution(g: Graph, part: Any, x: Value) -> tuple[Value, Pullback]:
     if len(x.sizes) <= n:  # after something that leaves them unknown
         raise UnknownNetwork
     y = apply(g, part, x)
-    axes = zip(
-        x.sizes[-n:],
-        part.kernel_size,
-        part.stride,
-        part.padding,
-        part.dilation,
-        part.output_padding,
-        strict=True,
-    )
-    y.sizes = (
-        part.out_channels,
-        *((m - 1) * s - 2 * p + d * (k - 1) + o + 1 for m, k, s, p, d, o in axes),
-    )
+    sizes = [
+        (size - 1) * s - 2 * p + d * (k - 1) + rest + 1
+        for size, (k, s, p, d, rest) in zip(x.sizes[-n:], geometry(part), strict=True)
+    ]
+    y.sizes = (part.out_channels, *sizes)
     return y, lambda d: convolved(g, part, d)
 
 
