@@ -23,8 +23,9 @@ RESHAPING = (nn.Flatten, nn.Unflatten)
 # By how many times itself the range that a network is bound to is wider on both sides:
 # where a split tells, the second, or the last if held-out rows would lose by that.
 MARGINS = (0.1, 0.5, 10.0)
-# Share of that range by which a row has to be out of it: whole numbers may be at its
-# edge exactly, where rounding would decide.
+# Share of that range, and of the deviation of all columns, by which a row has to be out
+# of it: whole numbers may be at its edge exactly, and columns have one value, where
+# rounding would decide.
 EDGE = 1e-4
 # Networks add to a column in units of so many of its deviations, or of the
 # root-mean-square one of all columns where that is less.
@@ -381,7 +382,7 @@ class LinearResidual(nn.Module):
         """Return what rows are beyond, below and above, each of shape (n_in,)."""
         assert self.bounds is not None
         low, high = self.bounds
-        more = EDGE * (high - low)
+        more = EDGE * (high - low + 1)
         return low - more, high + more
 
     def linear(self, x: Tensor) -> Tensor:

@@ -183,15 +183,19 @@ def test_pca_is_left_alone(wine):
     assert_allclose(model.transform(new), PCA(3).fit(X).transform(new))
 
 
-def test_whole_numbers_at_the_edge_of_the_range_are_no_matter_of_rounding():
-    X, new = load_digits().data[:1300], load_digits().data[1300:]
+def test_rounding_does_not_decide_what_is_beyond_the_range():
+    digits = load_digits().data
+    digits[:, 0] = 5.1  # of which float32 has another
+    X, new = digits[:1300], digits[1300:]
     model = AutoencoderTransformer(8, random_state=0).fit(X)
     codes = model.transform(new)
-    in_single = model.transform(new.astype(np.float32))  # which holds them exactly
-    # Such rows there are: with a pixel of 6 where those of fit have 0 to 4.
+    # There are rows at the edge: with a pixel of 6 where those of fit have 0 to 4.
     low, high = X.min(0), X.max(0)
-    assert (new == high + (high - low) / 2).any()
-    assert_allclose(in_single, codes, atol=1e-5 * np.abs(codes).max())
+    assert (new == high + (high - low) / 2)[:, 1:].any()
+    single = new.astype(np.float32)
+    for rows in (single, single.astype(np.float64)):
+        found = model.transform(rows)
+        assert_allclose(found, codes, atol=1e-5 * np.abs(codes).max())
 
 
 def test_guesses_are_codes_of_all_batches(open_gate):
