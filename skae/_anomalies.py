@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._objective import Objective
+from ._start import Start
 
 # Quartile distances below the lower quartile, from where on a score is an anomaly's
 # unless a share of the rows is (Tukey's fence).
@@ -21,6 +22,34 @@ def fence(scores: NDArray, weight: NDArray | None) -> float:
     """Return the score that is an outlier's from there on down."""
     low, high = (lowest(scores, weight, share) for share in (0.25, 0.75))
     return low - FENCE * (high - low)
+
+
+def worst_part(start: Start, X: NDArray) -> NDArray:
+    """Return how unusual a row's codes are or, if more, what they leave over; (n,).
+
+    These are Hotelling's T2 and the squared prediction error, by which PCA monitors a
+    process (Jackson & Mudholkar 1979), as standard normal scores (Wilson & Hilferty
+    1931). In a likelihood one makes up for the other, so that a tight group, whose
+    codes are far away along an axis of its own, is likely: it leaves nothing over.
+    """
+    variance, noise = start.sound_variances
+    X = X.astype(np.float64, copy=False)
+    codes = start.transform(X)
+    left_over = X - start.mean - codes @ start.components
+    n_dims = np.maximum(np.sum(~np.isnan(X), axis=1) - start.n_components, 0)
+    with np.errstate(over="ignore"):
+        t2 = (codes**2 / variance).sum(1)
+        error = np.nansum(left_over**2, axis=1) / noise
+    of_codes = as_normal(t2, np.full(len(X), start.n_components))
+    return np.maximum(of_codes, as_normal(error, n_dims))
+
+
+def as_normal(chi2: NDArray, n_dims: NDArray) -> NDArray:
+    """Return the standard normal numbers that are as rare as chi-squared ones."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = 2 / (9 * n_dims)
+        scores = (np.cbrt(chi2 / n_dims) - (1 - variance)) / np.sqrt(variance)
+    return np.where(n_dims > 0, scores, -np.inf)
 
 
 def lowest(

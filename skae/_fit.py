@@ -37,7 +37,7 @@ from ._taking_part import (
     check_range_of,
     distinct_of,
     find_pca,
-    likely,
+    usual,
     used,
 )
 from ._trained import RATIO_ROWS, TrainedNetwork
@@ -307,10 +307,10 @@ def _taking_part(
     if earlier is not None:
         check_same_width(objective.params.n_components, earlier.start.n_codes)
         check_unchanged(earlier.lasting, lasting_parameters(objective.params))
-        return likely(objective, given, earlier.start), earlier.start
+        return usual(objective, given, earlier.start), earlier.start
     pca = find_pca(objective, given, rng)
     if contamination_of(objective):
-        given = likely(objective, given, pca)
+        given = usual(objective, given, pca)
         pca = find_pca(objective, given, rng)
     return given, pca
 

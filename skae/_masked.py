@@ -252,9 +252,10 @@ class MaskedAutoencoder(BaseAutoencoder):
         :class:`~skae.architectures.Recurrent`).
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
-        choice between them: those that PCA of all rows (of a batch, those before it)
-        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
-        is not known how many rows are anomalies, 0 where none is.
+        choice between them: those that are the most unusual for PCA of all rows (of a
+        batch, those before it), by their codes or by what these leave over. `offset_`
+        follows from it. 0.5 is a good choice where it is not known how many rows are
+        anomalies, 0 where none is.
     batch_size : int or "auto", default="auto"
         Rows of a training batch. With n distinct rows, "auto" is ``n // 8``
         below 1000 rows and ``min(n // 16, 256)`` or, if larger, ``n // 256`` from

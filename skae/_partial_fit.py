@@ -26,7 +26,7 @@ from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows
 from ._split import MIN_HELD_OUT
 from ._start import Start
-from ._taking_part import check_range_of, find_pca, likely, used
+from ._taking_part import check_range_of, find_pca, usual, used
 from ._training import Training
 
 # Rows of earlier batches that judge a network once it is trained on one more.
@@ -39,7 +39,7 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     check_monitors(params.callbacks)
     check_range_of(objective, given)
     all_rows = used(replace(given, X=as_dense(given.X)), min_rows=1)
-    rows = _likely(objective, all_rows, earlier)
+    rows = _usual(objective, all_rows, earlier)
     plan = TrainingPlan.of(params, max(len(rows.X), SMALL_TABLE), one_net=True)
     seed, solver, start = _followed(objective, rows, earlier)
     training = Training(objective, objective.plan_at(start, plan), start, seed)
@@ -80,13 +80,13 @@ def partial_fit(objective: Objective, given: Rows, earlier: Fit | None = None) -
     return fitted.with_scores(all_rows, rows, earlier)
 
 
-def _likely(objective: Objective, rows: Rows, earlier: Fit | None) -> Rows:
+def _usual(objective: Objective, rows: Rows, earlier: Fit | None) -> Rows:
     """Return the rows of a batch that take part."""
     if not contamination_of(objective):
         return rows
     if earlier is not None:
-        return likely(objective, rows, earlier.start)
-    return likely(objective, rows, find_pca(objective, rows, new_random_state(0)))
+        return usual(objective, rows, earlier.start)
+    return usual(objective, rows, find_pca(objective, rows, new_random_state(0)))
 
 
 def _is_better(

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from ._anomalies import contamination_of, lowest
+from ._anomalies import contamination_of, lowest, worst_part
 from ._dataset import (
     STATISTICS_ROWS,
     as_dense,
@@ -82,8 +82,8 @@ def all_filled(objective: Objective, rows: Rows) -> Any:
     return mean_filled(rows.X, rows.weight)
 
 
-def likely(objective: Objective, rows: Rows, start: Start) -> Rows:
-    """Return the rows without the share that is the least likely under a start."""
+def usual(objective: Objective, rows: Rows, start: Start) -> Rows:
+    """Return the rows without the share that is the most unusual for a start."""
     contamination = contamination_of(objective)
     if not contamination:
         return rows
@@ -94,7 +94,7 @@ def likely(objective: Objective, rows: Rows, start: Start) -> Rows:
         )
     scores = np.empty(rows.X.shape[0])
     for part in row_chunks(rows.X):
-        scores[part] = start.score_samples(as_dense(rows.X[part]))
+        scores[part] = -worst_part(start, as_dense(rows.X[part]))
     keep = scores >= lowest(scores, rows.weight, contamination)
     return replace(
         rows,

@@ -267,9 +267,10 @@ class VAE(BaseAutoencoder):
         (those of a step, with :class:`~skae.architectures.Recurrent`) and k codes.
     contamination : float, default=0.0
         Share of the rows, at most 0.5, that takes no part in PCA, training and the
-        choice between them: those that PCA of all rows (of a batch, those before it)
-        finds the least likely. `offset_` follows from it. 0.5 is a good choice where it
-        is not known how many rows are anomalies, 0 where none is.
+        choice between them: those that are the most unusual for PCA of all rows (of a
+        batch, those before it), by their codes or by what these leave over. `offset_`
+        follows from it. 0.5 is a good choice where it is not known how many rows are
+        anomalies, 0 where none is.
     n_neighbors : int or None, default=None
         Score rows by their distance to so many of the rows that were trained on, in
         codes beside residuals, which are kept for that: 5 finds single anomalies better

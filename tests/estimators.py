@@ -77,8 +77,12 @@ PCA_CLASSES = (
 )
 
 # Which networks there are is not the business of objectives: a few have other ones.
-WITH_NETWORKS = AdversarialAutoencoder, AutoencoderTransformer, MaskedAutoencoder, VAE
-FOLDED = AutoencoderTransformer, MaskedAutoencoder
+WITH_NETWORKS = {
+    Convolutional: (AutoencoderTransformer, MaskedAutoencoder, VAE),
+    Recurrent: (AdversarialAutoencoder, AutoencoderTransformer, MaskedAutoencoder),
+    Transformer: (AutoencoderTransformer, MaskedAutoencoder),
+}
+FOLDED = AutoencoderTransformer, Convolutional
 
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
 # In place of folds, which train more networks; each estimator has a row with those.
@@ -155,36 +159,21 @@ ESTIMATORS = {
         **SPLIT,
     ),
     "contractive": ContractiveAutoencoder(**FAST),
-    # Two have folds of convolutions.
+    # One has folds of convolutions.
     **{
-        f"{cls.__name__}, Convolutional": cls(
+        f"{cls.__name__}, {type(architecture).__name__}": cls(
             2,
             max_iter=2,
             random_state=0,
-            architecture=Convolutional(channels=(2,), hidden_layer_sizes=()),
-            **({} if cls in FOLDED else SPLIT),
+            architecture=architecture,
+            **({} if (cls, type(architecture)) == FOLDED else SPLIT),
         )
-        for cls in WITH_NETWORKS
-    },
-    **{
-        f"{cls.__name__}, Recurrent": cls(
-            2,
-            max_iter=2,
-            random_state=0,
-            architecture=Recurrent(hidden_size=3),
-            **SPLIT,
+        for architecture in (
+            Convolutional(channels=(2,), hidden_layer_sizes=()),
+            Recurrent(hidden_size=3),
+            Transformer(1, 4, 2),
         )
-        for cls in WITH_NETWORKS
-    },
-    **{
-        f"{cls.__name__}, Transformer": cls(
-            2,
-            max_iter=2,
-            random_state=0,
-            architecture=Transformer(1, 4, 2),
-            **SPLIT,
-        )
-        for cls in FOLDED
+        for cls in WITH_NETWORKS[type(architecture)]
     },
 }
 

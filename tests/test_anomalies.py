@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import chi2
 from sklearn.base import is_outlier_detector
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
-from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, _dataset
+from skae import (
+    VAE,
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    _dataset,
+)
 
 CLASSES = (AutoencoderTransformer, DenoisingAutoencoder, VAE)
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
@@ -30,10 +37,15 @@ def mixed(X):
     return np.concatenate([X[:180], far])
 
 
-def likely(X, share, k):
-    """Return which rows PCA of all of them finds the likeliest."""
-    scores = PCA(k).fit(X).score_samples(X)
-    return np.argsort(np.argsort(scores)) >= int(share * len(X))
+def usual(X, share, k):
+    """Return which rows are the most usual for PCA, by the rarer of two statistics."""
+    pca = PCA(k).fit(X)
+    codes = pca.transform(X)
+    left_over = X - pca.inverse_transform(codes)
+    t2 = (codes**2 / pca.explained_variance_).sum(1)
+    error = (left_over**2).sum(1) / pca.noise_variance_
+    rarity = np.minimum(chi2.logsf(t2, k), chi2.logsf(error, X.shape[1] - k))
+    return np.argsort(np.argsort(rarity)) >= int(share * len(X))
 
 
 # Who takes part
@@ -41,15 +53,31 @@ def likely(X, share, k):
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_the_least_likely_rows_take_no_part(cls, share, mixed):
+def test_the_most_unusual_rows_take_no_part(cls, share, mixed):
     model = cls(2, contamination=share, **FAST).fit(mixed)
-    alone = cls(2, **FAST).fit(mixed[likely(mixed, share, 2)])
+    alone = cls(2, **FAST).fit(mixed[usual(mixed, share, 2)])
     for method in ("transform", "score_samples"):
         assert_array_equal(
             getattr(model, method)(mixed), getattr(alone, method)(mixed), method
         )
     assert model.loss_curve_ == alone.loss_curve_
     assert model.n_samples_ == len(mixed)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("n_missing", [0, 40])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tight_group_takes_no_part(seed, n_missing, share):
+    """It has an axis of PCA to itself, and leaves nothing over: PCA finds it likely."""
+    rng = np.random.RandomState(seed)
+    group = 3 + 0.1 * rng.randn(50, 20)
+    X = np.concatenate([rng.randn(950, 20), group])
+    is_anomaly = np.arange(1000) >= 950
+    assert roc_auc_score(is_anomaly, -PCA(3).fit(X).score_samples(X)) < 0.6
+    X[rng.randint(1000, size=n_missing), rng.randint(20, size=n_missing)] = np.nan
+    cls = MaskedAutoencoder if n_missing else AutoencoderTransformer
+    model = cls(3, contamination=share, max_iter=0, random_state=0).fit(X)
+    assert roc_auc_score(is_anomaly, -model.score_samples(X)) > 0.999
 
 
 def test_weights_count_as_copies_do(mixed):
@@ -62,7 +90,7 @@ def test_weights_count_as_copies_do(mixed):
 
 def test_groups_follow_their_rows(mixed):
     groups = np.arange(len(mixed)) // 4
-    keep = likely(mixed, 0.2, 2)
+    keep = usual(mixed, 0.2, 2)
     model = AutoencoderTransformer(2, contamination=0.2, **FAST)
     alone = AutoencoderTransformer(2, **FAST)
     model.fit(mixed, groups=groups)
@@ -128,7 +156,7 @@ def test_copies_of_a_row_are_one_row_that_does_not_see_itself(X):
 
 
 def test_rows_that_take_no_part_are_no_neighbours(mixed):
-    keep = likely(mixed, 0.1, 2)
+    keep = usual(mixed, 0.1, 2)
     model = AutoencoderTransformer(2, n_neighbors=3, contamination=0.1, max_iter=0)
     alone = AutoencoderTransformer(2, n_neighbors=3, max_iter=0).fit(mixed[keep])
     scores = model.fit(mixed).score_samples(mixed)
