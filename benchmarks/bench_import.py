@@ -1,7 +1,8 @@
-"""Say what `import skae` spends its time on.
+"""Say what `import skae`, and the first fit, spend their time on imports for.
 
 Fresh processes import skae, and what it needs, in turn. A package's time is that of its
-modules' own lines (`python -X importtime`), the median over the rounds.
+modules' own lines (`python -X importtime`), the median over the rounds. Two of them fit
+as well: as skae does, and by torch's own AdamW, which imports torch's compiler.
 
     python benchmarks/bench_import.py [--repeats 9]
 """
@@ -19,7 +20,18 @@ import harness
 
 FILE = harness.RESULTS / "import.json"
 NEEDS = "torch, sklearn.decomposition, skorch"
-WHAT = ("torch", "sklearn.decomposition", NEEDS, "skae")
+FIT = """skae, torch
+skae.AutoencoderTransformer(1, max_iter=1, net_params={}).fit(
+    [[i, i * i] for i in range(50)]
+)"""
+WHAT = {
+    "torch": "torch",
+    "sklearn.decomposition": "sklearn.decomposition",
+    NEEDS: NEEDS,
+    "skae": "skae",
+    "skae, and a fit": FIT.format(None),
+    "skae, and a fit by torch's AdamW": FIT.format("dict(optimizer=torch.optim.AdamW)"),
+}
 LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 # Packages that get a line of their own in the table.
 SHOWN = 7
@@ -27,7 +39,8 @@ SHOWN = 7
 
 def by_package(what: str) -> Counter[str]:
     """Import in a fresh process; return the seconds of each package."""
-    command = [sys.executable, "-X", "importtime", "-c", f"import {what}"]
+    code = f"import {WHAT[what]}"
+    command = [sys.executable, "-X", "importtime", "-c", code]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=harness.HERE.parent
     )
@@ -44,7 +57,8 @@ def main() -> None:
     by_package("skae")  # files are read once before
     runs: dict[str, list[Counter[str]]] = {what: [] for what in WHAT}
     for i in range(repeats):
-        for what in WHAT[i % 4 :] + WHAT[: i % 4]:
+        order = list(WHAT)
+        for what in order[i % len(order) :] + order[: i % len(order)]:
             runs[what].append(by_package(what))
     totals = {what: median(map(Counter.total, found)) for what, found in runs.items()}
     names = {name for found in runs["skae"] for name in found}

@@ -25,7 +25,7 @@ from ._step import usual_settings
 from .exceptions import LoadError
 
 # What a file holds, and how: raised whenever older files can no longer be read.
-FORMAT = "skae 11"
+FORMAT = "skae 12"
 
 
 class StoredEstimator(BaseEstimator):

@@ -37,8 +37,8 @@ from ._taking_part import (
     check_range_of,
     distinct_of,
     find_pca,
-    usual,
     used,
+    usual,
 )
 from ._trained import RATIO_ROWS, TrainedNetwork
 from ._training import Training, choose_margin

@@ -38,7 +38,7 @@ from ._solvers import (
     new_incremental_pca,
 )
 from ._start import RandomStart, Start
-from ._step import is_own, seeded_globally
+from ._step import AdamW, is_own, seeded_globally
 from ._trained import TrainedNetwork
 from .architectures import MLP, Modules
 from .architectures._base import Architecture
@@ -305,7 +305,7 @@ class Objective(ABC):
         """Return an initialised net for a module."""
         loss = self.loss(plan)
         settings = {
-            "optimizer": torch.optim.AdamW,
+            "optimizer": AdamW,
             "max_epochs": plan.max_iter,
             "optimizer__weight_decay": plan.alpha,
             "batch_size": plan.batch_size,
@@ -314,11 +314,12 @@ class Objective(ABC):
             **self._settings(),
             **changes,
         }
-        is_adam = settings["optimizer"] in (torch.optim.AdamW, torch.optim.Adam)
+        is_adamw = settings["optimizer"] in (AdamW, torch.optim.AdamW)
+        is_adam = is_adamw or settings["optimizer"] is torch.optim.Adam
         loops = "optimizer__foreach", "optimizer__differentiable"
         if is_adam and not any(settings.get(name) for name in loops):
             settings.setdefault("optimizer__fused", True)
-        if settings["optimizer"] is torch.optim.AdamW and module.undecayed:
+        if is_adamw and module.undecayed:
             undecayed = [(name, {"weight_decay": 0.0}) for name in module.undecayed]
             settings.setdefault("optimizer__param_groups", undecayed)
         try:

@@ -26,7 +26,7 @@ from ._plan import SMALL_TABLE, TrainingPlan
 from ._rows import Rows
 from ._split import MIN_HELD_OUT
 from ._start import Start
-from ._taking_part import check_range_of, find_pca, usual, used
+from ._taking_part import check_range_of, find_pca, used, usual
 from ._training import Training
 
 # Rows of earlier batches that judge a network once it is trained on one more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -38,12 +39,29 @@ def one_cycle(progress: float, peak: float) -> float:
     return end + (peak - end) * (1 + math.cos(math.pi * fall)) / 2
 
 
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW, which does not import torch's compiler to be created.
+
+    That import takes a second, more than many fits do. What torch wraps for compiled
+    programs is called as it is without the wrapper: here nothing is compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    unwrapped_step = inspect.unwrap(torch.optim.AdamW.step)
+
+    def step(self, closure: Any = None) -> Any:
+        """Take a step, for which no graph is recorded unless it was asked for."""
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return self.unwrapped_step(closure)
+
+
 def is_plain_adamw(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a step of the optimizer is that of the fused kernel on a CPU."""
     groups = optimizer.param_groups
     hooks = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
     return not (
-        type(optimizer) is not torch.optim.AdamW
+        type(optimizer) not in (AdamW, torch.optim.AdamW)
         or "step" in vars(optimizer)  # wrapped, as learning rate schedulers do
         or any(getattr(optimizer, name, None) for name in hooks)
         or not all(group["fused"] for group in groups)

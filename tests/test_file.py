@@ -271,7 +271,7 @@ def test_a_damaged_file_says_so(path):
 
 def test_another_format_says_which_version_wrote_it(path):
     rewrite(path, format="skae 99", written_by="skae 7.0")
-    message = "'skae 99', written by skae 7.0: skae .* reads 'skae 11'"
+    message = "'skae 99', written by skae 7.0: skae .* reads 'skae 12'"
     with pytest.raises(LoadError, match=message):
         load(path)
     save_file({"a": np.ones(2)}, path)

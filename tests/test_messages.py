@@ -946,7 +946,7 @@ LoadError: model.safetensors is damaged: its checksum is not that of its content
 >>> rewrite(file, format="skae 99", written_by="skae 7.0")
 >>> load(file)
 LoadError: model.safetensors has the format 'skae 99', written by skae 7.0: skae ...
-reads 'skae 11'. Load it with the version that wrote it, or fit again.
+reads 'skae 12'. Load it with the version that wrote it, or fit again.
 
 Of a file that somebody has made up:
 

@@ -19,6 +19,7 @@ from torch import nn
 from skae import AutoencoderTransformer
 from skae._module import BaseModule
 from skae._step import (
+    AdamW,
     OneThread,
     RandomNumbers,
     blas,
@@ -60,14 +61,55 @@ def trained_weights(take_step, optimizer, parameters):
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [{}, {"fused": True, "weight_decay": 0.3}, {"amsgrad": True}, {"foreach": True}],
+)
+def test_adamw_is_that_of_torch(settings):
+    def step_with_closure(optimizer):
+        def closure():
+            assert torch.is_grad_enabled()
+            return torch.tensor(3.0)
+
+        def step():
+            assert optimizer.step(closure) == 3
+
+        return step
+
+    results, hooked = [], []
+    for cls in (torch.optim.AdamW, AdamW):
+        first, second = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.zeros(4))
+        optimizer = cls([{"params": [first]}], lr=0.1, **settings)
+        optimizer.add_param_group({"params": [second], "lr": 0.5})
+        optimizer.register_step_post_hook(lambda opt, *_: hooked.append(type(opt)))
+        results.append(trained_weights(step_with_closure, optimizer, [first, second]))
+        optimizer.zero_grad()
+        assert first.grad is None
+        assert not optimizer.state[first]["exp_avg"].requires_grad
+    assert hooked == [torch.optim.AdamW] * 4 + [AdamW] * 4
+    for expected, ours in zip(*results, strict=True):
+        assert torch.equal(expected, ours)
+
+
+def test_adamw_records_a_graph_where_it_is_asked_to():
+    start = torch.ones(3, requires_grad=True)
+    parameter = start.clone()
+    optimizer = AdamW([parameter], lr=0.1, differentiable=True)
+    parameter.grad = 2 * start
+    optimizer.step()
+    (gradient,) = torch.autograd.grad(parameter.sum(), start)
+    assert (gradient > 0.9).all()
+
+
+@pytest.mark.parametrize("cls", [AdamW, torch.optim.AdamW])
+@pytest.mark.parametrize(
     "settings", [{}, {"weight_decay": 0.3, "betas": (0.5, 0.7), "eps": 1e-3}]
 )
-def test_the_quick_step_is_that_of_adamw(settings):
+def test_the_quick_step_is_that_of_adamw(settings, cls):
     results = []
     for take_step in (lambda optimizer: optimizer.step, quick_step):
         first, second = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.zeros(4))
         groups = [{"params": [first]}, {"params": [second], "lr": 0.5}]
-        optimizer = torch.optim.AdamW(groups, lr=0.1, fused=True, **settings)
+        optimizer = cls(groups, lr=0.1, fused=True, **settings)
         results.append(trained_weights(take_step, optimizer, [first, second]))
         steps = [optimizer.state[p]["step"].item() for p in (first, second)]
         assert steps == [4, 4]
