@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
 from types import SimpleNamespace
@@ -287,9 +286,12 @@ class Objective(ABC):
             )
             architecture, one, axis = for_channels(sample_shape)
             shape = tuple(n * n_inputs if i == axis else n for i, n in enumerate(one))
-        with seeded_globally(seed) if is_users(architecture) else nullcontext():
-            networks = architecture.build(shape, k, generator)
-            encoder, decoder = check_networks(architecture, networks, shape, k)
+        if is_users(architecture):
+            with seeded_globally(seed):
+                networks = architecture.build(shape, k, generator)
+                encoder, decoder = check_networks(architecture, networks, shape, k)
+        else:
+            encoder, decoder = architecture.build(shape, k, generator)
         if n_inputs > 1 and len(one) > 1:
             encoder = OfStackedSamples(encoder, one, axis)
         return encoder, decoder
