@@ -11,6 +11,8 @@ from ._start import Start
 # Quartile distances below the lower quartile, from where on a score is an anomaly's
 # unless a share of the rows is (Tukey's fence).
 FENCE = 1.5
+# Standard deviations below the usual from where on a squared error is a small one.
+SMALL_ERROR = 2
 
 
 def contamination_of(objective: Objective) -> float:
@@ -31,6 +33,7 @@ def worst_part(start: Start, X: NDArray) -> NDArray:
     process (Jackson & Mudholkar 1979), as standard normal scores (Wilson & Hilferty
     1931). In a likelihood one makes up for the other, so that a tight group, whose
     codes are far away along an axis of its own, is likely: it leaves nothing over.
+    Here codes are the further away, the less they leave over than rows do.
     """
     variance, noise = start.sound_variances
     X = X.astype(np.float64, copy=False)
@@ -41,7 +44,10 @@ def worst_part(start: Start, X: NDArray) -> NDArray:
         t2 = (codes**2 / variance).sum(1)
         error = np.nansum(left_over**2, axis=1) / noise
     of_codes = as_normal(t2, np.full(len(X), start.n_components))
-    return np.maximum(of_codes, as_normal(error, n_dims))
+    of_error = as_normal(error, n_dims)
+    short = np.where(n_dims > 0, np.minimum(of_error + SMALL_ERROR, 0), 0)
+    of_codes = np.where(of_codes > 0, np.hypot(of_codes, short), of_codes)
+    return np.maximum(of_codes, of_error)
 
 
 def as_normal(chi2: NDArray, n_dims: NDArray) -> NDArray:

@@ -319,7 +319,8 @@ class BaseAutoencoder(OnnxMixin, OutlierMixin, NetworkEstimator):
         del y
         scores = self.score_samples(X)
         scores, weight, _ = used_rows(scores, check_weights(sample_weight, scores))
-        return float(np.average(scores, weights=weight))
+        with np.errstate(over="ignore"):  # beside constant rows no others are likely
+            return float(np.average(scores, weights=weight))
 
     def decision_function(self, X: ArrayLike) -> NDArray:
         """Return how far from being an anomaly each row is.

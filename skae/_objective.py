@@ -160,7 +160,8 @@ class Objective(ABC):
 
     def check_reached(self, start: Start) -> None:
         """Raise a ValueError if a start has fewer codes than were asked for."""
-        check_reached(self.params.n_components, start)
+        contamination = getattr(self.params, "contamination", 0.0)
+        check_reached(self.params.n_components, start, contamination)
 
     def decay(self, n_rows: int, n_features: int, n_components: int) -> float:
         """Return the weight decay for ``alpha="auto"``, given the distinct rows.
@@ -318,8 +319,7 @@ class Objective(ABC):
         }
         is_adamw = settings["optimizer"] in (AdamW, torch.optim.AdamW)
         is_adam = is_adamw or settings["optimizer"] is torch.optim.Adam
-        loops = "optimizer__foreach", "optimizer__differentiable"
-        if is_adam and not any(settings.get(name) for name in loops):
+        if is_adam and not settings.get("optimizer__foreach"):
             settings.setdefault("optimizer__fused", True)
         if is_adamw and module.undecayed:
             undecayed = [(name, {"weight_decay": 0.0}) for name in module.undecayed]

@@ -93,13 +93,15 @@ def is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
 
 
-def check_reached(n_components: Any, start: Any) -> None:
+def check_reached(n_components: Any, start: Any, contamination: float) -> None:
     """Raise a ValueError if a start has fewer axes than codes were asked for."""
     most = start.n_components
+    left = f" of the rows that contamination={contamination} leaves"
+    of_which = left if contamination else ""
     if start.is_fallback and isinstance(n_components, Integral) and n_components > most:
         raise ValueError(
             f"n_components={n_components} must be at most min(n_samples, n_features)="
-            f'{most} with init="pca"; init="random" lifts this.'
+            f'{most}{of_which} with init="pca"; init="random" lifts this.'
         )
 
 
@@ -267,6 +269,11 @@ def check_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:
         if name in OWN_PARAMETERS:
             raise ValueError(
                 f"net_params[{name!r}]: use {OWN_PARAMETERS[name]} instead."
+            )
+        if name == "optimizer__differentiable":
+            raise ValueError(
+                f"net_params[{name!r}]: the weights that a step changes are leaves, of "
+                "which torch records no graph."
             )
         if first in DECIDED:
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -50,20 +51,23 @@ class AdamW(torch.optim.AdamW):
     zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
     unwrapped_step = inspect.unwrap(torch.optim.AdamW.step)
 
+    @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take a step, for which no graph is recorded unless it was asked for."""
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            return self.unwrapped_step(closure)
+        """Take a step."""
+        return self.unwrapped_step(closure)
 
 
 def is_plain_adamw(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a step of the optimizer is that of the fused kernel on a CPU."""
     groups = optimizer.param_groups
     hooks = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
+    of_all = "_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"
+    module = sys.modules[torch.optim.Optimizer.__module__]
     return not (
         type(optimizer) not in (AdamW, torch.optim.AdamW)
         or "step" in vars(optimizer)  # wrapped, as learning rate schedulers do
         or any(getattr(optimizer, name, None) for name in hooks)
+        or any(getattr(module, name, None) for name in of_all)
         or not all(group["fused"] for group in groups)
         or any(group["amsgrad"] or group["maximize"] for group in groups)
         or any(p.device.type != "cpu" for group in groups for p in group["params"])

@@ -52,6 +52,10 @@ MANUAL = r"""
 ValueError: n_components=9 must be at most min(n_samples, n_features)=4 with init="pca";
 init="random" lifts this.
 
+>>> AutoencoderTransformer(4, contamination=0.5).fit(X[:6])
+ValueError: n_components=4 must be at most min(n_samples, n_features)=3 of the rows that
+contamination=0.5 leaves with init="pca"; init="random" lifts this.
+
 >>> MaskedImputer(9).fit(X)
 ValueError: n_components=9 must be at most 4, the smaller of ... rows and 4 columns,
 each category being one.
@@ -403,6 +407,10 @@ ValueError: net_params['lr']: use learning_rate_init instead.
 
 >>> AutoencoderTransformer(net_params={"module__width": 3}).fit(X)
 ValueError: net_params['module__width']: the estimator and its architecture decide this.
+
+>>> AutoencoderTransformer(net_params={"optimizer__differentiable": True}).fit(X)
+ValueError: net_params['optimizer__differentiable']: the weights that a step changes are
+leaves, of which torch records no graph.
 
 >>> AutoencoderTransformer(net_params={"history": 3}).fit(X)
 ValueError: net_params['history']: the estimator and its architecture decide this.
