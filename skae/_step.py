@@ -48,6 +48,8 @@ class AdamW(torch.optim.AdamW):
     """
 
     add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
     zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
     unwrapped_step = inspect.unwrap(torch.optim.AdamW.step)
 

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
+from usual_rows import usual
 
 from skae import (
     VAE,
@@ -17,6 +18,7 @@ from skae import (
     MaskedAutoencoder,
     _dataset,
 )
+from skae._anomalies import as_normal
 
 CLASSES = (AutoencoderTransformer, DenoisingAutoencoder, VAE)
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
@@ -37,24 +39,16 @@ def mixed(X):
     return np.concatenate([X[:180], far])
 
 
-def usual(X, share, k):
-    """Return which rows are the most usual for PCA, by the rarer of two statistics.
-
-    Far codes that leave less over than 97.7 % of normal rows would are rarer.
-    """
-    pca = PCA(k).fit(X)
-    codes = pca.transform(X)
-    left_over = X - pca.inverse_transform(codes)
-    t2 = (codes**2 / pca.explained_variance_).sum(1)
-    error = (left_over**2).sum(1) / pca.noise_variance_
-    far, large = norm.isf(chi2.sf(t2, k)), norm.isf(chi2.sf(error, X.shape[1] - k))
-    tight = (far > 0) & (large < -2)
-    far[tight] = np.sqrt(far**2 + (large + 2) ** 2)[tight]
-    rarity = np.maximum(far, large)
-    return np.argsort(np.argsort(-rarity)) >= int(share * len(X))
-
-
 # Who takes part
+
+
+@pytest.mark.parametrize("n_dims", [1, 3, 10, 100])
+def test_chi_squared_numbers_become_normal_ones(n_dims):
+    expected = np.linspace(-1, 4, 50)
+    numbers = chi2.isf(norm.sf(expected), n_dims)
+    assert_allclose(
+        as_normal(numbers, np.array([n_dims])), expected, atol=0.2 / n_dims**0.5
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])

@@ -52,7 +52,6 @@ def fit(name, folder, X, **changes):
 
 def run(name, folder, X, connection):
     """Fit in a process of its own; say when it begins and what comes of it."""
-    AutoencoderTransformer(1, max_iter=1).fit(X)  # the first one imports a lot
     connection.send("begins")
     model = fit(name, folder, X)
     state = {key: value.numpy() for key, value in model.module_.state_dict().items()}
