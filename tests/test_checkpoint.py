@@ -31,9 +31,8 @@ def dropping(n_in, n_out):
 
 
 FITS = {
-    "plain": AutoencoderTransformer(2, init="random"),
     "PCA": AutoencoderTransformer(2, warm_start=True),
-    "VAE": VAE(2),
+    "VAE": VAE(2, init="random"),
     "denoiser": DenoisingAutoencoder(2, n_iter_no_change=18),
     "dropout": AutoencoderTransformer(2, architecture=Modules(dropping, dropping)),
 }

@@ -43,6 +43,13 @@ KEPT = [
 ]
 
 
+# How X is held and what joblib does is no matter of a row: the first one of each class.
+FIRST = {type(ESTIMATORS[name]): (name, gate) for name, gate in reversed(OPEN)}
+of_each_class = pytest.mark.parametrize(
+    "estimator", FIRST.values(), ids=lambda case: " ".join(case), indirect=True
+)
+
+
 def opened(name, monkeypatch):
     """Return an estimator whose network is used as the last epoch leaves it."""
 
@@ -313,6 +320,7 @@ def test_integers_are_taken_as_numbers(estimator):
     )
 
 
+@of_each_class
 def test_fit_returns_the_estimator_and_prints_nothing(estimator, X, capfd):
     assert estimator.fit(X) is estimator
     assert estimator.partial_fit(X) is estimator
@@ -388,6 +396,7 @@ def test_a_pickle_holds_the_module_once(estimator, X):
     assert other.device_ == estimator.device_
 
 
+@of_each_class
 def test_joblib_preserves_codes(estimator, tmp_path, X):
     joblib.dump(estimator.fit(X), tmp_path / "model")
     assert_same_outputs(estimator, joblib.load(tmp_path / "model"), X)
@@ -440,6 +449,7 @@ def test_the_input_is_never_modified(estimator, order, X):
     np.testing.assert_array_equal(codes, kept)
 
 
+@of_each_class
 def test_a_read_only_memory_map_is_as_good_as_an_array(estimator, tmp_path, X):
     X = X.astype(np.float32)  # of float64 see test_dataset.py
     np.save(tmp_path / "X.npy", X)
@@ -452,6 +462,7 @@ def test_a_read_only_memory_map_is_as_good_as_an_array(estimator, tmp_path, X):
     on_disk.partial_fit(mapped)
 
 
+@of_each_class
 def test_a_list_is_as_good_as_an_array(estimator, X):
     codes = clone(estimator).fit(X.tolist()).transform(X.tolist())
     np.testing.assert_array_equal(codes, clone(estimator).fit(X).transform(X))
