@@ -1,6 +1,7 @@
 """Our own promises, over every row of the table; one behaviour each."""
 
 import copy
+import inspect
 import math
 import pickle
 import random
@@ -668,10 +669,9 @@ OWN_WORDS = {
 
 def described(cls):
     """Return what the docstring of a class says of each parameter."""
-    section = cls.__doc__.split("Parameters\n    ----------\n")[1].split(
-        "\n\n    Attr"
-    )[0]
-    found = re.findall(r"^    (\w+) : (.*(?:\n        .*)*)", section, re.MULTILINE)
+    section = inspect.getdoc(cls).split("Parameters\n----------\n")[1]
+    section = section.split("\n\nAttr")[0]
+    found = re.findall(r"^(\w+) : (.*(?:\n    .*)*)", section, re.MULTILINE)
     return dict(found)
 
 

@@ -392,8 +392,8 @@ def test_parameters_are_documented_and_shared_ones_in_the_same_words():
 
 def test_every_promised_attribute_is_there(estimator, X):
     estimator.fit(X)
-    section = type(estimator).__doc__.split("Attributes\n    ----------\n")[1]
-    names = re.findall(r"^    (\w+_) :", section.split("\n\n")[0], re.MULTILINE)
+    section = inspect.getdoc(type(estimator)).split("Attributes\n----------\n")[1]
+    names = re.findall(r"^(\w+_) :", section.split("\n\n")[0], re.MULTILINE)
     assert len(names) >= 3
     for name in names:
         assert hasattr(estimator, name), name
