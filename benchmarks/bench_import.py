@@ -55,9 +55,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
     by_package("skae")  # files are read once before
+    order = list(WHAT)
     runs: dict[str, list[Counter[str]]] = {what: [] for what in WHAT}
     for i in range(repeats):
-        order = list(WHAT)
         for what in order[i % len(order) :] + order[: i % len(order)]:
             runs[what].append(by_package(what))
     totals = {what: median(map(Counter.total, found)) for what, found in runs.items()}

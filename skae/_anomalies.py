@@ -43,7 +43,7 @@ def worst_part(start: Start, X: NDArray) -> NDArray:
     with np.errstate(over="ignore"):
         t2 = (codes**2 / variance).sum(1)
         error = np.nansum(left_over**2, axis=1) / noise
-    of_codes = as_normal(t2, np.full(len(X), start.n_components))
+    of_codes = as_normal(t2, np.array(start.n_components))
     of_error = as_normal(error, n_dims)
     short = np.where(n_dims > 0, np.minimum(of_error + SMALL_ERROR, 0), 0)
     of_codes = np.where(of_codes > 0, np.hypot(of_codes, short), of_codes)
